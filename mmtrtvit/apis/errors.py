@@ -1,0 +1,54 @@
+"""Errors that libraries raise deep down for the user's input, told as the user's own."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from ..errors import ConfigError, DataError, UserError
+
+KNOWN_ERRORS: tuple[tuple[str, type[UserError], str, str], ...] = (
+    (
+        r'failed to load image: (?P<what>\S+)',
+        DataError,
+        'The image {what} cannot be read.',
+        'replace the file, or take it out of the annotation file',
+    ),
+    (
+        r"No such file or directory: '?(?P<what>[^'\n]+)'?",
+        DataError,
+        'There is no file {what}.',
+        'check the data root (environment variable MMTRTVIT_DATA_ROOT) and the paths in the config',
+    ),
+    (
+        r'(?P<what>\S+) is not in the .*registry',
+        ConfigError,
+        'The type {what} of the config is not registered.',
+        "correct its name, or import what registers it: custom_imports = dict(imports=['mmtrtvit'])",
+    ),
+    (
+        r'No space left on device',
+        ConfigError,
+        'The disk is full.',
+        'make room or choose another --work-dir, then go on with --resume',
+    ),
+)
+"""Pattern of the text, what it is, and what to say; ``{what}`` is the group of that name."""
+
+
+@contextlib.contextmanager
+def library_errors_explained() -> Iterator[None]:
+    """Raise a known error of a library as a :class:`~mmtrtvit.errors.UserError` that says how to mend it.
+
+    What a data loader's worker raised is found by its text, which PyTorch copies with the whole traceback.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = str(error)
+        for pattern, kind, message, fix in KNOWN_ERRORS:
+            found = re.search(pattern, text)
+            if found:
+                raise kind(message.format(**found.groupdict()), fix=fix) from error
+        raise

@@ -1,0 +1,99 @@
+"""Evaluating a checkpoint on the test split of a config."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import DumpResults
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint
+from ..datasets.preflight import check_data
+from ..errors import ConfigError
+from .config import load_config, set_work_dir
+from .errors import library_errors_explained
+
+
+def use_tta(config: Config) -> None:
+    """Test with the config's ``tta_model`` and ``tta_pipeline`` (several scales and flips, merged).
+
+    Raises:
+        ConfigError: If the config has none.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in config]
+    if missing:
+        raise ConfigError(
+            f'--tta: the config has no {" and no ".join(missing)}.',
+            fix='inherit configs/_base_/datasets/coco_instance.py, or define them',
+        )
+    config.model = ConfigDict(**config.tta_model, module=config.model)
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = config.tta_pipeline
+    if 'tta_metric' in config:
+        config.test_evaluator.metric = config.tta_metric
+
+
+def draw_to(config: Config, show_dir: str) -> None:
+    """Draw the predictions of every test image beside its ground truth.
+
+    Args:
+        config: The config to change.
+        show_dir: The folder for the pictures, below the run's time-stamped folder in the work dir as mmdet
+            does it, or as it is when absolute.
+    """
+    config.default_hooks.visualization.update(draw=True, test_out_dir=show_dir)
+
+
+def evaluate(
+    config: str | os.PathLike,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    cfg_options: Mapping | None = None,
+    launcher: str = 'none',
+    allow_mismatch: bool = False,
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the test split of a config.
+
+    Args:
+        config: The config file.
+        checkpoint: The checkpoint; it must fill the whole network.
+        work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
+        out: Write the predictions to this ``.pkl`` file as well.
+        show_dir: Draw predictions beside the truth into this folder.
+        tta: Test-time augmentation.
+        cfg_options: Changes to the config, dotted key to value.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        allow_mismatch: Accept a checkpoint that does not fill the whole network.
+
+    Returns:
+        Metric name to value, such as ``{'coco/bbox_mAP': 0.447, ...}``.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: For input that cannot be used.
+    """
+    if out and not out.endswith(('.pkl', '.pickle')):
+        raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
+    cfg = load_config(config, cfg_options)
+    cfg.launcher = launcher
+    cfg.load_from = None
+    set_work_dir(cfg, Path(config), work_dir)
+    if show_dir:
+        draw_to(cfg, show_dir)
+    if tta:
+        use_tta(cfg)
+    allow_mmengine_checkpoints()
+    check_data(cfg, ['test'])
+    with library_errors_explained():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        load_checkpoint(runner.model.module if tta else runner.model, checkpoint, allow_mismatch=allow_mismatch)
+        if out:
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
+        return runner.test()

@@ -1,0 +1,217 @@
+"""Checkpoints that load by name, with a report, and never silently in part."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmengine.logging import HistoryBuffer, print_log
+from torch.hub import load_state_dict_from_url
+
+from .errors import CheckpointError
+
+_SHOWN = 6
+"""How many names of each kind a report prints."""
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load(weights_only=True)`` read what mmengine writes beside the weights.
+
+    mmengine keeps the training log (``HistoryBuffer`` with NumPy arrays) in every checkpoint, which
+    torch >= 2.6 refuses by default. Only these data types are allowed; code in a checkpoint stays refused.
+    """
+    core = np._core if hasattr(np, '_core') else np.core
+    dtypes = {type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.uint32)}
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """How the names and shapes of a checkpoint fit a model.
+
+    Attributes:
+        source: Where the checkpoint came from.
+        loaded: Names that are in both with the same shape.
+        missing: Names of the model that the checkpoint lacks.
+        unexpected: Names of the checkpoint that the model lacks.
+        reshaped: ``(name, shape in the checkpoint, shape in the model)`` where the shapes differ.
+    """
+
+    source: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parameter and buffer of the model is filled."""
+        return not self.missing and not self.reshaped
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.missing) + len(self.reshaped)
+        lines = [
+            f'{self.source}: {len(self.loaded)} of {total} tensors of the model loaded, {len(self.missing)} missing, '
+            f'{len(self.reshaped)} of another shape; {len(self.unexpected)} in the file have no place in the model'
+        ]
+        shapes = [f'{name} {list(theirs)} -> {list(ours)}' for name, theirs, ours in self.reshaped]
+        kinds = {'missing': self.missing, 'other shape': shapes, 'unexpected': self.unexpected}
+        for kind, names in kinds.items():
+            lines += [f'  {kind}: {name}' for name in names[:_SHOWN]]
+            if len(names) > _SHOWN:
+                lines.append(f'  {kind}: ... and {len(names) - _SHOWN} more')
+        return '\n'.join(lines)
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Read a checkpoint as data: nothing in it is executed.
+
+    Args:
+        path: A local file, or an address (``https://...``), which is kept in torch's download cache.
+
+    Returns:
+        The checkpoint as saved, tensors on the CPU.
+
+    Raises:
+        CheckpointError: If it is missing, truncated, or no checkpoint.
+    """
+    fix = 'give the path of a checkpoint, such as work_dirs/NAME/epoch_12.pth'
+    if '://' in str(path):
+        try:
+            # mmengine's own loader would execute what a fetched file says (weights_only=False).
+            allow_mmengine_checkpoints()
+            return load_state_dict_from_url(str(path), map_location='cpu', weights_only=True)
+        except Exception as error:  # whatever the network and its libraries raise
+            raise CheckpointError(
+                f'The checkpoint {path} could not be fetched: {error}',
+                fix='check the address and the connection, or download it by hand and give the local path',
+            ) from error
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'There is no checkpoint at {path}.', fix=fix)
+    try:
+        allow_mmengine_checkpoints()
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # bytes that are no checkpoint make an unpickler raise anything
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CheckpointError(
+            f'{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason}',
+            expected='a file written by torch.save with weights and plain data in it, complete to its end',
+            fix='copy or download it again, or use the checkpoint before it',
+        ) from error
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.', fix=fix)
+    return checkpoint
+
+
+def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torch.Tensor]:
+    """The named tensors of a checkpoint.
+
+    Args:
+        checkpoint: As read. The weights are under ``state_dict`` or ``model``, or it is them.
+        prefix: Keep only names that start with it, and take it off. ``None`` keeps all names.
+
+    Returns:
+        Name to tensor. A leading ``module.`` (from DataParallel) is taken off.
+
+    Raises:
+        CheckpointError: If no name starts with ``prefix``.
+    """
+    weights = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
+    named = weights.items() if isinstance(weights, Mapping) else ()
+    weights = {
+        name: value for name, value in named if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+    if weights and all(name.startswith('module.') for name in weights):
+        weights = {name.removeprefix('module.'): value for name, value in weights.items()}
+    if prefix is None:
+        return weights
+    chosen = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if not chosen:
+        raise CheckpointError(
+            f'No name in the checkpoint starts with {prefix!r}.',
+            expected=f'names such as {", ".join(list(weights)[:3]) or "(the checkpoint has none)"}',
+            fix='correct or leave out `prefix`',
+        )
+    return chosen
+
+
+def compare(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> LoadReport:
+    """Say how ``weights`` fit ``model`` without changing it.
+
+    BatchNorm's ``num_batches_tracked`` counters do not count: they have no part in the result.
+    """
+    ours = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    counted = [name for name in ours if not name.endswith('num_batches_tracked')]
+    common = [name for name in counted if name in weights]
+    return LoadReport(
+        source=source,
+        loaded=tuple(name for name in common if weights[name].shape == ours[name].shape),
+        missing=tuple(name for name in counted if name not in weights),
+        unexpected=tuple(name for name in weights if name not in ours),
+        reshaped=tuple(
+            (name, tuple(weights[name].shape), tuple(ours[name].shape))
+            for name in common
+            if weights[name].shape != ours[name].shape
+        ),
+    )
+
+
+def check_checkpoint(
+    model: nn.Module, path: str | Path, *, allow_mismatch: bool = False, prefix: str | None = None
+) -> tuple[LoadReport, dict[str, torch.Tensor]]:
+    """Read a checkpoint and make sure that it fills ``model``, without loading it.
+
+    Args:
+        model: The network to be filled.
+        path: As in :func:`read_checkpoint`.
+        allow_mismatch: Accept tensors that are missing or have another shape.
+        prefix: As in :func:`weights_of`.
+
+    Returns:
+        The report, and the tensors that fit (same name and shape).
+
+    Raises:
+        CheckpointError: If it cannot be read, if nothing in it fits, or if it does not fill the model
+            and ``allow_mismatch`` is false. The message holds the report.
+    """
+    weights = weights_of(read_checkpoint(path), prefix)
+    report = compare(model, weights, str(path))
+    print_log(str(report), logger='current', level=logging.INFO if report.complete else logging.WARNING)
+    if not report.complete and (not allow_mismatch or not report.loaded):
+        raise CheckpointError(
+            f'The checkpoint does not belong to this network.\n{report}',
+            expected='every parameter of the network in the checkpoint, by name and shape',
+            fix='give the config that the checkpoint was trained with (same arch, same number of classes); to load '
+            'only what fits, for instance to fine-tune on other classes, add --allow-mismatch',
+        )
+    fitting = {name: weights[name] for name in report.loaded}
+    fitting.update({k: v for k, v in weights.items() if k.endswith('num_batches_tracked') and k not in report.unexpected})
+    return report, fitting
+
+
+def load_checkpoint(
+    model: nn.Module, path: str | Path, *, allow_mismatch: bool = False, prefix: str | None = None
+) -> LoadReport:
+    """Load a checkpoint by name and return the report; arguments and errors as :func:`check_checkpoint`."""
+    report, fitting = check_checkpoint(model, path, allow_mismatch=allow_mismatch, prefix=prefix)
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def load_backbone(
+    backbone: nn.Module, checkpoint: str, prefix: str | None = None, allow_mismatch: bool = False, **_
+) -> LoadReport:
+    """Load ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=..., allow_mismatch=...)``.
+
+    Without ``prefix`` the checkpoint may be of the backbone itself or of a network that has it as
+    ``backbone``. What it holds beside the backbone (a classifier, heads) is reported and left out.
+    """
+    if prefix is None and any(name.startswith('backbone.') for name in weights_of(read_checkpoint(checkpoint))):
+        prefix = 'backbone.'
+    return load_checkpoint(backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch)

@@ -1,0 +1,1 @@
+"""Data sets and their transforms: only what mmdet, mmseg and mmengine lack."""

@@ -1,0 +1,5 @@
+"""What mmengine lacks for training these networks."""
+
+from .cpu_amp import CPUAmpOptimWrapper
+
+__all__ = ['CPUAmpOptimWrapper']

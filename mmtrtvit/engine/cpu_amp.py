@@ -1,0 +1,66 @@
+"""Mixed precision on a CPU: bfloat16 autocast, which mmengine's AmpOptimWrapper refuses there."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn as nn
+from mmengine.optim import OptimWrapper
+
+from ..registry import OPTIM_WRAPPERS
+
+
+def _in_float32(value: Any) -> Any:
+    """``value`` with every floating-point tensor of a nested list, tuple or dict as float32."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_in_float32(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _in_float32(item) for key, item in value.items()}
+    return value
+
+
+def _is_head(module: nn.Module) -> bool:
+    """Whether a module turns features into predictions: heads of mmdet and mmseg compute a loss."""
+    return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target'))
+
+
+@contextlib.contextmanager
+def _float32_outside_autocast(model: nn.Module) -> Iterator[None]:
+    """Give float32 to what has no bfloat16 form (RoI extractors) and to what cannot afford it (boxes).
+
+    bfloat16 has 8 significant bits: a box coordinate of 1333 pixels would be rounded by up to 4.
+    """
+    hooks = []
+    for module in model.modules():
+        if hasattr(module, 'roi_layers'):
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs: _in_float32(inputs)))
+        elif _is_head(module):
+            hooks.append(module.register_forward_hook(lambda _, __, outputs: _in_float32(outputs)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """An optimiser wrapper whose forward pass runs in bfloat16 where autocast allows it.
+
+    Weights, gradients and the optimiser's state stay float32, and bfloat16 has float32's range, so there is
+    no loss scaling. Predictions and losses are float32. Arguments are those of
+    :class:`mmengine.optim.OptimWrapper`.
+    """
+
+    @contextlib.contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The base class's context for gradient accumulation, with autocast inside it."""
+        with (
+            super().optim_context(model),
+            _float32_outside_autocast(model),
+            torch.autocast('cpu', dtype=torch.bfloat16),
+        ):
+            yield

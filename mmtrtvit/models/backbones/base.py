@@ -1,0 +1,199 @@
+"""What every backbone of this package has in common: the contract with heads, training and deployment."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn as nn
+from mmengine.model import BaseModule
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...checkpoint import load_backbone
+from ...errors import ConfigError
+from ..layers import fold_batch_norms, recompute_in_backward
+
+
+class PyramidBackbone(BaseModule):
+    """A backbone of a stem and stages, each stage a list of blocks at half the resolution of the one before.
+
+    A subclass sets :attr:`arch_settings` and :attr:`arch_keys`, builds :attr:`stem` and :attr:`stages`,
+    and ends its constructor with :meth:`freeze`.
+
+    Args:
+        arch: A name in :attr:`arch_settings`, or a dict with the same keys.
+        out_indices: Which stages to return, counted from 0. Stages after the last one are not built, so no
+            parameter is ever without a gradient.
+        frozen_stages: How much to freeze: -1 nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
+            Frozen parts stay in evaluation mode in training and get no gradient.
+        norm_eval: Keep every BatchNorm in evaluation mode in training (for batches of a few images a GPU).
+        with_cp: Compute activations again in the backward pass instead of keeping them, block by block.
+        init_cfg: mmengine's initialisation. ``dict(type='Pretrained', checkpoint=...)`` loads by name and
+            raises unless every tensor of the backbone is filled (``allow_mismatch=True`` to accept that).
+
+    Attributes:
+        out_channels (tuple[int, ...]): Channels of each map that is returned.
+        strides (tuple[int, ...]): Its stride in pixels of the input.
+
+    Shape:
+        ``(B, 3, H, W)`` of any size -> one ``(B, out_channels[i], ceil(H / strides[i]), ceil(W / strides[i]))``
+        for each of ``out_indices``, as a tuple.
+
+    Raises:
+        ConfigError: If an argument has no meaning; the message says what would have.
+    """
+
+    arch_settings: ClassVar[Mapping[str, Mapping]] = {}
+    arch_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
+    stage_strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
+
+    stem: nn.Module
+    stages: nn.ModuleList
+
+    def __init__(
+        self,
+        arch: str | Mapping,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        configs = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
+        pretrained = [config for config in configs if config['type'] == 'Pretrained']
+        super().__init__(init_cfg=[config for config in configs if config['type'] != 'Pretrained'] or None)
+        self.pretrained = pretrained[-1] if pretrained else None
+        self.arch = self._read_arch(arch)
+        self.out_indices = self._read_out_indices(out_indices)
+        if not isinstance(frozen_stages, int) or not -1 <= frozen_stages <= len(self.stage_strides):
+            raise ConfigError(
+                f'{type(self).__name__}(frozen_stages={frozen_stages!r}).',
+                expected=f'-1 (nothing), 0 (stem) or 1 to {len(self.stage_strides)} (stem and that many stages)',
+                fix='correct `frozen_stages` in the backbone of the config',
+            )
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self.out_channels = tuple(self.arch['widths'][i] for i in self.out_indices)
+        self.strides = tuple(self.stage_strides[i] for i in self.out_indices)
+
+    def _read_arch(self, arch: str | Mapping) -> dict:
+        name = type(self).__name__
+        if isinstance(arch, str):
+            if arch not in self.arch_settings:
+                raise ConfigError(
+                    f'{name}(arch={arch!r}) is unknown.',
+                    expected=f'one of {", ".join(map(repr, self.arch_settings))}, or a dict with '
+                    f'the keys {", ".join(self.arch_keys)}',
+                    fix='correct `arch` in the backbone of the config',
+                )
+            return dict(self.arch_settings[arch])
+        keys = f'a dict with the keys {", ".join(self.arch_keys)}, each with {len(self.stage_strides)} entries'
+        given = arch if isinstance(arch, Mapping) else {}
+        missing = [key for key in self.arch_keys if key not in given]
+        unknown = [key for key in given if key not in (*self.arch_keys, 'provenance')]
+        wrong = [key for key in self.arch_keys if key in given and not self._is_right(key, given[key])]
+        faults = {'without': missing, 'with unknown': unknown, 'with a wrong value for': wrong}
+        if not isinstance(arch, Mapping) or any(faults.values()):
+            said = '; '.join(f'{fault} {", ".join(map(repr, found))}' for fault, found in faults.items() if found)
+            raise ConfigError(
+                f'{name}(arch={arch!r}): {said or f"a {type(arch).__name__}"}.',
+                expected=f'{keys}, or one of the names {", ".join(map(repr, self.arch_settings))}',
+                fix='correct `arch` in the backbone of the config',
+            )
+        return dict(arch)
+
+    def _is_right(self, key: str, values: object) -> bool:
+        """Whether an entry of an arch dict has one value a stage: positive integers, or the subclass's own."""
+        if not isinstance(values, Sequence) or len(values) != len(self.stage_strides):
+            return False
+        return key not in ('widths', 'depths') or all(isinstance(value, int) and value > 0 for value in values)
+
+    def _read_out_indices(self, out_indices: Sequence[int]) -> tuple[int, ...]:
+        given = list(out_indices) if isinstance(out_indices, Sequence) else []
+        indices = [stage for stage in range(len(self.stage_strides)) if stage in given]
+        if not given or given != indices:
+            raise ConfigError(
+                f'{type(self).__name__}(out_indices={out_indices!r}).',
+                expected=f'increasing stage numbers from 0 to {len(self.stage_strides) - 1}, such as (0, 1, 2, 3)',
+                fix='correct `out_indices` in the backbone of the config',
+            )
+        return tuple(indices)
+
+    @property
+    def num_stages(self) -> int:
+        """How many stages are built: up to the last one that is returned."""
+        return self.out_indices[-1] + 1
+
+    def init_weights(self) -> None:
+        """Initialise, and then load the pretrained weights that ``init_cfg`` names, if any."""
+        loaded_before = self.is_init
+        super().init_weights()
+        if self.pretrained is not None and not loaded_before:
+            load_backbone(self, **{key: value for key, value in self.pretrained.items() if key != 'type'})
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = self.stem(x)
+        outputs = []
+        for index, stage in enumerate(self.stages):
+            for block in stage:
+                x = recompute_in_backward(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+            if index in self.out_indices:
+                outputs.append(self.output(index, x))
+        return tuple(outputs)
+
+    def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        """What stage ``index`` returns for its last map ``x``; a subclass may put a norm here."""
+        return x
+
+    def freeze(self) -> None:
+        """Freeze the stem and the first stages as ``frozen_stages`` says."""
+        frozen = [self.stem, *self.stages[: self.frozen_stages]] if self.frozen_stages >= 0 else []
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'PyramidBackbone':
+        """Set training mode, except for what is frozen and, with ``norm_eval``, for every BatchNorm."""
+        super().train(mode)
+        self.freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of the layer that a parameter belongs to, for layer-wise learning-rate decay.
+
+        Args:
+            param_name: Name of the parameter, with ``prefix``.
+            prefix: What stands before the name of the backbone's own parameter, such as ``'backbone.'``.
+
+        Returns:
+            ``(depth, number of depths)``: 0 for the stem, ``i`` for the i-th block counted from 1, the last
+            for what follows the blocks or does not belong to the backbone.
+        """
+        depths = [len(stage) for stage in self.stages]
+        last = sum(depths) + 1
+        if not param_name.startswith(prefix):
+            return last, last + 1
+        part, *rest = param_name.removeprefix(prefix).split('.')
+        if part == 'stem':
+            return 0, last + 1
+        if part == 'stages':
+            stage, block = int(rest[0]), int(rest[1])
+            return sum(depths[:stage]) + block + 1, last + 1
+        return last, last + 1
+
+    @torch.no_grad()
+    def switch_to_deploy(self) -> None:
+        """Take the form that is exported; mmdeploy calls this before it exports. Idempotent.
+
+        Every BatchNorm goes into the convolution before it, and every layer that has an export form of
+        its own (a ``switch_to_deploy`` method) takes it. The output stays the same, which the tests check
+        in float64. The backbone cannot be trained, nor its training checkpoint be loaded, after this.
+        """
+        fold_batch_norms(self)
+        for module in self.modules():
+            if module is not self and hasattr(module, 'switch_to_deploy'):
+                module.switch_to_deploy()

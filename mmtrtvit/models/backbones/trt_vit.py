@@ -1,0 +1,356 @@
+"""TRT-ViT: TensorRT-oriented Vision Transformer (Xia et al., arXiv:2205.09579).
+
+The paper measures blocks on TensorRT and derives four guidelines: Transformer blocks in the late stage;
+a shallow-then-deep stage pattern; inside a stage, blocks that mix Transformer and BottleNeck; inside such a
+block, global then local. Its result is a ResNet-like pyramid with BottleNecks in the first three stages and
+MixBlockC in the last one.
+
+The widths and depths of the paper's table are in no text at hand. What stands in :data:`ARCH_SETTINGS` is
+RECONSTRUCTED for C and D (it reproduces the published parameters and MACs) and the project's OWN CHOICE, by
+the same rules, for A and B. Neither is published.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmcv.cnn.bricks import DropPath
+
+from ...errors import ConfigError
+from ...registry import MODELS
+from ..layers import ChannelAffine, MultiHeadSelfAttention
+from .base import PyramidBackbone
+
+ARCH_SETTINGS: dict[str, dict] = {
+    'a': dict(
+        widths=(128, 256, 512, 1024),
+        depths=(2, 3, 12, 6),
+        block_types=('C', 'C', 'C', 'M'),
+        provenance='own choice: no figure of TRT-ViT-A is published in any text at hand',
+    ),
+    'b': dict(
+        widths=(160, 320, 640, 1280),
+        depths=(2, 3, 12, 6),
+        block_types=('C', 'C', 'C', 'M'),
+        provenance='own choice: no figure of TRT-ViT-B is published in any text at hand',
+    ),
+    'c': dict(
+        widths=(192, 384, 768, 1536),
+        depths=(2, 4, 18, 7),
+        block_types=('C', 'C', 'C', 'M'),
+        provenance='reconstructed from the published totals: 67.3 M, 5.9 G; Mask R-CNN 86.3 M, 294 G',
+    ),
+    'd': dict(
+        widths=(256, 512, 1024, 2048),
+        depths=(4, 4, 16, 6),
+        block_types=('C', 'C', 'C', 'M'),
+        provenance='reconstructed from the published totals: 103.0 M, 9.7 G; Mask R-CNN 121.5 M, 375 G',
+    ),
+}
+"""Widths, depths and block types of the four stages, with where they come from."""
+
+BOTTLENECK_RATIO = 4
+"""Channels of a BottleNeck over those of its 3x3 convolution, as in ResNet."""
+
+
+class BottleNeck(nn.Module):
+    """ResNet's bottleneck: 1x1, 3x3, 1x1 convolutions around a shortcut ("C" in the paper's figures).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output; the 3x3 convolution has a quarter of them.
+        stride: Stride of the 3x3 convolution (ResNet v1.5) and of the shortcut.
+        drop_path: Probability of dropping the residual branch, per sample.
+        norm_cfg: The norm after each convolution.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, drop_path: float, norm_cfg: dict) -> None:
+        super().__init__()
+        mid = out_channels // BOTTLENECK_RATIO
+        self.conv1 = ConvModule(in_channels, mid, 1, norm_cfg=norm_cfg)
+        self.conv2 = ConvModule(mid, mid, 3, stride=stride, padding=1, norm_cfg=norm_cfg)
+        self.conv3 = ConvModule(mid, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels and stride == 1
+            else ConvModule(in_channels, out_channels, 1, stride=stride, norm_cfg=norm_cfg, act_cfg=None)
+        )
+        self.drop_path = DropPath(drop_path)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        residual = self.conv3(self.conv2(self.conv1(x)))
+        return self.relu(self.shortcut(x) + self.drop_path(residual))
+
+
+class Projection(nn.Sequential):
+    """1x1 convolution that sets the channels, after a 2x2 average where the resolution is halved.
+
+    The paper's text at hand names the 1x1 convolution only. How the first block of the last stage halves the
+    resolution is reconstructed: as the patch embedding of the authors' next paper (Next-ViT, section 3) does.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_cfg: dict) -> None:
+        conv = ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+        super().__init__(*([conv] if stride == 1 else [pool, conv]))
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm Transformer encoder layer on the pixels of a map: MHSA, then MLP, each around a shortcut.
+
+    Args:
+        dim: Channels.
+        head_dim: Channels of one attention head.
+        mlp_ratio: Hidden channels of the MLP over ``dim``.
+        drop_path: Probability of dropping each residual branch, per sample.
+
+    Shape:
+        ``(B, dim, H, W) -> (B, dim, H, W)``
+    """
+
+    def __init__(self, dim: int, head_dim: int, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, head_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, int(dim * mlp_ratio)), nn.GELU(), nn.Linear(int(dim * mlp_ratio), dim))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        tokens = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return tokens.transpose(1, 2).reshape_as(x)
+
+
+class Transformer(nn.Module):
+    """A Transformer block on all channels ("T"): what the late stage of the paper's MixNetV consists of.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, layer: dict, norm_cfg: dict) -> None:
+        super().__init__()
+        self.proj = (
+            nn.Identity()
+            if in_channels == out_channels and stride == 1
+            else Projection(in_channels, out_channels, stride, norm_cfg)
+        )
+        self.transformer = TransformerLayer(out_channels, **layer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.transformer(self.proj(x))
+
+
+class MixBlock(nn.Module):
+    """What the three mixed blocks share: ``R`` of the channels from a Transformer, the rest from a BottleNeck.
+
+    ``shrink_ratio`` is the paper's R. The input is projected first, to the channels of the branch that
+    comes first. There is no convolution after the concatenation and no outer shortcut.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: 1, or 2 to halve the resolution.
+        shrink_ratio: R, the share of ``out_channels`` that the Transformer makes.
+        layer: ``head_dim``, ``mlp_ratio`` and ``drop_path`` of the Transformer layer.
+        norm_cfg: The norm after each convolution.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+    """
+
+    global_first: ClassVar[bool] = True
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, shrink_ratio: float, layer: dict, norm_cfg: dict
+    ) -> None:
+        super().__init__()
+        self.global_channels = int(out_channels * shrink_ratio)
+        self.local_channels = out_channels - self.global_channels
+        first, second = self.global_channels, self.local_channels
+        if not self.global_first:
+            first, second = second, first
+        self.proj = Projection(in_channels, first, stride, norm_cfg)
+        self.transformer = TransformerLayer(self.global_channels, **layer)
+        self.bottleneck = BottleNeck(first, self.local_channels, 1, layer['drop_path'], norm_cfg)
+
+
+class MixBlockA(MixBlock):
+    """Transformer and BottleNeck in parallel on the projected input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.proj(x)
+        return torch.cat([self.transformer(x), self.bottleneck(x)], dim=1)
+
+
+class MixBlockB(MixBlock):
+    """BottleNeck first, then Transformer on its output: local then global."""
+
+    global_first = False
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, shrink_ratio: float, layer: dict, norm_cfg: dict
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride, shrink_ratio, layer, norm_cfg)
+        self.between = (
+            nn.Identity()
+            if self.local_channels == self.global_channels
+            else Projection(self.local_channels, self.global_channels, 1, norm_cfg)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        local = self.bottleneck(self.proj(x))
+        return torch.cat([local, self.transformer(self.between(local))], dim=1)
+
+
+class MixBlockC(MixBlock):
+    """Transformer first, then BottleNeck on its output: global then local, the block that the paper chooses."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        global_ = self.transformer(self.proj(x))
+        return torch.cat([global_, self.bottleneck(global_)], dim=1)
+
+
+MIX_BLOCKS: dict[str, type[MixBlock]] = {'A': MixBlockA, 'B': MixBlockB, 'M': MixBlockC}
+"""Letters of the mixed blocks in ``block_types``."""
+
+BLOCK_LETTERS = ('C', 'T', *MIX_BLOCKS)
+
+
+@MODELS.register_module()
+class TRTViT(PyramidBackbone):
+    """TRT-ViT (arXiv:2205.09579). Widths and depths are reconstructed, see :data:`ARCH_SETTINGS`.
+
+    Args:
+        arch: ``'a'``, ``'b'``, ``'c'``, ``'d'``, or a dict with ``widths``, ``depths`` and ``block_types`` of
+            the four stages. An entry of ``block_types`` is one letter for all blocks of the stage or one for
+            each: ``C`` BottleNeck, ``T`` Transformer, ``A`` / ``B`` / ``M`` MixBlockA / B / C. So
+            ``('C', 'C', 'C', 'T')`` is the paper's MixNetV, and ``A``, ``B`` in the last place its MixNetA, B.
+        shrink_ratio: R, the share of a mixed block's channels that its Transformer makes.
+        mlp_ratio: Hidden channels of the Transformer's MLP over its channels.
+        head_dim: Channels of one attention head.
+        drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
+        norm_cfg: The norm after each convolution. BatchNorm can be folded for deployment, others cannot.
+        final_norm: Put a BatchNorm on the map of the last stage, as the classifier needs it.
+        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`.
+
+    Shape:
+        ``(B, 3, H, W)`` -> tuple of ``(B, widths[i], ceil(H / s), ceil(W / s))``, ``s`` = 4, 8, 16, 32.
+
+    Example:
+        >>> import torch
+        >>> from mmtrtvit.models import TRTViT
+        >>> backbone = TRTViT(arch='a')
+        >>> [tuple(y.shape) for y in backbone(torch.rand(1, 3, 224, 224))]
+        [(1, 128, 56, 56), (1, 256, 28, 28), (1, 512, 14, 14), (1, 1024, 7, 7)]
+    """
+
+    arch_settings = ARCH_SETTINGS
+    arch_keys = ('widths', 'depths', 'block_types')
+
+    def __init__(
+        self,
+        arch: str | Mapping = 'b',
+        shrink_ratio: float = 0.5,
+        mlp_ratio: float = 3.0,
+        head_dim: int = 32,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        norm_cfg: dict | None = None,
+        final_norm: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
+            init_cfg = [
+                dict(type='Kaiming', layer='Conv2d'),
+                dict(type='TruncNormal', layer='Linear', std=0.02),
+                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1.0),
+                *([init_cfg] if init_cfg else []),
+            ]
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
+        if not 0.0 < shrink_ratio < 1.0:
+            raise ConfigError(
+                f'TRTViT(shrink_ratio={shrink_ratio!r}).',
+                expected='a share of the channels between 0 and 1; the paper uses 0.5',
+                fix='correct `shrink_ratio`, or use block type C (no Transformer) or T (no BottleNeck)',
+            )
+        if not 0.0 <= drop_path_rate < 1.0:
+            raise ConfigError(
+                f'TRTViT(drop_path_rate={drop_path_rate!r}).',
+                expected='a probability from 0 to below 1',
+                fix='correct `drop_path_rate` in the backbone of the config',
+            )
+        widths, depths = self.arch['widths'], self.arch['depths']
+        types = self._read_block_types()
+        rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist()
+
+        self.stem = nn.Sequential(
+            ConvModule(3, 64, 7, stride=2, padding=3, norm_cfg=norm_cfg),
+            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+        )
+        self.stages = nn.ModuleList()
+        channels = 64
+        for index in range(self.num_stages):
+            blocks = []
+            for position, letter in enumerate(types[index]):
+                settings = dict(
+                    in_channels=channels,
+                    out_channels=widths[index],
+                    stride=2 if index > 0 and position == 0 else 1,
+                    norm_cfg=norm_cfg,
+                )
+                drop_path = rates[sum(depths[:index]) + position]
+                layer = dict(head_dim=head_dim, mlp_ratio=mlp_ratio, drop_path=drop_path)
+                if letter == 'C':
+                    blocks.append(BottleNeck(**settings, drop_path=drop_path))
+                elif letter == 'T':
+                    blocks.append(Transformer(**settings, layer=layer))
+                else:
+                    blocks.append(MIX_BLOCKS[letter](**settings, shrink_ratio=shrink_ratio, layer=layer))
+                channels = widths[index]
+            self.stages.append(nn.Sequential(*blocks))
+        self.final_norm = build_norm_layer(norm_cfg, channels)[1] if final_norm else nn.Identity()
+        self.freeze()
+
+    def _read_block_types(self) -> tuple[str, ...]:
+        """One letter for each block of each stage.
+
+        Raises:
+            ConfigError: If a letter is unknown or a stage has neither one letter nor one for each block.
+        """
+        types = []
+        for stage, (letters, depth) in enumerate(zip(self.arch['block_types'], self.arch['depths'], strict=True)):
+            spelled = letters if isinstance(letters, Sequence) else ()
+            spelled = spelled * depth if len(spelled) == 1 else spelled
+            if len(spelled) != depth or any(letter not in BLOCK_LETTERS for letter in spelled):
+                raise ConfigError(
+                    f'TRTViT: block_types[{stage}]={letters!r} for a stage of {depth} blocks.',
+                    expected=f'one letter, or {depth} letters, of {", ".join(BLOCK_LETTERS)}',
+                    fix='correct `block_types` of the arch',
+                )
+            types.append(spelled)
+        return tuple(types)
+
+    def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        return self.final_norm(x) if index == len(self.stages) - 1 else x
+
+    @torch.no_grad()
+    def switch_to_deploy(self) -> None:
+        super().switch_to_deploy()
+        if isinstance(self.final_norm, nn.modules.batchnorm._BatchNorm):
+            self.final_norm = ChannelAffine(self.final_norm)

@@ -1,0 +1,54 @@
+"""Small networks with weights that leave no term of a block without effect."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmtrtvit.models import TRTViT
+
+TINY = dict(widths=(16, 32, 32, 64), depths=(1, 2, 2, 2), block_types=('C', 'C', 'C', 'M'))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny():
+    """Build a TRTViT of a few thousand parameters; keys of the arch and arguments by name."""
+
+    def build(**kwargs):
+        arch = {key: kwargs.pop(key, TINY[key]) for key in TINY}
+        return TRTViT(**{'arch': arch, 'head_dim': 8, **kwargs})
+
+    return build
+
+
+@pytest.fixture
+def randomise():
+    """Fill every parameter and every running statistic with numbers that are neither 0 nor 1."""
+
+    def fill(module, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(like, mean, std):
+            return torch.randn(like.shape, generator=generator, dtype=torch.float64).mul(std).add(mean).to(like)
+
+        with torch.no_grad():
+            for part in module.modules():
+                if isinstance(part, (nn.Conv2d, nn.Linear)):
+                    part.weight.copy_(normal(part.weight, 0, (part.weight[0].numel()) ** -0.5))
+                    if part.bias is not None:
+                        part.bias.copy_(normal(part.bias, 0, 0.3))
+                elif isinstance(part, (_BatchNorm, nn.LayerNorm, nn.GroupNorm)):
+                    part.weight.copy_(normal(part.weight, 1, 0.3))
+                    part.bias.copy_(normal(part.bias, 0, 0.3))
+                if isinstance(part, _BatchNorm):
+                    part.running_mean.copy_(normal(part.running_mean, 0, 0.5))
+                    part.running_var.copy_(normal(part.running_var, 0, 0.5).square() + 0.3)
+        return module
+
+    return fill

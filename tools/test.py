@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint, or an exported artefact: tools/test.py CONFIG [CHECKPOINT | --backend-dir DIR] ..."""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from mmtrtvit.errors import command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a detector or segmentor on the test split of its config.')
+    parser.add_argument('config', help='config file, such as configs/maskrcnn_trtvit_b_coco.py')
+    tested = parser.add_mutually_exclusive_group(required=True)
+    tested.add_argument('checkpoint', nargs='?', help='checkpoint to evaluate in PyTorch')
+    tested.add_argument('--backend-dir', metavar='DIR', help='what tools/deploy.py left, to evaluate the exported model')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as well')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the truth into this folder')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation (several scales and flips)')
+    parser.add_argument(
+        '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.backend_dir and (args.tta or args.allow_mismatch or args.launcher != 'none'):
+        parser.error('--tta, --allow-mismatch and --launcher do not go with --backend-dir')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    del args.local_rank
+    return args
+
+
+@command_line
+def main() -> None:
+    args = vars(parse_args())
+    if args['backend_dir']:
+        from mmtrtvit.deploy import evaluate_artefact
+
+        for name in ('checkpoint', 'tta', 'allow_mismatch', 'launcher'):
+            del args[name]
+        evaluate_artefact(**args)
+    else:
+        from mmtrtvit.apis import evaluate
+
+        del args['backend_dir']
+        evaluate(**args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
