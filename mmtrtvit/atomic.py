@@ -62,3 +62,29 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_files(folder: str | os.PathLike, last: str) -> Iterator[Path]:
+    """Yield a temporary folder; its files move into ``folder`` when the block succeeds.
+
+    For a folder that may hold other things as well. Files of the same name are replaced.
+
+    Args:
+        folder: Where the files go. It is made when missing.
+        last: The file whose presence says that the others are complete: the old one is removed before any
+            file moves, the new one moves after all others.
+
+    Yields:
+        The temporary folder to fill.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix='.unfinished.', dir=folder))
+    try:
+        yield temporary
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,33 @@ _SHOWN = 6
 """How many names of each kind a report prints."""
 
 
+def _history_method(owner: type, name: str) -> Callable:
+    """What ``getattr`` may be in a checkpoint: a statistic of mmengine's ``HistoryBuffer``, nothing else."""
+    if owner is HistoryBuffer and name in ('mean', 'max', 'min', 'current'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint')
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read what mmengine writes beside the weights.
 
-    mmengine keeps the training log (``HistoryBuffer`` with NumPy arrays) in every checkpoint, which
-    torch >= 2.6 refuses by default. Only these data types are allowed; code in a checkpoint stays refused.
+    mmengine keeps the training log in every checkpoint: ``HistoryBuffer`` objects, their NumPy arrays, and (by
+    ``getattr``) their statistics. torch >= 2.6 refuses them by default. Only these are allowed; any other code
+    in a checkpoint stays refused.
     """
     core = np._core if hasattr(np, '_core') else np.core
     dtypes = {type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.uint32)}
     torch.serialization.add_safe_globals(
-        [HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
+        [
+            *(HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes),
+            *((_history_method, f'{module}.getattr') for module in ('builtins', '__builtin__')),
+        ]
     )
+
+
+def _part(name: str) -> str:
+    """The part of a network that a tensor belongs to: ``'stages.2'`` of ``'stages.2.0.conv1.conv.weight'``."""
+    return '.'.join(name.split('.')[:2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +69,12 @@ class LoadReport:
     def complete(self) -> bool:
         """Whether every parameter and buffer of the model is filled."""
         return not self.missing and not self.reshaped
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Unexpected names inside a part that the model has, such as a tenth block of a stage of nine."""
+        parts = {_part(name) for name in (*self.loaded, *self.missing, *(name for name, *_ in self.reshaped))}
+        return tuple(name for name in self.unexpected if _part(name) in parts)
 
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.missing) + len(self.reshaped)
@@ -163,43 +186,49 @@ def compare(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) 
 
 
 def check_checkpoint(
-    model: nn.Module, path: str | Path, *, allow_mismatch: bool = False, prefix: str | None = None
+    model: nn.Module,
+    path: str | Path,
+    *,
+    allow_mismatch: bool = False,
+    prefix: str | None = None,
+    allow_other_parts: bool = False,
 ) -> tuple[LoadReport, dict[str, torch.Tensor]]:
-    """Read a checkpoint and make sure that it fills ``model``, without loading it.
+    """Read a checkpoint and make sure that it is one of ``model``, without loading it.
 
     Args:
         model: The network to be filled.
         path: As in :func:`read_checkpoint`.
-        allow_mismatch: Accept tensors that are missing or have another shape.
+        allow_mismatch: Accept tensors that are missing, unexpected or have another shape.
         prefix: As in :func:`weights_of`.
+        allow_other_parts: Accept unexpected tensors of parts that the model has not, such as a classifier.
 
     Returns:
         The report, and the tensors that fit (same name and shape).
 
     Raises:
-        CheckpointError: If it cannot be read, if nothing in it fits, or if it does not fill the model
-            and ``allow_mismatch`` is false. The message holds the report.
+        CheckpointError: If it cannot be read, if nothing in it fits, or if it is not the model's, name by
+            name and shape by shape, and ``allow_mismatch`` is false. The message holds the report.
     """
     weights = weights_of(read_checkpoint(path), prefix)
     report = compare(model, weights, str(path))
-    print_log(str(report), logger='current', level=logging.INFO if report.complete else logging.WARNING)
-    if not report.complete and (not allow_mismatch or not report.loaded):
+    fits = report.complete and not (report.foreign if allow_other_parts else report.unexpected)
+    print_log(str(report), logger='current', level=logging.INFO if fits else logging.WARNING)
+    if not fits and (not allow_mismatch or not report.loaded):
         raise CheckpointError(
             f'The checkpoint does not belong to this network.\n{report}',
-            expected='every parameter of the network in the checkpoint, by name and shape',
+            expected='every parameter of the network in the checkpoint, by name and shape, and no others',
             fix='give the config that the checkpoint was trained with (same arch, same number of classes); to load '
-            'only what fits, for instance to fine-tune on other classes, add --allow-mismatch',
+            'only what fits, for instance to fine-tune on other classes, add --allow-mismatch (in an init_cfg: '
+            'allow_mismatch=True)',
         )
     fitting = {name: weights[name] for name in report.loaded}
     fitting.update({k: v for k, v in weights.items() if k.endswith('num_batches_tracked') and k not in report.unexpected})
     return report, fitting
 
 
-def load_checkpoint(
-    model: nn.Module, path: str | Path, *, allow_mismatch: bool = False, prefix: str | None = None
-) -> LoadReport:
+def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | None) -> LoadReport:
     """Load a checkpoint by name and return the report; arguments and errors as :func:`check_checkpoint`."""
-    report, fitting = check_checkpoint(model, path, allow_mismatch=allow_mismatch, prefix=prefix)
+    report, fitting = check_checkpoint(model, path, **options)
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -210,8 +239,11 @@ def load_backbone(
     """Load ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=..., allow_mismatch=...)``.
 
     Without ``prefix`` the checkpoint may be of the backbone itself or of a network that has it as
-    ``backbone``. What it holds beside the backbone (a classifier, heads) is reported and left out.
+    ``backbone``. What it holds beside the backbone (a classifier, heads, a stage that is not built) is
+    reported and left out.
     """
     if prefix is None and any(name.startswith('backbone.') for name in weights_of(read_checkpoint(checkpoint))):
         prefix = 'backbone.'
-    return load_checkpoint(backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch)
+    return load_checkpoint(
+        backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch, allow_other_parts=True
+    )

@@ -2,11 +2,12 @@
 
 A :class:`UserError` says three things: what was given, what was expected, and what to do. The
 commands under ``tools/`` are wrapped in :func:`command_line`, which prints such an error as one
-message on standard error and ends with exit status 2. Any other exception is a defect and keeps its
-traceback.
+message on standard error and ends with exit status 2, unless the environment variable MMTRTVIT_DEBUG asks
+for the traceback. Any other exception is a defect and keeps its traceback.
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -61,6 +62,8 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
+            if os.environ.get('MMTRTVIT_DEBUG'):
+                raise
             print(f'\nError: {error}', file=sys.stderr)
             return 2
         except KeyboardInterrupt:

@@ -90,9 +90,7 @@ def test_versions_are_compared_by_number(environment, version, wanted, expected)
     assert environment.in_range(version, wanted) is expected
 
 
-@pytest.mark.parametrize(
-    ('stack', 'file'), [('onedl', 'openmmlab.txt'), ('upstream', 'openmmlab-upstream.txt')]
-)
+@pytest.mark.parametrize(('stack', 'file'), [('onedl', 'openmmlab.txt'), ('upstream', 'openmmlab-upstream.txt')])
 def test_pins_are_those_of_the_requirement_files(environment, stack, file):
     pins = set((ROOT / 'requirements' / file).read_text().splitlines())
     for module, requirement in environment.STACKS[stack].items():
@@ -144,9 +142,7 @@ def test_mmcv_without_compiled_ops_is_built_again(environment, pretend):
 
 
 def test_the_upstream_stack_is_mended_with_its_own_distributions(environment, pretend, monkeypatch):
-    monkeypatch.setattr(
-        environment, '_distributions_of', lambda module: ['mmengine'] if module == 'mmengine' else []
-    )
+    monkeypatch.setattr(environment, '_distributions_of', lambda module: ['mmengine'] if module == 'mmengine' else [])
     pretend(mmengine='0.10.7', mmcv='2.1.0', mmcv___ext=None)
     assert mending_command(message_of(environment)).count('mmcv==2.1.0') == 1
     assert 'onedl' not in message_of(environment)
@@ -166,9 +162,7 @@ def test_neither_mmdet_nor_mmseg_is_not_enough(environment, pretend):
 
 
 @pytest.mark.parametrize(('name', 'version'), [('torch', '2.14.0'), ('mmcv', '1.7.2'), ('mmengine', '1.0')])
-def test_a_version_out_of_range_is_refused_unless_told_otherwise(
-    environment, pretend, monkeypatch, name, version
-):
+def test_a_version_out_of_range_is_refused_unless_told_otherwise(environment, pretend, monkeypatch, name, version):
     pretend(**{name: version})
     message = message_of(environment)
     assert f'{name} does not work (version {version} is not ' in message
@@ -178,9 +172,7 @@ def test_a_version_out_of_range_is_refused_unless_told_otherwise(
         environment.require()
 
 
-def test_a_torchvision_that_fails_to_import_is_named_before_mmengine(
-    environment, pretend, monkeypatch, tmp_path
-):
+def test_a_torchvision_that_fails_to_import_is_named_before_mmengine(environment, pretend, monkeypatch, tmp_path):
     error = "raise RuntimeError('operator torchvision::nms does not exist')\n"
     for module in ('torchvision', 'mmengine'):
         (tmp_path / f'{module}.py').write_text(error)
@@ -202,9 +194,7 @@ def test_a_torchvision_that_fails_to_import_is_named_before_mmengine(
         ('syntax error', 'SyntaxError'),
     ],
 )
-def test_whatever_an_import_raises_is_a_row(
-    environment, pretend, monkeypatch, tmp_path, capsys, body, problem
-):
+def test_whatever_an_import_raises_is_a_row(environment, pretend, monkeypatch, tmp_path, capsys, body, problem):
     (tmp_path / 'onnx.py').write_text(f"print('noise')\n{body}\n")
     monkeypatch.delitem(sys.modules, 'onnx', raising=False)
     monkeypatch.syspath_prepend(tmp_path)
@@ -220,9 +210,7 @@ def test_two_distributions_over_one_import_name_are_reported(environment, monkey
     for name in ('mmpretrain', 'onedl_mmpretrain'):
         folder = tmp_path / f'{name}-1.2.3.dist-info'
         folder.mkdir()
-        (folder / 'METADATA').write_text(
-            f'Metadata-Version: 2.1\nName: {name.replace("_", "-")}\nVersion: 1.2.3\n'
-        )
+        (folder / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name.replace("_", "-")}\nVersion: 1.2.3\n')
     monkeypatch.syspath_prepend(tmp_path)
     part = next(part for part in environment.PARTS if part.name == 'mmpretrain')
     (remark,) = environment.inspect_part(part).remarks

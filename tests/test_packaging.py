@@ -120,9 +120,7 @@ def test_sdist_is_complete(sources, tmp_path):
     for folder in ('mmtrtvit', 'configs', 'tools', 'requirements', 'tests'):
         assert {f'{folder}/{name}' for name in files_below(sources / folder)} <= names
     assert {'setup.py', 'pyproject.toml', 'LICENSE', 'Makefile'} <= names
-    assert not [
-        name for name in names if name.startswith(('.venv', 'build/', 'work_dirs/')) or '.mim' in name
-    ]
+    assert not [name for name in names if name.startswith(('.venv', 'build/', 'work_dirs/')) or '.mim' in name]
     with zipfile.ZipFile(tmp_path / f'mmtrtvit-{VERSION}-py3-none-any.whl') as from_sdist:
         assert 'mmtrtvit/.mim/tools/check_env.py' in from_sdist.namelist()
 

@@ -16,9 +16,7 @@ def load_environment():
     places = (above[1] / 'mmtrtvit' / 'environment.py', above[2] / 'environment.py')
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        sys.exit(
-            f'Error: {__file__} belongs to no mmtrtvit: there is neither {" nor ".join(map(str, places))}.'
-        )
+        sys.exit(f'Error: {__file__} belongs to no mmtrtvit: there is neither {" nor ".join(map(str, places))}.')
     spec = importlib.util.spec_from_file_location('mmtrtvit_environment', str(path))
     environment = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = environment

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,15 @@ def test_what_changed_and_what_comes_after_it_is_repeated(recipe):
     assert recipe.run() == ['second', 'third']
 
 
+def test_what_stands_on_a_step_that_failed_is_repeated_too(recipe):
+    recipe.run()
+    right, recipe.second = recipe.second, 'raise SystemExit(1)'
+    with pytest.raises(recipe.module.SetupError):
+        recipe.run()
+    recipe.second = right
+    assert recipe.run() == ['second', 'third']
+
+
 def test_an_environment_whose_python_is_gone_is_made_again(recipe):
     recipe.run()
     for python in (recipe.venv / 'bin').glob('python*'):
@@ -164,6 +174,32 @@ def test_a_machine_without_a_compiler_is_told_so_before_anything_is_made(tmp_pat
     assert done.stderr.startswith('\nError: There is no C++ compiler')
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'venv').exists()
+
+
+def test_being_ended_ends_what_it_started(tmp_path):
+    pid = tmp_path / 'pid'
+    child = f'import os, time; open({str(pid)!r}, "w").write(str(os.getpid())); time.sleep(90)'
+    program = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location('setup_env', {str(SCRIPT)!r})
+module = importlib.util.module_from_spec(spec)
+sys.modules['setup_env'] = module
+spec.loader.exec_module(module)
+command = (sys.executable, '-c', {child!r})
+module.steps = lambda venv, stack: [module.Step(name='long', what='long', commands=(command,))]
+sys.argv = ['setup_env', '--venv', {str(tmp_path / 'venv')!r}]
+sys.exit(module.main())
+"""
+    process = subprocess.Popen([sys.executable, '-c', program], stderr=subprocess.PIPE, text=True)
+    while not (pid.is_file() and pid.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=30)  # the child alone would take longer
+    assert process.returncode == 130
+    assert 'The same command continues' in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_missing_headers_are_named(script, monkeypatch, tmp_path):

@@ -290,9 +290,7 @@ def progress(log: Path) -> str:
     counters = re.findall(r'^\s*\[(\d+)/(\d+)\] ', text, re.MULTILINE)
     if counters:
         return f'file {counters[-1][0]} of {counters[-1][1]}'
-    doing = re.findall(
-        r'^(?:Collecting|Processing) [^\s(,]+|^Installing collected packages', text, re.MULTILINE
-    )
+    doing = re.findall(r'^(?:Collecting|Processing) [^\s(,]+|^Installing collected packages', text, re.MULTILINE)
     # A local file is enough by its name.
     return re.sub(r'\S*/', '', doing[-1]) if doing else ''
 
@@ -462,6 +460,9 @@ def main() -> int:
     parser.add_argument('--venv', type=Path, default=ROOT / '.venv', help='folder to make (default: .venv)')
     parser.add_argument('--stack', choices=STACKS, default='onedl', help='which OpenMMLab (default: onedl)')
     options = parser.parse_args()
+    # Being ended from outside has to end pip and the compilers as well, as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     try:
         set_up(options.venv.absolute(), options.stack)
     except SetupError as error:

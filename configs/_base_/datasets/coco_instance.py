@@ -4,9 +4,6 @@ dataset_type = 'CocoDataset'
 data_root = '{{$MMTRTVIT_DATA_ROOT:data}}/coco/'
 backend_args = None
 
-# The mean pixel, so that padding is (nearly) zero after normalisation, as the padding of a training batch is.
-pad_to_32 = dict(type='Pad', size_divisor=32, pad_val=dict(img=(104, 116, 124)))
-
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -17,7 +14,6 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-    pad_to_32,
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
@@ -64,7 +60,8 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-# Test-time augmentation: three scales and flips. Padding comes before the flip: boxes are mirrored in the padded image.
+# Test-time augmentation: three scales and flips. mmdet merges boxes only, so only boxes are evaluated then.
+tta_metric = ['bbox']
 tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
@@ -72,7 +69,6 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='Resize', scale=scale, keep_ratio=True) for scale in [(1333, 800), (1333, 640), (1600, 960)]],
-            [pad_to_32],
             [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
             [dict(type='LoadAnnotations', with_bbox=True)],
             [

@@ -1,9 +1,7 @@
 # Mask R-CNN with FPN on TRT-ViT-B. Widths and depths of TRT-ViT are reconstructed (A, B: own choice), not published.
 #
-# Two settings differ from mmdet's own Mask R-CNN, so that what is trained can be exported exactly:
-# - RoIAlign takes 2 x 2 samples a bin (mmdet's 0 adapts their number to each box, which no plain operator can do);
-# - the test pipeline (datasets/coco_instance.py) pads to a multiple of 32 itself, so that boxes are clipped to the same
-#   border in PyTorch and in the exported graph.
+# One setting differs from mmdet's own Mask R-CNN, so that what is trained can be exported exactly: RoIAlign takes 2 x 2
+# samples a bin (mmdet's 0 adapts their number to each box, which no plain operator can do).
 custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
 
 model = dict(

@@ -3,6 +3,7 @@
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import IR
 
+from .image_extent import IMAGE_EXTENT, clip_boxes
 from .selection import nms_scores, top_boxes
 
 
@@ -35,12 +36,13 @@ def bbox_head_predict_by_feat(
     real = (proposals[..., 2:] > proposals[..., :2]).all(dim=-1)
     scores = scores * real.unsqueeze(1).to(scores.dtype)
 
-    boxes = self.bbox_coder.decode(proposals, bbox_preds, max_shape=batch_img_metas[0]['img_shape'])
+    boxes = self.bbox_coder.decode(proposals, bbox_preds)
+    boxes = clip_boxes(boxes.flatten(1).unflatten(1, (-1, 4)), batch_img_metas[0][IMAGE_EXTENT])
     if self.reg_class_agnostic:
         kept = nms_scores(boxes, scores, rcnn_test_cfg.nms.iou_threshold, rcnn_test_cfg.score_thr)
         boxes = boxes.unsqueeze(1).expand(-1, classes, -1, -1)
     else:
-        boxes = boxes.unflatten(-1, (classes, 4)).transpose(1, 2)
+        boxes = boxes.unflatten(1, (-1, classes)).transpose(1, 2)
         kept = nms_scores(
             boxes.flatten(0, 1),
             scores.flatten(0, 1).unsqueeze(1),

@@ -4,6 +4,7 @@ import torch
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import IR, is_dynamic_shape
 
+from .image_extent import IMAGE_EXTENT, clip_boxes
 from .selection import nms_scores, top_boxes
 
 
@@ -50,10 +51,11 @@ def rpn_head_predict_by_feat(
             anchors = anchors.data
         scores, index = scores.topk(cfg.nms_pre, dim=1)
         deltas = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-        level_boxes.append(self.bbox_coder.decode(anchors[index], deltas, max_shape=batch_img_metas[0]['img_shape']))
+        level_boxes.append(self.bbox_coder.decode(anchors[index], deltas))
         level_scores.append(scores)
         levels.append(torch.full_like(scores, float(level)))
     boxes, scores, levels = (torch.cat(parts, dim=1) for parts in (level_boxes, level_scores, levels))
+    boxes = clip_boxes(boxes, batch_img_metas[0][IMAGE_EXTENT])
 
     size = boxes[..., 2:] - boxes[..., :2]
     valid = (size > max(cfg.get('min_bbox_size', 0), 0)).all(dim=-1)

@@ -126,10 +126,15 @@ class PyramidBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise, and then load the pretrained weights that ``init_cfg`` names, if any."""
-        loaded_before = self.is_init
+        if self.is_init:
+            return
         super().init_weights()
-        if self.pretrained is not None and not loaded_before:
+        self.init_blocks()
+        if self.pretrained is not None:
             load_backbone(self, **{key: value for key, value in self.pretrained.items() if key != 'type'})
+
+    def init_blocks(self) -> None:
+        """What ``init_cfg`` cannot say of how blocks are initialised; nothing unless a subclass has it."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = self.stem(x)

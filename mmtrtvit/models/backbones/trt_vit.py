@@ -242,6 +242,8 @@ class TRTViT(PyramidBackbone):
         head_dim: Channels of one attention head.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
         norm_cfg: The norm after each convolution. BatchNorm can be folded for deployment, others cannot.
+        zero_init_residual: Start the last norm of every BottleNeck at 0, as mmdet's ResNet does, so that each begins
+            as its shortcut.
         final_norm: Put a BatchNorm on the map of the last stage, as the classifier needs it.
         out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`.
 
@@ -272,6 +274,7 @@ class TRTViT(PyramidBackbone):
         with_cp: bool = False,
         norm_cfg: dict | None = None,
         final_norm: bool = False,
+        zero_init_residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
@@ -282,6 +285,7 @@ class TRTViT(PyramidBackbone):
                 *([init_cfg] if init_cfg else []),
             ]
         super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.zero_init_residual = zero_init_residual
         norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
         if not 0.0 < shrink_ratio < 1.0:
             raise ConfigError(
@@ -345,6 +349,12 @@ class TRTViT(PyramidBackbone):
                 )
             types.append(spelled)
         return tuple(types)
+
+    def init_blocks(self) -> None:
+        if self.zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, BottleNeck):
+                    nn.init.zeros_(module.conv3.norm.weight)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
         return self.final_norm(x) if index == len(self.stages) - 1 else x

@@ -1,7 +1,6 @@
 """Gradient checkpointing that leaves BatchNorm's running statistics alone."""
 
 import contextlib
-from collections.abc import Iterator
 
 import torch
 import torch.nn as nn
@@ -9,19 +8,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-@contextlib.contextmanager
-def _running_stats_kept(block: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of every BatchNorm of ``block`` while it is run a second time."""
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+class _RunningStatsKept(contextlib.AbstractContextManager):
+    """Keep the running statistics of every BatchNorm of ``block`` while it is run again.
+
+    It is entered once for each backward pass: a graph that is retained is computed again each time.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    def __enter__(self) -> None:
+        norms = [m for m in self.block.modules() if isinstance(m, _BatchNorm) and m.training]
+        norms = [norm for norm in norms if norm.track_running_stats]
+        self.kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for norm, momentum, count in self.kept:
             norm.momentum = momentum
-            norm.num_batches_tracked.sub_(1)
+            norm.num_batches_tracked.copy_(count)
 
 
 def recompute_in_backward(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -39,5 +45,5 @@ def recompute_in_backward(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
         block,
         x,
         use_reentrant=False,
-        context_fn=lambda: (contextlib.nullcontext(), _running_stats_kept(block)),
+        context_fn=lambda: (contextlib.nullcontext(), _RunningStatsKept(block)),
     )

@@ -1,0 +1,178 @@
+"""The whole way on the embedded data set: make it, train, evaluate, export, check, time, draw."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+from mmengine.registry import DATASETS, init_default_scope
+from rich.console import Console
+from rich.table import Table
+
+from ..atomic import atomic_file
+from ..benchmark import machine, measure, ratio
+from ..datasets.embedded import make_embedded_dataset
+from ..deploy import Artefact, compare_detections, deploy, evaluate_artefact
+from ..deploy.conversion import build_pytorch_model, dataset_metainfo, quiet, read_image, run_on_image
+from ..deploy.manifest import versions
+from ..deploy.picture import draw_side_by_side
+from .config import load_config
+from .evaluation import evaluate
+from .training import train
+
+PREFIX = 'coco/'
+"""What CocoMetric puts before the names of its figures."""
+
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
+"""The figures that the summary shows, of those that CocoMetric gives."""
+
+DRAWN = 4
+"""Images in the final picture."""
+
+
+def test_images(config) -> list[tuple[str, object]]:
+    """Path and truth (``pred_instances``-like, in the image's own pixels) of every test image."""
+    init_default_scope(config.default_scope)
+    settings = dict(config.test_dataloader.dataset)
+    settings['pipeline'] = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape')),
+    ]
+    images = []
+    for item in DATASETS.build(settings):
+        sample = item['data_samples']
+        truth = sample.gt_instances
+        truth.bboxes = truth.bboxes.tensor
+        truth.masks = torch.from_numpy(truth.masks.masks).bool()
+        images.append((sample.img_path, truth))
+    return images
+
+
+def demo(
+    config: str | os.PathLike,
+    deploy_cfg: str | os.PathLike,
+    work_dir: str | os.PathLike,
+    *,
+    train_images: int = 400,
+    val_images: int = 80,
+    epochs: int | None = None,
+    resume: bool = False,
+) -> dict:
+    """Run everything once and sum it up.
+
+    Args:
+        config: A detection config on the embedded data set.
+        deploy_cfg: The deploy config.
+        work_dir: Where everything goes: ``train/``, ``artefact/``, ``predictions.png``, ``summary.json``.
+        train_images, val_images: Size of the embedded data set.
+        epochs: Fewer or more epochs than the config has.
+        resume: Go on from the latest checkpoint of an earlier run that was stopped.
+
+    Returns:
+        The summary: ``pytorch`` and ``onnxruntime`` with ``bbox_mAP``, ``segm_mAP`` (and at IoU 0.5) and
+        ``latency_ms``; ``parity``; ``env``. Every figure in it is measured in this run.
+
+    Raises:
+        UserError: As the parts do.
+    """
+    console = Console(highlight=False)
+    started = time.perf_counter()
+    work_dir = Path(work_dir)
+
+    def headline(text: str) -> None:
+        console.rule(f'[bold]{text}[/bold] ({(time.perf_counter() - started) / 60:.1f} min so far)', align='left')
+
+    headline('1/6 the embedded data set')
+    data_root = Path(os.environ.get('MMTRTVIT_DATA_ROOT', 'data')) / 'toy'
+    make_embedded_dataset(data_root, train=train_images, val=val_images)
+
+    headline('2/6 training')
+    options = {}
+    if epochs is not None:
+        options = {'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs}
+    runner = train(config, work_dir=str(work_dir / 'train'), resume='auto' if resume else None, cfg_options=options)
+    checkpoint = str(Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth')
+
+    headline('3/6 evaluation in PyTorch')
+    metrics = {'pytorch': evaluate(config, checkpoint, work_dir=str(work_dir / 'evaluate'))}
+
+    headline('4/6 export, and comparison with PyTorch')
+    artefact_dir = work_dir / 'artefact'
+    deploy(config, checkpoint, deploy_cfg=deploy_cfg, work_dir=artefact_dir)
+
+    headline('5/6 evaluation of the exported artefact in ONNX Runtime')
+    metrics['onnxruntime'] = evaluate_artefact(config, str(artefact_dir), work_dir=str(work_dir / 'evaluate'))
+
+    headline('6/6 parity on every test image, latency, pictures')
+    cfg = load_config(config)
+    with quiet():
+        artefact = Artefact.read(artefact_dir)
+        networks = {'pytorch': build_pytorch_model(cfg, checkpoint), 'onnxruntime': artefact.model}
+        images = test_images(cfg)
+        found = {
+            name: [run_on_image(network, read_image(path), cfg) for path, _ in images]
+            for name, network in networks.items()
+        }
+    parity = compare_detections(zip(found['pytorch'], found['onnxruntime'], strict=True))
+    rows = [
+        (read_image(path)[..., ::-1], {'truth': truth, **{name: found[name][index] for name in networks}})
+        for index, (path, truth) in enumerate(images[:DRAWN])
+    ]
+    draw_side_by_side(rows, dataset_metainfo(cfg), work_dir / 'predictions.png')
+    image = read_image(images[0][0])
+    scope = 'end-to-end: one image in memory to boxes and masks in its pixels (resize, network, post-processing)'
+    latencies = measure(
+        {name: lambda network=network: run_on_image(network, image, cfg) for name, network in networks.items()},
+        scope=scope,
+        settings=dict(image=f'{image.shape[0]}x{image.shape[1]}', batch=1, precision='fp32'),
+    )
+
+    summary = {
+        **{
+            row.name: {
+                **{metric: metrics[row.name][PREFIX + metric] for metric in METRICS},
+                'latency_ms': row.to_dict(),
+            }
+            for row in latencies
+        },
+        'latency_ratio': ratio(latencies, of='pytorch', to='onnxruntime'),
+        'parity': parity.to_dict(),
+        'env': {**versions(), **machine()},
+        'minutes': (time.perf_counter() - started) / 60,
+    }
+    with atomic_file(work_dir / 'summary.json') as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + '\n')
+    show(summary, console)
+    console.print(f'Pictures: {work_dir / "predictions.png"}   Summary: {work_dir / "summary.json"}')
+    return summary
+
+
+def show(summary: dict, console: Console) -> None:
+    """Print a summary as one table."""
+    table = Table(title='Measured in this run', title_justify='left')
+    for column in ('', 'box AP', 'box AP50', 'mask AP', 'mask AP50', 'latency ms: median', 'p90', ''):
+        table.add_column(column, justify='left' if not column else 'right')
+    for name in ('pytorch', 'onnxruntime'):
+        row = summary[name]
+        latency = row['latency_ms']
+        table.add_row(
+            name,
+            *(f'{row[metric]:.3f}' for metric in METRICS),
+            f'{latency["median"]:.1f}',
+            f'{latency["p90"]:.1f}',
+            '' if latency['steady'] else f'unsteady: spread {latency["spread"]:.0%}',
+        )
+    console.print(table)
+    parity = summary['parity']
+    console.print(
+        f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same '
+        f'(IoU > {parity["tolerances"]["iou"]}, score within {parity["tolerances"]["score"]}), '
+        f'{parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}'
+    )
+    for output in ('boxes', 'scores', 'labels', 'masks'):
+        difference = parity[output]
+        console.print(f'  {output:7} absolute difference: max {difference["max"]:.2e}, mean {difference["mean"]:.2e}')
+    latency = summary['pytorch']['latency_ms']
+    console.print(f'Latency, {latency["scope"]}; PyTorch / ONNX Runtime = {summary["latency_ratio"]:.2f}')

@@ -1,0 +1,149 @@
+"""Latency of one or more things, measured interleaved."""
+
+import dataclasses
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+STEADY_SPREAD = 0.05
+"""A row whose inter-quartile range is above this share of its median is flagged as unsteady."""
+
+
+@dataclasses.dataclass
+class Latency:
+    """One measured row.
+
+    Attributes:
+        name: What was timed.
+        scope: What is inside the time, such as ``'backbone'`` or ``'network'``.
+        values: Every run after the warm-up, milliseconds.
+        settings: What else the figure depends on: shape, batch, precision, threads.
+    """
+
+    name: str
+    scope: str
+    values: list[float]
+    settings: dict
+
+    def quantile(self, share: float) -> float:
+        """The value, milliseconds, that ``share`` (0 to 1) of the runs do not exceed; interpolated."""
+        ordered = sorted(self.values)
+        place = share * (len(ordered) - 1)
+        low = int(place)
+        high = min(low + 1, len(ordered) - 1)
+        return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+    @property
+    def median(self) -> float:
+        """The median, milliseconds."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Inter-quartile range over the median."""
+        return (self.quantile(0.75) - self.quantile(0.25)) / self.median
+
+    @property
+    def steady(self) -> bool:
+        """Whether :attr:`spread` is small enough for the figure to be quoted by itself."""
+        return self.spread <= STEADY_SPREAD
+
+    def to_dict(self) -> dict:
+        """As plain data: figures in milliseconds, and the raw values behind them."""
+        return dict(
+            name=self.name,
+            kind='measured',
+            scope=self.scope,
+            unit='ms',
+            runs=len(self.values),
+            mean=statistics.fmean(self.values),
+            median=self.median,
+            p90=self.quantile(0.9),
+            p99=self.quantile(0.99),
+            spread=self.spread,
+            steady=self.steady,
+            values=self.values,
+            **self.settings,
+        )
+
+
+def measure(
+    subjects: Mapping[str, Callable[[], object]],
+    *,
+    scope: str,
+    settings: Mapping | None = None,
+    warmup_runs: int = 3,
+    warmup_seconds: float = 1.0,
+    min_runs: int = 20,
+    min_seconds: float = 3.0,
+    max_seconds: float = 120.0,
+) -> list[Latency]:
+    """Time things in turn, A B A B ..., so that a drift of the machine meets all of them alike.
+
+    On a GPU every run waits for the device before the clock is read.
+
+    Args:
+        subjects: Name to a function without arguments that does the work once.
+        scope: What is inside the time.
+        settings: What else the figures depend on.
+        warmup_runs: Least number of runs of each that are not counted.
+        warmup_seconds: Least time that each is run without being counted.
+        min_runs: Least number of counted rounds.
+        min_seconds: Least time that each is counted for.
+        max_seconds: End after this time with the rounds there are, but never before three.
+
+    Returns:
+        One row for each subject, in their order.
+    """
+    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+
+    def once(work: Callable[[], object]) -> float:
+        synchronize()
+        start = time.perf_counter()
+        work()
+        synchronize()
+        return (time.perf_counter() - start) * 1e3
+
+    for work in subjects.values():
+        spent, runs = 0.0, 0
+        while runs < warmup_runs or spent < warmup_seconds * 1e3:
+            spent += once(work)
+            runs += 1
+    values: dict[str, list[float]] = {name: [] for name in subjects}
+    start = time.perf_counter()
+    while True:
+        rounds = len(next(iter(values.values())))
+        enough = rounds >= min_runs and all(sum(runs) >= min_seconds * 1e3 for runs in values.values())
+        if enough or (rounds >= 3 and time.perf_counter() - start > max_seconds):
+            break
+        for name, work in subjects.items():
+            values[name].append(once(work))
+    rows = [Latency(name, scope, runs, dict(settings or {})) for name, runs in values.items()]
+    return rows
+
+
+def ratio(rows: Sequence[Latency], of: str, to: str) -> float:
+    """Median over the rounds of one subject's time over another's, from the same interleaved measurement."""
+    by_name = {row.name: row.values for row in rows}
+    return statistics.median(a / b for a, b in zip(by_name[of], by_name[to], strict=True))
+
+
+def machine() -> dict:
+    """What the figures were measured on."""
+    processor = platform.processor() or platform.machine()
+    try:
+        with open('/proc/cpuinfo') as file:
+            processor = next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
+    except (OSError, StopIteration):
+        pass
+    return dict(
+        processor=processor,
+        cores=os.cpu_count(),
+        torch_threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        system=platform.platform(terse=True),
+    )

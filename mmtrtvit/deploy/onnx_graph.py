@@ -1,0 +1,80 @@
+"""Simplifying an ONNX graph and looking into it."""
+
+import collections
+import os
+from pathlib import Path
+
+import onnx
+import onnxslim
+
+from ..atomic import atomic_file
+from ..errors import DeployError
+
+STANDARD_DOMAINS = ('', 'ai.onnx')
+
+
+def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
+    """Read an ONNX file and check that it is one.
+
+    Raises:
+        DeployError: If it is missing, truncated, not ONNX, or has an invalid graph.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DeployError(f'There is no ONNX file {path}.', fix='export it with tools/deploy.py')
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf, checker and shape inference each have errors of their own
+        raise DeployError(
+            f'{path} ({path.stat().st_size} bytes) is not a valid ONNX model: {str(error).splitlines()[0]}',
+            expected='a complete file as tools/deploy.py leaves it',
+            fix='export it again, or copy it again if it was copied',
+        ) from error
+    return model
+
+
+def operators(model: onnx.ModelProto) -> collections.Counter[str]:
+    """How often each operator occurs in a graph and its subgraphs; those of other domains as ``domain::name``."""
+    counts: collections.Counter[str] = collections.Counter()
+
+    def count(graph: onnx.GraphProto) -> None:
+        for node in graph.node:
+            standard = node.domain in STANDARD_DOMAINS
+            counts[node.op_type if standard else f'{node.domain}::{node.op_type}'] += 1
+            for attribute in node.attribute:
+                for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
+                    count(subgraph)
+
+    count(model.graph)
+    return counts
+
+
+def require_standard_operators(model: onnx.ModelProto) -> None:
+    """Make sure that a graph runs without a plugin library.
+
+    Raises:
+        DeployError: Naming every operator that is not of the ONNX standard.
+    """
+    custom = sorted(name for name in operators(model) if '::' in name)
+    if custom:
+        raise DeployError(
+            f'The exported graph needs operators that are not in the ONNX standard: {", ".join(custom)}.',
+            expected='standard operators only, which every backend has',
+            fix="add module=['mmtrtvit.deploy'] to codebase_config of the deploy config, which replaces mmdeploy's "
+            'custom operators',
+        )
+
+
+def simplify(path: str | os.PathLike) -> tuple[int, int]:
+    """Fold constants and merge nodes of an ONNX file, in place.
+
+    Returns:
+        The number of nodes before and after.
+    """
+    model = read_graph(path)
+    before = sum(operators(model).values())
+    slim = onnxslim.slim(model)
+    with atomic_file(path) as temporary:
+        onnx.save(slim, temporary)
+    return before, sum(operators(slim).values())

@@ -1,0 +1,459 @@
+"""Checkpoints: what is loaded, what is refused, and what is said about it."""
+
+import functools
+import http.server
+import io
+import logging
+import pickle
+import threading
+import zipfile
+
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+import mmtrtvit.checkpoint
+from mmtrtvit.checkpoint import (
+    check_checkpoint,
+    compare,
+    load_backbone,
+    load_checkpoint,
+    read_checkpoint,
+    weights_of,
+)
+from mmtrtvit.errors import CheckpointError
+from mmtrtvit.models import TRTViT
+
+ARCH = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
+
+
+def build(**settings):
+    arch = {**ARCH, **{key: settings.pop(key) for key in ARCH if key in settings}}
+    return TRTViT(arch=arch, head_dim=16, **settings)
+
+
+def randomised(network, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.normal_(generator=generator)
+            else:
+                value.fill_(7)
+    return network
+
+
+def names_of(network):
+    return [name for name in network.state_dict() if not name.endswith('num_batches_tracked')]
+
+
+def same(network, other, names=None):
+    ours, theirs = network.state_dict(), other.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in names or ours)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(content, name='weights.pth', **options):
+        torch.save(content, tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What is logged, with its level."""
+    messages = []
+    monkeypatch.setattr(
+        mmtrtvit.checkpoint,
+        'print_log',
+        lambda text, logger=None, level=logging.INFO: messages.append((level, text)),
+    )
+    return messages
+
+
+# --- loading ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda weights: {'state_dict': weights, 'meta': {'epoch': 3}},
+        lambda weights: {'model': weights, 'optimizer': {'state': {}, 'param_groups': []}},
+        lambda weights: weights,
+        lambda weights: {'state_dict': {f'module.{name}': value for name, value in weights.items()}},
+    ],
+    ids=['state_dict', 'model', 'bare', 'module.'],
+)
+def test_round_trip_fills_every_tensor_and_reports_it(saved, told, wrap):
+    source, target = randomised(build(), 1), randomised(build(), 2)
+    path = saved(wrap(source.state_dict()))
+    assert not same(source, target)
+    report = load_checkpoint(target, path)
+    assert same(source, target)
+    assert report.complete
+    assert list(report.loaded) == names_of(target)
+    assert report.missing == report.unexpected == report.reshaped == ()
+    assert told == [(logging.INFO, str(report))]
+    assert f'{path}: {len(names_of(target))} of {len(names_of(target))} tensors of the model loaded' in told[0][1]
+
+
+def test_check_changes_nothing(saved):
+    source, target, untouched = randomised(build(), 1), randomised(build(), 2), randomised(build(), 2)
+    report, weights = check_checkpoint(target, saved(source.state_dict()))
+    assert report.complete and set(weights) == set(source.state_dict())
+    assert same(target, untouched)
+
+
+def test_batch_counters_may_be_absent(saved):
+    source, target = randomised(build(), 1), randomised(build(), 2)
+    weights = {name: source.state_dict()[name] for name in names_of(source)}
+    assert load_checkpoint(target, saved(weights)).complete
+    assert same(source, target, names_of(source))
+
+
+def test_compare_names_what_differs():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+    weights = {
+        '0.weight': torch.zeros(3, 2),
+        '1.weight': torch.zeros(5, 3),
+        '1.bias': torch.zeros(4),
+        'x': torch.zeros(1),
+    }
+    report = compare(model, weights, 'here')
+    assert report.loaded == ('0.weight', '1.bias')
+    assert report.missing == ('0.bias',)
+    assert report.unexpected == ('x',)
+    assert report.reshaped == (('1.weight', (5, 3), (4, 3)),)
+    assert not report.complete
+    lines = str(report).split('\n')
+    assert lines[0].startswith('here: 2 of 4 tensors of the model loaded, 1 missing, 1 of another shape; 1 in the')
+    assert lines[1:] == ['  missing: 0.bias', '  other shape: 1.weight [5, 3] -> [4, 3]', '  unexpected: x']
+
+
+# --- another architecture -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'said'),
+    [
+        (dict(widths=(16, 16, 32, 64)), 'other shape: stages.3.0.proj.1.conv.weight [32, 32, 1, 1] -> [16, 32, 1, 1]'),
+        (dict(depths=(1, 1, 1, 1)), 'missing: stages.3.1.'),
+        (dict(depths=(1, 1, 1, 3)), 'unexpected: stages.3.2.'),
+        (dict(depths=(1, 2, 1, 2)), 'unexpected: stages.1.1.conv1.conv.weight'),
+        (dict(block_types=('C', 'C', 'T', 'M')), 'missing: stages.2.0.conv1.conv.weight'),
+        (dict(out_indices=(0, 1, 2)), 'missing: stages.3.0.'),
+    ],
+    ids=['wider', 'shallower', 'deeper at the end', 'deeper in the middle', 'other blocks', 'fewer stages'],
+)
+@pytest.mark.parametrize('load', [load_checkpoint, load_backbone])
+def test_another_architecture_is_refused(saved, told, theirs, said, load):
+    target, untouched = randomised(build(), 2), randomised(build(), 2)
+    path = saved({'state_dict': randomised(build(**theirs), 1).state_dict()})
+    with pytest.raises(CheckpointError) as caught:
+        load(target, path)
+    for part in ('does not belong', str(path), said, 'Expected:', 'To mend it:', '--allow-mismatch', 'allow_mismatch'):
+        assert part in str(caught.value)
+    assert same(target, untouched)
+    assert told[0][0] == logging.WARNING
+
+
+@pytest.mark.parametrize('load', [load_checkpoint, load_backbone])
+def test_what_fits_is_loaded_when_told_so(saved, told, load):
+    source, target, untouched = randomised(build(widths=(16, 16, 32, 64)), 1), randomised(build(), 2), build()
+    untouched.load_state_dict(target.state_dict())
+    report = load(target, saved(source.state_dict()), allow_mismatch=True)
+    fits = [name for name in names_of(target) if source.state_dict()[name].shape == target.state_dict()[name].shape]
+    assert list(report.loaded) == fits
+    assert same(target, source, fits)
+    rest = [name for name in names_of(target) if name not in fits]
+    assert rest and same(target, untouched, rest)
+    assert told == [(logging.WARNING, str(report))]
+
+
+def test_a_checkpoint_of_which_nothing_fits_is_refused_all_the_same(saved):
+    with pytest.raises(CheckpointError, match=f'0 of {len(names_of(build()))} tensors'):
+        load_checkpoint(build(), saved({'state_dict': {'x': torch.zeros(1)}}), allow_mismatch=True)
+
+
+def test_a_long_report_is_cut_and_says_so(saved):
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(build(), saved({'x': torch.zeros(1)}))
+    total = len(names_of(build()))
+    assert str(caught.value).count('missing: ') == 7
+    assert f'missing: ... and {total - 6} more' in str(caught.value)
+
+
+def test_a_network_with_parts_to_spare_is_refused(saved):
+    """A whole network has to match, or it is another one: Mask R-CNN's weights in a Faster R-CNN."""
+    network = nn.ModuleDict(dict(backbone=build(), head=nn.Linear(4, 2)))
+    with pytest.raises(CheckpointError, match='unexpected: head.weight'):
+        load_checkpoint(nn.ModuleDict(dict(backbone=build())), saved(network.state_dict()))
+
+
+# --- a backbone out of a larger network ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def detector():
+    return nn.ModuleDict(dict(backbone=randomised(build(final_norm=True), 1), bbox_head=nn.Linear(4, 2)))
+
+
+def test_the_backbone_of_a_network_is_found(saved, detector):
+    target = randomised(build(final_norm=True), 2)
+    report = load_backbone(target, saved({'state_dict': detector.state_dict()}))
+    assert report.complete and same(target, detector.backbone)
+
+
+@pytest.mark.parametrize('indices', [(0,), (0, 1, 2), (0, 1, 2, 3)])
+def test_parts_that_the_backbone_has_not_are_left_out_and_reported(saved, detector, indices):
+    target = randomised(build(out_indices=indices), 2)
+    report = load_backbone(target, saved({'state_dict': detector.state_dict()}))
+    assert report.complete and same(target, detector.backbone, target.state_dict())
+    assert 'final_norm.weight' in report.unexpected
+    assert ('stages.3.0.proj.1.conv.weight' in report.unexpected) == (3 not in indices)
+
+
+def test_prefix(saved, detector):
+    path = saved({'state_dict': {f'student.{name}': value for name, value in detector.state_dict().items()}})
+    target = randomised(build(final_norm=True), 2)
+    load_backbone(target, path, prefix='student.backbone.')
+    assert same(target, detector.backbone)
+    with pytest.raises(CheckpointError, match=r"starts with 'teacher\.'.*\n.*student\.backbone\.stem"):
+        load_backbone(target, path, prefix='teacher.')
+
+
+def test_init_cfg_loads_in_init_weights(saved, detector):
+    path = saved({'state_dict': detector.state_dict()})
+    backbone = build(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    assert not same(backbone, detector.backbone, names_of(backbone))
+    backbone.init_weights()
+    assert same(backbone, detector.backbone, names_of(backbone))
+
+
+def test_init_cfg_in_a_list_and_with_a_prefix(saved, detector):
+    path = saved({f'net.{name}': value for name, value in detector.backbone.state_dict().items()})
+    pretrained = dict(type='Pretrained', checkpoint=str(path), prefix='net.')
+    backbone = build(init_cfg=[dict(type='Kaiming', layer='Conv2d'), pretrained])
+    backbone.init_weights()
+    assert same(backbone, detector.backbone, names_of(backbone))
+
+
+def test_init_cfg_refuses_another_architecture(saved, told):
+    path = saved({'state_dict': randomised(build(widths=(16, 16, 32, 64)), 1).state_dict()})
+    pretrained = dict(type='Pretrained', checkpoint=str(path))
+    with pytest.raises(CheckpointError, match='does not belong'):
+        build(init_cfg=pretrained).init_weights()
+    backbone = build(init_cfg=dict(pretrained, allow_mismatch=True))
+    backbone.init_weights()
+    assert told[-1][0] == logging.WARNING
+    # What was not in the checkpoint has been initialised.
+    assert backbone.stages[3][0].transformer.norm1.weight.eq(1).all()
+
+
+def test_weights_are_loaded_once(saved, detector):
+    """A second init_weights(), as wrappers of a network call it, must not undo what training did since."""
+    backbone = build(init_cfg=dict(type='Pretrained', checkpoint=str(saved(detector.backbone.state_dict()))))
+    backbone.init_weights()
+    randomised(backbone, 5)
+    backbone.init_weights()
+    assert same(backbone, randomised(build(), 5))
+
+
+# --- files that are no checkpoints --------------------------------------------------------------------------
+
+
+def refused(path):
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    said = str(caught.value)
+    assert str(path) in said and 'To mend it:' in said
+    assert not said.split('\n')[0].endswith(': '), 'no reason is given'
+    return said
+
+
+def test_missing_file(tmp_path):
+    assert 'There is no checkpoint' in refused(tmp_path / 'nothing.pth')
+    assert 'There is no checkpoint' in refused(tmp_path)
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip format', 'old format'])
+def test_truncated_at_any_place(tmp_path, zipped):
+    buffer = io.BytesIO()
+    torch.save({'state_dict': build().state_dict()}, buffer, _use_new_zipfile_serialization=zipped)
+    content = buffer.getvalue()
+    path = tmp_path / 'cut.pth'
+    cuts = [*range(0, 300, 7), *range(300, len(content), len(content) // 40), len(content) - 100, len(content) - 1]
+    for cut in cuts:
+        path.write_bytes(content[:cut])
+        assert f'({cut} bytes) cannot be read as a checkpoint' in refused(path)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'hello world\n',
+        b'{"state_dict": {}}',
+        b'.',
+        b'\x80\x02.',
+        b'\x89PNG\r\n\x1a\n' + bytes(100),
+        bytes(range(256)) * 4,
+    ],
+    ids=['empty', 'text', 'json', 'end of pickle', 'empty pickle', 'png', 'bytes'],
+)
+def test_other_files(tmp_path, content):
+    path = tmp_path / 'other.pth'
+    path.write_bytes(content)
+    assert 'cannot be read as a checkpoint' in refused(path)
+
+
+def test_other_zip_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'other.zip', 'w') as file:
+        file.writestr('readme.txt', 'hello')
+    assert 'cannot be read as a checkpoint' in refused(tmp_path / 'other.zip')
+
+
+@pytest.mark.parametrize('content', [torch.zeros(3), [1, 2], 'text', 5, None], ids=repr)
+def test_saved_by_torch_but_no_checkpoint(saved, content):
+    said = refused(saved(content))
+    assert f'holds a {type(content).__name__}, not a checkpoint' in said
+
+
+@pytest.mark.parametrize('content', [{}, {0: torch.zeros(1)}, {'state_dict': [1]}, {'state_dict': {'a': 1}}], ids=repr)
+def test_without_weights(saved, content):
+    assert weights_of(content) == {}
+    with pytest.raises(CheckpointError, match='0 of'):
+        load_checkpoint(nn.Linear(2, 2), saved(content))
+
+
+class Touch:
+    """A pickle that makes a file when it is loaded the careless way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+@pytest.fixture
+def malicious(tmp_path, saved):
+    touched = tmp_path / 'executed'
+    path = saved({'state_dict': {'weight': torch.zeros(2, 2)}, 'meta': Touch(touched)}, 'malicious.pth')
+    return path, touched
+
+
+def test_code_in_a_checkpoint_is_not_executed(malicious, tmp_path):
+    path, touched = malicious
+    plain = tmp_path / 'plain.pkl'
+    plain.write_bytes(pickle.dumps({'state_dict': Touch(touched)}))
+    for file in (path, plain):
+        assert 'cannot be read as a checkpoint' in refused(file)
+        assert not touched.exists()
+
+
+# --- fetched files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """The address of a folder's files, as http."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('no_proxy', '*')
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.02))
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+        thread.join()
+
+
+def test_a_checkpoint_is_fetched(served, saved):
+    source, target = randomised(build(), 1), randomised(build(), 2)
+    saved({'state_dict': source.state_dict()}, 'net.pth')
+    load_checkpoint(target, f'{served}/net.pth')
+    assert same(source, target)
+
+
+def test_code_in_a_fetched_checkpoint_is_not_executed(served, malicious):
+    _, touched = malicious
+    assert 'could not be fetched' in refused(f'{served}/malicious.pth')
+    assert not touched.exists()
+
+
+def test_an_address_without_a_file(served):
+    assert '404' in refused(f'{served}/nothing.pth')
+    assert 'could not be fetched' in refused('nonsense://nothing.pth')
+
+
+# --- what mmengine writes -----------------------------------------------------------------------------------
+
+
+class Model(BaseModel):
+    """The smallest model that mmengine's runner trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = build(out_indices=(0,))
+
+    def forward(self, inputs, mode='tensor'):
+        loss = self.backbone(torch.stack(inputs))[0].square().mean()
+        return dict(loss=loss, share=loss.detach() / 2)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    runner = Runner(
+        Model(),
+        work_dir=str(tmp_path / 'run'),
+        train_dataloader=dict(
+            batch_size=2,
+            dataset=[torch.randn(3, 32, 32) for _ in range(4)],
+            sampler=dict(type=DefaultSampler, shuffle=False),
+            collate_fn=lambda batch: dict(inputs=batch),
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=2),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+        param_scheduler=dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(type='CheckpointHook', interval=2, by_epoch=False),
+        ),
+    )
+    runner.train()
+    return runner.model, tmp_path / 'run' / 'iter_2.pth'
+
+
+def needs_the_allowance(path):
+    """Whether torch refuses the file as long as nothing beside tensors is allowed."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        torch.load(path, weights_only=True)
+    except pickle.UnpicklingError:
+        return True
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+    return False
+
+
+def test_what_mmengine_saves_is_read_without_executing_anything(trained):
+    model, path = trained
+    assert needs_the_allowance(path)
+    checkpoint = read_checkpoint(path)
+    assert set(checkpoint) >= {'state_dict', 'optimizer', 'message_hub', 'param_schedulers', 'meta'}
+    assert checkpoint['message_hub']['log_scalars'], 'the log is what makes reading it difficult'
+    target = randomised(build(out_indices=(0,)), 2)
+    assert load_backbone(target, path).complete
+    assert same(target, model.backbone)
