@@ -25,6 +25,32 @@ def _history_method(owner: type, name: str) -> Callable:
     raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint')
 
 
+def _under_name(function: Callable, module: str, name: str) -> Callable:
+    """``function`` as torch's list of what is allowed finds it (older torch takes no name beside a function)."""
+
+    def call(*args):
+        return function(*args)
+
+    call.__module__, call.__name__, call.__qualname__ = module, name, name
+    return call
+
+
+_MULTIARRAY = (np._core if hasattr(np, '_core') else np.core).multiarray
+
+_ALLOWED = (
+    *(HistoryBuffer, np.ndarray, np.dtype),
+    *{type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.uint32)},
+    *(_under_name(_history_method, module, 'getattr') for module in ('builtins', '__builtin__')),
+    # NumPy 2 has moved them; the checkpoint may be of the other version.
+    *(
+        _under_name(getattr(_MULTIARRAY, name), module, name)
+        for module in ('numpy._core.multiarray', 'numpy.core.multiarray')
+        for name in ('_reconstruct', 'scalar')
+    ),
+)
+"""What a checkpoint may call beside what torch allows by itself."""
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read what mmengine writes beside the weights.
 
@@ -32,14 +58,7 @@ def allow_mmengine_checkpoints() -> None:
     ``getattr``) their statistics. torch >= 2.6 refuses them by default. Only these are allowed; any other code
     in a checkpoint stays refused.
     """
-    core = np._core if hasattr(np, '_core') else np.core
-    dtypes = {type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.uint32)}
-    torch.serialization.add_safe_globals(
-        [
-            *(HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes),
-            *((_history_method, f'{module}.getattr') for module in ('builtins', '__builtin__')),
-        ]
-    )
+    torch.serialization.add_safe_globals(list(_ALLOWED))
 
 
 def _part(name: str) -> str:
@@ -147,9 +166,7 @@ def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torc
     """
     weights = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
     named = weights.items() if isinstance(weights, Mapping) else ()
-    weights = {
-        name: value for name, value in named if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
+    weights = {name: value for name, value in named if isinstance(name, str) and isinstance(value, torch.Tensor)}
     if weights and all(name.startswith('module.') for name in weights):
         weights = {name.removeprefix('module.'): value for name, value in weights.items()}
     if prefix is None:
@@ -222,8 +239,8 @@ def check_checkpoint(
             'allow_mismatch=True)',
         )
     fitting = {name: weights[name] for name in report.loaded}
-    fitting.update({k: v for k, v in weights.items() if k.endswith('num_batches_tracked') and k not in report.unexpected})
-    return report, fitting
+    counters = {name for name in weights if name.endswith('num_batches_tracked')} - set(report.unexpected)
+    return report, {**fitting, **{name: weights[name] for name in counters}}
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | None) -> LoadReport:
@@ -244,6 +261,4 @@ def load_backbone(
     """
     if prefix is None and any(name.startswith('backbone.') for name in weights_of(read_checkpoint(checkpoint))):
         prefix = 'backbone.'
-    return load_checkpoint(
-        backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch, allow_other_parts=True
-    )
+    return load_checkpoint(backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch, allow_other_parts=True)

@@ -1,5 +1,6 @@
 """What all tests share: where real data may lie, and tests that skip, saying why, where they cannot run."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -40,3 +41,145 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+# --- a small detector, trained and then sharpened, for the tests of training, export and the command lines -----------
+
+TOY_CONFIG = """
+_base_ = {base!r}
+
+data_root = {data!r}
+channels = 32
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M')
+        )
+    ),
+    neck=dict(in_channels=[32, 32, 64, 64], out_channels=channels),
+    rpn_head=dict(in_channels=channels, feat_channels=channels),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_head=dict(in_channels=channels, fc_out_channels=64),
+        mask_roi_extractor=dict(out_channels=channels),
+        mask_head=dict(num_convs=1, in_channels=channels, conv_out_channels=channels),
+    ),
+    test_cfg=dict(rcnn=dict(max_per_img=100)),
+)
+train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=2, val_interval=2)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=3))
+custom_hooks = [dict(type='SeedEveryIteration')]
+randomness = dict(seed=0)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A config of a Mask R-CNN on a TRT-ViT of a few thousand parameters, and the data that it reads."""
+
+    config: Path
+    data: Path
+
+    @property
+    def images(self) -> list[Path]:
+        """The images of the test split."""
+        return sorted((self.data / 'val2017').iterdir())
+
+
+@pytest.fixture(scope='session')
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """16 training images, 5 to evaluate on, and a config for them."""
+    import numpy as np
+    import torch
+    from mmengine.hooks import Hook
+    from mmengine.registry import HOOKS
+
+    from mmtrtvit.datasets.embedded import make_embedded_dataset
+
+    torch.set_num_threads(1)  # the network is so small that threads would only wait for each other
+
+    @HOOKS.register_module(force=True)
+    class SeedEveryIteration(Hook):
+        """Random numbers that depend on the iteration only, not on what ran before it in this process."""
+
+        def before_train_epoch(self, runner):
+            self.before_train_iter(runner)
+
+        def before_train_iter(self, runner, batch_idx=0, data_batch=None):
+            torch.manual_seed(runner.iter)
+            np.random.seed(runner.iter)
+
+    folder = tmp_path_factory.mktemp('toy')
+    data = make_embedded_dataset(folder / 'data', train=16, val=5, progress=False).coco
+    config = folder / 'tiny.py'
+    config.write_text(
+        TOY_CONFIG.format(base=str(ROOT / 'configs' / 'maskrcnn_trtvit_a_toy.py'), data=f'{data.as_posix()}/')
+    )
+    return Toy(config, data)
+
+
+@pytest.fixture(scope='session')
+def toy_run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work dir of two epochs of training: epoch_1.pth, epoch_2.pth and the logs."""
+    from mmtrtvit.apis import train
+
+    work_dir = tmp_path_factory.mktemp('toy_run')
+    train(toy.config, work_dir=str(work_dir))
+    return work_dir
+
+
+@pytest.fixture(scope='session')
+def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose detections are many and differ: a few iterations of training leave all scores alike.
+
+    Statistics of BatchNorm are taken from the data, the last layers of the heads are random.
+    """
+    import cv2
+    import numpy as np
+    import torch
+
+    from mmtrtvit.apis import load_config
+    from mmtrtvit.deploy.conversion import build_pytorch_model
+
+    model = build_pytorch_model(load_config(toy.config), str(toy_run / 'epoch_2.pth'))
+    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    images = np.stack([cv2.resize(cv2.imread(str(path)), (128, 96)) for path in toy.images])
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).flip(1)
+    batch = (batch - model.data_preprocessor.mean) / model.data_preprocessor.std
+    generator = torch.Generator().manual_seed(1)
+    heads = model.roi_head
+    spread = {
+        model.rpn_head.rpn_cls: 2.0,
+        model.rpn_head.rpn_reg: 0.3,
+        heads.bbox_head.fc_cls: 2.0,
+        heads.bbox_head.fc_reg: 1.0,
+        heads.mask_head.conv_logits: 2.0,
+    }
+    outputs = {}
+    for layer in spread:
+        layer.register_forward_hook(lambda layer, _, output: outputs.__setitem__(layer, output))
+    with torch.no_grad():
+        model.train().extract_feat(batch)
+        model.eval()
+        for layer in spread:
+            layer.weight.normal_(0, 1, generator=generator)
+            layer.bias.zero_()
+        features = model.extract_feat(batch)
+        model.rpn_head(features)
+        rois = torch.tensor([[i, 8.0 * j, 8.0, 8.0 * j + 40, 72.0] for i in range(len(batch)) for j in range(8)])
+        heads._bbox_forward(features, rois)
+        heads._mask_forward(features, rois)
+        for layer, wanted in spread.items():
+            layer.weight.mul_(wanted / outputs[layer].std())
+            outputs[layer] = outputs[layer] * (wanted / outputs[layer].std())
+    path = tmp_path_factory.mktemp('toy_checkpoint') / 'sharp.pth'
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
+    return path

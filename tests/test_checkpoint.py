@@ -7,10 +7,13 @@ import logging
 import pickle
 import threading
 import zipfile
+from collections import OrderedDict
 
+import numpy
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
+from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -293,6 +296,7 @@ def test_truncated_at_any_place(tmp_path, zipped):
         assert f'({cut} bytes) cannot be read as a checkpoint' in refused(path)
 
 
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 @pytest.mark.parametrize(
     'content',
     [
@@ -348,6 +352,7 @@ def malicious(tmp_path, saved):
     return path, touched
 
 
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 def test_code_in_a_checkpoint_is_not_executed(malicious, tmp_path):
     path, touched = malicious
     plain = tmp_path / 'plain.pkl'
@@ -412,8 +417,9 @@ class Model(BaseModel):
         return dict(loss=loss, share=loss.detach() / 2)
 
 
-@pytest.fixture
-def trained(tmp_path):
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp('trained')
     runner = Runner(
         Model(),
         work_dir=str(tmp_path / 'run'),
@@ -453,7 +459,48 @@ def test_what_mmengine_saves_is_read_without_executing_anything(trained):
     assert needs_the_allowance(path)
     checkpoint = read_checkpoint(path)
     assert set(checkpoint) >= {'state_dict', 'optimizer', 'message_hub', 'param_schedulers', 'meta'}
-    assert checkpoint['message_hub']['log_scalars'], 'the log is what makes reading it difficult'
+    losses, _ = checkpoint['message_hub']['log_scalars']['train/loss'].data
+    assert len(losses) == 2 and losses[0] != losses[1]
+    assert checkpoint['message_hub']['log_scalars']['train/loss'].statistics('max') == max(losses)
     target = randomised(build(out_indices=(0,)), 2)
     assert load_backbone(target, path).complete
     assert same(target, model.backbone)
+
+
+def renamed(path, old, new):
+    """A checkpoint in which the pickle calls something by another name."""
+    copy = path.with_name('renamed.pth')
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, 'w') as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith('/data.pkl'):
+                assert old in content
+                content = content.replace(old, new)
+            target.writestr(name, content)
+    return copy
+
+
+def test_what_mmengine_saved_beside_another_numpy_is_read(trained):
+    _, path = trained
+    names = [b'cnumpy._core.multiarray\n', b'cnumpy.core.multiarray\n']
+    if int(numpy.__version__.split('.')[0]) < 2:
+        names.reverse()
+    expected, given = read_checkpoint(path), read_checkpoint(renamed(path, *names))
+    ours, theirs = (read['message_hub']['log_scalars']['train/loss'].data[0] for read in (given, expected))
+    assert list(ours) == list(theirs)
+
+
+class Reach:
+    """A pickle that takes an attribute of something."""
+
+    def __init__(self, owner, name):
+        self.call = getattr, (owner, name)
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_getattr_in_a_checkpoint_reaches_the_statistics_of_a_log_and_nothing_else(saved):
+    assert read_checkpoint(saved({'x': Reach(HistoryBuffer, 'mean')})) == {'x': HistoryBuffer.mean}
+    for owner, name in [(HistoryBuffer, '__init__'), (HistoryBuffer, 'update'), (OrderedDict, 'fromkeys')]:
+        assert 'cannot be read as a checkpoint' in refused(saved({'x': Reach(owner, name)}))

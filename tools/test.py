@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file, such as configs/maskrcnn_trtvit_b_coco.py')
     tested = parser.add_mutually_exclusive_group(required=True)
     tested.add_argument('checkpoint', nargs='?', help='checkpoint to evaluate in PyTorch')
-    tested.add_argument('--backend-dir', metavar='DIR', help='what tools/deploy.py left, to evaluate the exported model')
+    tested.add_argument('--backend-dir', metavar='DIR', help='folder of tools/deploy.py, to evaluate the artefact')
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as well')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the truth into this folder')

@@ -29,8 +29,9 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob('*.py')], n=3)
         raise ConfigError(
             f'There is no config file {path}.',
-            expected=f'perhaps {", ".join(str(path.parent / name) for name in near)}' if near else 'a file such as '
-            'configs/maskrcnn_trtvit_b_coco.py',
+            expected=f'perhaps {", ".join(str(path.parent / name) for name in near)}'
+            if near
+            else 'a file such as configs/maskrcnn_trtvit_b_coco.py',
             fix='correct the path; paths are relative to where the command runs',
         )
     try:

@@ -59,28 +59,25 @@ def check_coco_file(path: str | os.PathLike, classes: Sequence[str] | None = Non
             expected=expected,
             fix='copy or make the file again; check that it is the annotation file and not an image or a link to one',
         ) from error
-    missing = [
-        key for key in COCO_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)
-    ]
+    missing = [key for key in COCO_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
-        found = (
-            ', '.join(map(str, list(content)[:6]))
-            if isinstance(content, dict)
-            else f'a {type(content).__name__}'
-        )
+        found = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else f'a {type(content).__name__}'
         raise DataError(
             f'The annotation file {path} is not COCO: it lacks {", ".join(missing)} (it has {found}).',
             expected=expected,
-            fix='convert the annotations to COCO (mmdet: tools/dataset_converters), or correct `ann_file` in the config',
+            fix='convert the annotations to COCO (mmdet: tools/dataset_converters) or correct `ann_file` in the config',
         )
-    names = [category.get('name') for category in content['categories'] if isinstance(category, dict)]
+    names = [category.get('name') for category in content['categories']]
     if classes and not set(classes) & set(names):
         raise DataError(
             f'No class of the config is in {path}.',
-            expected=f'some of {", ".join(list(classes)[:5])}{", ..." if len(classes) > 5 else ""}',
-            fix=f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {", ".join(map(str, names[:5]))}'
-            f'{", ..." if len(names) > 5 else ""}',
+            expected=f'some of {_first_few(classes)}',
+            fix=f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {_first_few(names)}',
         )
+
+
+def _first_few(names: Sequence[str], count: int = 5) -> str:
+    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')
 
 
 def check_dataset(config: Mapping) -> None:
@@ -95,9 +92,7 @@ def check_dataset(config: Mapping) -> None:
     for key, prefix in (config.get('data_prefix') or {}).items():
         folder = _join(root, prefix)
         if not folder.is_dir():
-            raise DataError(
-                f'There is no folder {folder} (`data_prefix.{key}` of {config["type"]}).', fix=_ROOT_HINT
-            )
+            raise DataError(f'There is no folder {folder} (`data_prefix.{key}` of {config["type"]}).', fix=_ROOT_HINT)
     ann_file = config.get('ann_file')
     if not ann_file:
         return
@@ -105,9 +100,7 @@ def check_dataset(config: Mapping) -> None:
     if str(config.get('type', '')).endswith('CocoDataset'):
         check_coco_file(path, (config.get('metainfo') or {}).get('classes'))
     elif not path.exists():
-        raise DataError(
-            f'There is no annotation file {path} (`ann_file` of {config["type"]}).', fix=_ROOT_HINT
-        )
+        raise DataError(f'There is no annotation file {path} (`ann_file` of {config["type"]}).', fix=_ROOT_HINT)
 
 
 def check_data(config: Config, splits: Sequence[str]) -> None:

@@ -14,10 +14,10 @@ import mmcv
 import numpy as np
 import torch
 import torch.nn as nn
-from mmdeploy.apis import build_task_processor, torch2onnx
+from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from ..apis.config import load_config
@@ -134,7 +134,8 @@ def sample_images(config: Config, count: int) -> list[np.ndarray]:
         return [read_image(path) for path in paths]
     from skimage import data
 
-    return [np.ascontiguousarray(image[..., ::-1]) for image in (data.astronaut(), data.coffee(), data.chelsea())][:count]
+    photographs = (data.astronaut(), data.coffee(), data.chelsea())
+    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]]
 
 
 def run_on_image(model: nn.Module, image: np.ndarray, config: Config):
@@ -226,7 +227,7 @@ def deploy(
             say(f'{before} -> {after} nodes, standard operators only')
         with steps.step(f'compare {backend_name(deploy_config)} with PyTorch on {len(samples)} images') as say, quiet():
             model = build_backend_model(folder, config, deploy_config)
-            pairs = [tuple(run_on_image(network, sample, config) for network in (reference, model)) for sample in samples]
+            pairs = [tuple(run_on_image(net, sample, config) for net in (reference, model)) for sample in samples]
             parity = compare_detections(pairs)
             (folder / 'parity.json').write_text(json.dumps(parity.to_dict(), indent=2) + '\n')
             say(
@@ -240,7 +241,8 @@ def deploy(
             ]
             draw_side_by_side(rows, metainfo, folder / 'visual_check.png')
         with steps.step('write metadata and manifest'), quiet():
-            export2SDK(deploy_config, config, str(folder), pth=str(checkpoint), device='cpu')
+            # a copy, as mmdeploy turns the test pipeline of what it is given into that of its SDK
+            export2SDK(deploy_config, copy.deepcopy(config), str(folder), pth=str(checkpoint), device='cpu')
             config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
             manifest = write_manifest(

@@ -45,7 +45,8 @@ def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, poo
     first = g.op('Constant', value_t=torch.tensor([0]))
     corners = g.op('Constant', value_t=torch.tensor([1, 2, 3, 4]))
     axis = g.op('Constant', value_t=torch.tensor([1]))
-    image = g.op('Cast', g.op('Squeeze', g.op('Gather', rois, first, axis_i=1), axis), to_i=torch.onnx.TensorProtoDataType.INT64)
+    number = g.op('Squeeze', g.op('Gather', rois, first, axis_i=1), axis)
+    image = g.op('Cast', number, to_i=torch.onnx.TensorProtoDataType.INT64)
     return g.op(
         'RoiAlign',
         features,

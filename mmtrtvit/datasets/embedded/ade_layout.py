@@ -41,9 +41,7 @@ class AdeLayout:
         stem = image_stem(split, index)
         labels = semantic_labels(scene)
         (self._folder / 'images' / split.ade / f'{stem}.jpg').write_bytes(jpeg)
-        (self._folder / 'annotations' / split.ade / f'{stem}.png').write_bytes(
-            cv2.imencode('.png', labels)[1]
-        )
+        (self._folder / 'annotations' / split.ade / f'{stem}.png').write_bytes(cv2.imencode('.png', labels)[1])
         pixels = np.bincount(labels.ravel(), minlength=len(ADE_CLASSES) + 1)[1:]
         self._pixels += pixels
         self._images[split.name] += pixels > 0

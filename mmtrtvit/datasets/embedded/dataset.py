@@ -67,9 +67,7 @@ class EmbeddedSummary:
             f'  those that read coco/ or ade/     MMTRTVIT_DATA_ROOT={self.root.as_posix()}/',
         ]
         if self.root.name == 'toy':
-            lines.append(
-                f'  those that read toy/coco/         MMTRTVIT_DATA_ROOT={self.root.parent.as_posix()}/'
-            )
+            lines.append(f'  those that read toy/coco/         MMTRTVIT_DATA_ROOT={self.root.parent.as_posix()}/')
         return '\n'.join(lines)
 
 

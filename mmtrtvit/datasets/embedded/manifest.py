@@ -56,9 +56,7 @@ def read_manifest(root: Path) -> dict | None:
     """The manifest under ``root``, or None when the folder does not carry one of ours."""
     try:
         manifest = json.loads((root / MANIFEST).read_text(encoding='ascii'))
-        ours = manifest['generator'] == GENERATOR and all(
-            isinstance(manifest['images'][name], int) for name in SPLITS
-        )
+        ours = manifest['generator'] == GENERATOR and all(isinstance(manifest['images'][name], int) for name in SPLITS)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return manifest if ours else None
@@ -91,11 +89,7 @@ def expected_files(manifest: dict) -> set[str]:
 
 def files_under(root: Path) -> set[str]:
     """Everything under ``root`` that is not a folder, as POSIX paths inside it."""
-    return {
-        path.relative_to(root).as_posix()
-        for path in root.rglob('*')
-        if path.is_symlink() or not path.is_dir()
-    }
+    return {path.relative_to(root).as_posix() for path in root.rglob('*') if path.is_symlink() or not path.is_dir()}
 
 
 def _hashes(root: Path) -> dict[str, str]:

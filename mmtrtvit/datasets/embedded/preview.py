@@ -50,9 +50,7 @@ def _draw_image(axis, path: Path, objects: list[dict]) -> None:
         label = item['category_id'] - 1
         colour = np.array(PALETTE[label]) / 255
         mask = rle.decode(item['segmentation'])
-        axis.imshow(
-            np.concatenate([np.broadcast_to(colour, (*mask.shape, 3)), 0.25 * mask[..., None]], axis=2)
-        )
+        axis.imshow(np.concatenate([np.broadcast_to(colour, (*mask.shape, 3)), 0.25 * mask[..., None]], axis=2))
         axis.contour(mask, [0.5], colors=[colour], linewidths=1.2)
         left, top, width, height = item['bbox']
         # Pixel centres are at whole numbers on these axes, pixel edges half a pixel before and after.

@@ -77,9 +77,7 @@ def _background(
     patch = random_patch(rng, photograph, height, width, settings.background_crop)
     mean = patch.mean(axis=(0, 1))
     patch = mean + (patch - mean) * rng.uniform(*settings.background_contrast)
-    patch = patch * rng.uniform(*settings.background_tint, size=3) + rng.uniform(
-        *settings.background_brightness
-    )
+    patch = patch * rng.uniform(*settings.background_tint, size=3) + rng.uniform(*settings.background_brightness)
     return np.clip(patch, 0, 1).astype(np.float32)
 
 

@@ -52,9 +52,7 @@ CLASSES = tuple(SHAPES)
 PALETTE = tuple(shape.colour for shape in SHAPES.values())
 
 
-def rasterise(
-    shape: Shape, diameter: float, aspect: float, angle: float, offset: tuple[float, float]
-) -> np.ndarray:
+def rasterise(shape: Shape, diameter: float, aspect: float, angle: float, offset: tuple[float, float]) -> np.ndarray:
     """The pixels of a shape: those whose centre lies inside its outline and outside its hole.
 
     Args:

@@ -13,9 +13,7 @@ from .selection import nms_scores, top_boxes
 @FUNCTION_REWRITER.register_rewriter(
     'mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat', ir=IR.ONNX, backend='openvino'
 )
-def bbox_head_predict_by_feat(
-    self, rois, cls_scores, bbox_preds, batch_img_metas, rcnn_test_cfg=None, rescale=False
-):
+def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_metas, rcnn_test_cfg=None, rescale=False):
     """Detections of a batch: every class has its own box of a proposal and its own NMS.
 
     mmdeploy keeps for each proposal only the box of its best class and gives that box to all classes, which

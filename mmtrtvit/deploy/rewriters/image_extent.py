@@ -18,9 +18,7 @@ def padding_is_recognisable(preprocessor: nn.Module) -> bool:
     """Whether no 8-bit pixel becomes 0 in every channel, so that what is 0 must be padding."""
     mean = getattr(preprocessor, 'mean', None)
     return (
-        mean is not None
-        and float(getattr(preprocessor, 'pad_value', 0)) == 0.0
-        and bool((mean != mean.round()).any())
+        mean is not None and float(getattr(preprocessor, 'pad_value', 0)) == 0.0 and bool((mean != mean.round()).any())
     )
 
 

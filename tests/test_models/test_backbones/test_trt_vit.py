@@ -159,15 +159,19 @@ def test_drop_path_keeps_the_expected_residual():
     torch.testing.assert_close(given[kept][0], torch.relu(x[0] + residual / 0.5))
 
 
-def test_initial_weights(tiny):
-    backbone = tiny(widths=(64, 64, 64, 128), final_norm=True)
+@pytest.mark.parametrize('zero_init', [True, False])
+def test_initial_weights(tiny, zero_init):
+    backbone = tiny(widths=(64, 64, 64, 128), final_norm=True, zero_init_residual=zero_init)
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.fill_(7.0)
     backbone.init_weights()
+    last_norms = {part.conv3.norm for part in backbone.modules() if isinstance(part, BottleNeck)}
+    assert len(last_norms) == 7
     for module in backbone.modules():
         if isinstance(module, (_BatchNorm, nn.LayerNorm)):
-            assert (module.weight == 1).all() and (module.bias == 0).all()
+            assert (module.weight == (0 if zero_init and module in last_norms else 1)).all()
+            assert (module.bias == 0).all()
         elif isinstance(module, nn.Linear):
             assert module.weight.std().item() == pytest.approx(0.02, rel=0.15)
             assert (module.bias == 0).all()

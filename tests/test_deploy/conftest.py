@@ -1,0 +1,113 @@
+"""What the tests of the export share: functions exported by mmdeploy, and one whole artefact."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from mmdeploy.apis.onnx import export as export_onnx
+from mmdeploy.core import RewriterContext
+from mmdeploy.utils import IR
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import mmtrtvit.deploy  # noqa: F401  registers the rewriters
+from mmtrtvit.deploy import deploy
+from mmtrtvit.deploy.conversion import quiet
+from mmtrtvit.deploy.onnx_graph import operators
+from mmtrtvit.deploy.parity import DetectionParity
+
+
+@pytest.fixture(autouse=True)
+def seeded_and_on_one_core():
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    init_default_scope('mmdet')
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def rewriting():
+    """A context in which mmdeploy's rewriters for ONNX Runtime are in force, with tensors that have values."""
+    config = Config(
+        dict(
+            onnx_config=dict(type='onnx', input_names=['input'], dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'})),
+            backend_config=dict(type='onnxruntime'),
+            codebase_config=dict(type='mmdet', task='ObjectDetection'),
+        )
+    )
+    return lambda: RewriterContext(cfg=config, backend='onnxruntime', ir=IR.ONNX, opset=17)
+
+
+@dataclasses.dataclass
+class Exported:
+    """A function that was exported to ONNX."""
+
+    graph: onnx.ModelProto
+    session: onnxruntime.InferenceSession
+
+    @property
+    def operators(self) -> dict[str, int]:
+        return operators(self.graph)
+
+    def __call__(self, *inputs: torch.Tensor) -> list[np.ndarray]:
+        names = [value.name for value in self.session.get_inputs()]
+        return self.session.run(None, dict(zip(names, (value.numpy() for value in inputs), strict=True)))
+
+
+@pytest.fixture
+def exported(tmp_path) -> Callable[..., Exported]:
+    """Export a module or function through mmdeploy, as a whole network is exported."""
+
+    def export(function, *inputs, dynamic_axes=None) -> Exported:
+        if not isinstance(function, torch.nn.Module):
+            module = torch.nn.Module()
+            module.forward = function
+            function = module
+        names = ['input', *(f'input{number}' for number in range(1, len(inputs)))]
+        with quiet():
+            export_onnx(
+                function.eval(),
+                inputs,
+                str(tmp_path / 'function'),
+                backend='onnxruntime',
+                context_info=dict(deploy_cfg=Config(dict())),
+                input_names=names,
+                dynamic_axes=dynamic_axes,
+                opset_version=17,
+            )
+        path = str(tmp_path / 'function.onnx')
+        graph = onnx.load(path)
+        onnx.checker.check_model(graph)
+        return Exported(graph, onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']))
+
+    return export
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployed:
+    """What :func:`mmtrtvit.deploy.deploy` returned, and where it put the artefact."""
+
+    folder: Path
+    manifest: dict
+    parity: DetectionParity
+
+
+@pytest.fixture(scope='session')
+def dynamic_config(root) -> Path:
+    return root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_dynamic.py'
+
+
+@pytest.fixture(scope='session')
+def deployed(toy, toy_checkpoint, dynamic_config, tmp_path_factory) -> Deployed:
+    """The small detector, exported with batch, height and width free, into a folder with a file of someone else."""
+    folder = tmp_path_factory.mktemp('artefact')
+    (folder / 'notes.txt').write_text('keep me')
+    manifest, parity = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=5)
+    return Deployed(folder, manifest, parity)

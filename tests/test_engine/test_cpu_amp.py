@@ -1,0 +1,112 @@
+"""bfloat16 on a CPU: what runs in it, what stays float32, and that a network learns so."""
+
+import pytest
+import torch
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from mmtrtvit.engine import CPUAmpOptimWrapper
+from mmtrtvit.models import TRTViT
+
+TINY = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 1), block_types='CCCM')
+
+
+@pytest.fixture(autouse=True)
+def on_one_core():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Watcher(nn.Module):
+    """Keeps the type of what goes through it."""
+
+    def forward(self, x):
+        self.dtype = x.dtype
+        return x
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), Watcher(), nn.LayerNorm(8), nn.Linear(8, 1))
+
+
+def wrapper_of(network, **settings):
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    return CPUAmpOptimWrapper(optimizer=optimiser, **settings)
+
+
+def test_forward_runs_in_bfloat16_inside_the_context_only(network):
+    x = torch.randn(2, 4)
+    with wrapper_of(network).optim_context(network):
+        out = network(x)
+    assert network[1].dtype == out.dtype == torch.bfloat16
+    assert network(x).dtype == network[1].dtype == torch.float32
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_the_context_ends_when_the_forward_pass_fails(network):
+    with pytest.raises(ValueError, match='lost'), wrapper_of(network).optim_context(network):
+        raise ValueError('lost')
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_weights_gradients_and_state_stay_float32(network):
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.1)
+    wrapper = CPUAmpOptimWrapper(optimizer=optimiser)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    with wrapper.optim_context(network):
+        loss = network(torch.randn(8, 4)).square().mean()
+    gradients = []
+    for parameter in network.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda p: gradients.append(p.grad.dtype))
+    wrapper.update_params(loss)
+    assert gradients and set(gradients) == {torch.float32}
+    for parameter, old in zip(network.parameters(), before, strict=True):
+        assert parameter.dtype == torch.float32 and not torch.equal(parameter, old)
+        assert {value.dtype for value in optimiser.state[parameter].values()} == {torch.float32}
+
+
+def test_gradients_are_accumulated_as_by_the_base_class(network):
+    wrapper = wrapper_of(network, accumulative_counts=2)
+    wrapper.initialize_count_status(network, 0, 4)
+    before = network[0].weight.detach().clone()
+    moved = []
+    for _ in range(4):
+        with wrapper.optim_context(network):
+            loss = network(torch.ones(2, 4)).square().mean()
+        wrapper.update_params(loss)
+        moved.append(not torch.equal(network[0].weight, before))
+        before = network[0].weight.detach().clone()
+    assert moved == [False, True, False, True]
+
+
+def test_clipping_sees_the_true_gradients(network):
+    wrapper = wrapper_of(network, clip_grad=dict(max_norm=1e-3))
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    with wrapper.optim_context(network):
+        loss = network(torch.randn(8, 4)).square().mean() * 1e3
+    wrapper.update_params(loss)
+    step = torch.cat([(p - old).flatten() for p, old in zip(network.parameters(), before, strict=True)]).norm()
+    assert step.item() == pytest.approx(0.1 * 1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_a_backbone_learns_in_it(with_cp):
+    torch.manual_seed(0)
+    backbone = TRTViT(arch=TINY, head_dim=16, with_cp=with_cp)
+    backbone.init_weights()
+    x, target = torch.randn(4, 3, 48, 48), torch.rand(4, 32, 2, 2)
+    wrapper = OPTIM_WRAPPERS.build(
+        dict(type='mmtrtvit.CPUAmpOptimWrapper', optimizer=torch.optim.AdamW(backbone.parameters(), lr=3e-3))
+    )
+    losses = []
+    for _ in range(15):
+        with wrapper.optim_context(backbone):
+            loss = (backbone.train()(x)[-1].float() - target).square().mean()
+        wrapper.update_params(loss)
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0], losses
+    assert all(torch.isfinite(parameter).all() for parameter in backbone.parameters())

@@ -1,0 +1,103 @@
+"""Errors that are the caller's to mend, and what a command line makes of them."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError, UserError, command_line
+
+KINDS = (ConfigError, DataError, CheckpointError, DeployError)
+
+
+@pytest.fixture(autouse=True)
+def no_traceback_asked_for(monkeypatch):
+    monkeypatch.delenv('MMTRTVIT_DEBUG', raising=False)
+
+
+def test_a_message_says_what_was_given_what_was_expected_and_what_to_do():
+    error = UserError('Size 3.', expected='4', fix='give 4')
+    assert str(error) == 'Size 3.\nExpected: 4\nTo mend it: give 4'
+    assert str(UserError('Size 3.', fix='give 4')) == 'Size 3.\nTo mend it: give 4'
+    assert str(UserError('Size 3.')) == 'Size 3.'
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_whole_text_survives_what_libraries_do_to_errors(kind):
+    error = kind('Size 3.', expected='4', fix='give 4')
+    # mmengine's registries build the error again from its text, data loaders send it through a pickle.
+    for again in (type(error)(str(error)), pickle.loads(pickle.dumps(error))):
+        assert type(again) is kind and str(again) == str(error)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'builtin'),
+    [(ConfigError, ValueError), (DataError, ValueError), (CheckpointError, RuntimeError), (DeployError, RuntimeError)],
+)
+def test_each_kind_is_a_user_error_and_a_builtin_one(kind, builtin):
+    assert issubclass(kind, UserError) and issubclass(kind, builtin)
+
+
+@pytest.mark.parametrize(('returned', 'status'), [(None, 0), (0, 0), (3, 3)])
+def test_a_command_ends_with_what_it_returns(returned, status):
+    @command_line
+    def main(value):
+        return value
+
+    assert main(returned) == status
+    assert main.__name__ == 'main'
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_command_ends_with_the_message_alone(kind, capsys):
+    @command_line
+    def main():
+        raise kind('Size 3.', expected='4', fix='give 4')
+
+    assert main() == 2
+    told = capsys.readouterr()
+    assert told.err == '\nError: Size 3.\nExpected: 4\nTo mend it: give 4\n'
+    assert told.out == ''
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch):
+    @command_line
+    def main():
+        raise ConfigError('Size 3.')
+
+    monkeypatch.setenv('MMTRTVIT_DEBUG', '1')
+    with pytest.raises(ConfigError):
+        main()
+
+
+def test_a_defect_keeps_its_traceback():
+    @command_line
+    def main():
+        raise ValueError('a defect')
+
+    with pytest.raises(ValueError, match='a defect'):
+        main()
+
+
+def test_ctrl_c(capsys):
+    @command_line
+    def main():
+        raise KeyboardInterrupt
+
+    assert main() == 130
+    assert 'Stopped' in capsys.readouterr().err
+
+
+def test_the_exit_status_reaches_the_shell():
+    program = (
+        'import sys; sys.path.insert(0, sys.argv[1]); import errors\n'
+        '@errors.command_line\n'
+        'def main(): raise errors.DataError("No data.", fix="make some")\n'
+        'sys.exit(main())'
+    )
+    folder = sys.modules[UserError.__module__].__file__.rpartition('/')[0]
+    # The file alone, so that the test does not wait for torch.
+    done = subprocess.run([sys.executable, '-c', program, folder], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr == '\nError: No data.\nTo mend it: make some\n'
