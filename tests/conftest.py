@@ -72,6 +72,9 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=2, val_interval=2)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10)]
+auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=3))
 custom_hooks = [dict(type='SeedEveryIteration')]
 randomness = dict(seed=0)
@@ -144,7 +147,7 @@ def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFac
     import torch
 
     from mmtrtvit.apis import load_config
-    from mmtrtvit.deploy.conversion import build_pytorch_model
+    from mmtrtvit.deploy.inference import build_pytorch_model
 
     model = build_pytorch_model(load_config(toy.config), str(toy_run / 'epoch_2.pth'))
     norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]

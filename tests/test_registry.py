@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from mmengine.config import Config
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
@@ -35,6 +36,17 @@ def test_built_from_every_scope(scope, name):
     with DefaultScope.overwrite_default_scope(scope):
         backbone = registry_of(scope).build(dict(type=name, arch=TINY, head_dim=16, out_indices=(0, 1)))
     assert type(backbone) is TRTViT and backbone.out_channels == (16, 16)
+
+
+def test_built_from_a_config_file_with_an_arch_of_its_own(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(
+        "arch = dict(widths=[16, 16, 32, 32], depths=[1, 1, 1, 2], block_types=['C', 'C', 'T', ['M', 'A']])\n"
+        "model = dict(type='mmtrtvit.TRTViT', arch=arch, head_dim=16)\n"
+    )
+    backbone = ROOT_MODELS.build(Config.fromfile(path).model)
+    kinds = [[type(block).__name__ for block in stage] for stage in backbone.stages]
+    assert kinds == [['BottleNeck'], ['BottleNeck'], ['Transformer'], ['MixBlockC', 'MixBlockA']]
 
 
 def test_each_child_has_the_root_of_its_name_as_parent():

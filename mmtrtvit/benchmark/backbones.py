@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import json
 import os
 import tempfile
 import warnings
@@ -19,10 +18,10 @@ from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
 from ..models import TRTViT
 from .complexity import backbone_complexity
-from .latency import Latency, machine, measure
-
-RUNTIMES = ('PyTorch', 'ONNX Runtime')
-"""What runs a backbone, in the order of the columns."""
+from .latency import machine, measure
+from .plots import draw_complexity, draw_latency
+from .rows import RUNTIMES, write_rows
+from .tables import complexity_table, latency_table
 
 OPSET = 17
 """The first opset with ``LayerNormalization`` as one node."""
@@ -164,9 +163,6 @@ def benchmark_backbones(
         ConfigError: If an argument has no meaning.
         DeployError: If an export is not as it should be, or ONNX Runtime is missing.
     """
-    from .plots import draw_complexity, draw_latency
-    from .tables import complexity_table, latency_table
-
     check_settings(size=size, batch=batch, threads=threads)
     archs = list(dict.fromkeys(archs))
     console = Console(highlight=False)
@@ -180,9 +176,9 @@ def benchmark_backbones(
         for number, arch in enumerate(archs, start=1):
             console.print(f'[{number}/{len(archs)}] TRT-ViT-{arch.upper()}: count, export, compare ...')
             complexity.append(dict(arch=arch, **backbone_complexity(arch, size, batch).to_dict()))
-            backbone = TRTViT(arch=arch)
-            backbone.init_weights()
-            backbone.eval().switch_to_deploy()
+            # As constructed, not as initialised for training: there every residual branch would end in zeros.
+            backbone = TRTViT(arch=arch).eval()
+            backbone.switch_to_deploy()
             path = Path(folder) / f'{arch}.onnx'
             export_backbone(backbone, image, path)
             session = open_session(path, used)
@@ -193,15 +189,19 @@ def benchmark_backbones(
                 lambda session=session, inputs=inputs: session.run(None, inputs),
             )
             difference.append(dict(arch=arch, kind='measured', **_difference(work[0](), work[1]()), **facts))
-            console.print(f'      largest difference of the outputs: {difference[-1]["max"]:.1e}')
+            console.print(
+                f'      largest difference of the outputs, over the largest value: {difference[-1]["relative"]:.1e}'
+            )
             for runtime, run in zip(RUNTIMES, work, strict=True):
                 subjects[f'{arch} {runtime}'] = run
                 names[f'{arch} {runtime}'] = dict(arch=arch, runtime=runtime)
         console.print(f'Measuring {len(subjects)} subjects in turn on {shape}, {used} threads')
-        with tqdm(unit='run') as bar:
+        with tqdm(unit='run', mininterval=2) as bar:
             timed = {name: _counting(work, bar) for name, work in subjects.items()}
             rows = measure(timed, scope=SCOPE, settings=facts, **limits)
-    result = dict(complexity=complexity, difference=difference, latency=[dict(r.to_dict(), **names[r.name]) for r in rows])
+    result = dict(
+        complexity=complexity, difference=difference, latency=[dict(r.to_dict(), **names[r.name]) for r in rows]
+    )
     write_rows(result, out / ROWS)
     table = '\n'.join(['## Latency', '', latency_table(result), '', '## Complexity', '', complexity_table(result), ''])
     with atomic_file(out / 'backbones.md') as temporary:
@@ -211,18 +211,3 @@ def benchmark_backbones(
     console.print(table, markup=False, soft_wrap=True)
     console.print(f'Rows, table and plots: {out}')
     return result
-
-
-def write_rows(result: dict, path: str | os.PathLike) -> None:
-    """Write the lists of rows of a result as JSON, one row a line."""
-    lists = [
-        f' {json.dumps(name)}: [\n' + ',\n'.join(f'  {json.dumps(row)}' for row in rows) + '\n ]'
-        for name, rows in result.items()
-    ]
-    with atomic_file(path) as temporary:
-        temporary.write_text('{\n' + ',\n'.join(lists) + '\n}\n')
-
-
-def as_latencies(rows: Sequence[dict]) -> list[Latency]:
-    """The measured rows of a file, as :class:`~mmtrtvit.benchmark.Latency` again."""
-    return [Latency(row['name'], row['scope'], row['values'], {}) for row in rows]

@@ -67,7 +67,7 @@ def check_coco_file(path: str | os.PathLike, classes: Sequence[str] | None = Non
             expected=expected,
             fix='convert the annotations to COCO (mmdet: tools/dataset_converters) or correct `ann_file` in the config',
         )
-    names = [category.get('name') for category in content['categories']]
+    names = [category.get('name') for category in content['categories'] if isinstance(category, dict)]
     if classes and not set(classes) & set(names):
         raise DataError(
             f'No class of the config is in {path}.',

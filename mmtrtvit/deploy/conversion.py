@@ -1,172 +1,29 @@
 """From a checkpoint to an artefact: the steps of ``tools/deploy.py``."""
 
-import contextlib
 import copy
 import json
-import logging
 import os
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import mmcv
-import numpy as np
-import torch
-import torch.nn as nn
+import onnx
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
-from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 from ..apis.config import load_config
 from ..atomic import atomic_files
-from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint
-from ..errors import DataError, DeployError, UserError
+from ..checkpoint import allow_mmengine_checkpoints
 from .artefact import DEPLOY_CONFIG, MODEL_CONFIG, ONNX_FILE, build_backend_model
 from .configs import backend_name, follow_input_shape, load_deploy_config
+from .inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image, sample_images
 from .manifest import MANIFEST, sha256, write_manifest
 from .onnx_graph import operators, read_graph, require_standard_operators, simplify
 from .parity import DetectionParity, compare_detections
 from .picture import draw_side_by_side
+from .steps import Steps, quiet
 
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the tracer's and the registries' warnings, hundreds of lines of no use to a user, off the screen."""
-    loggers = [logging.getLogger(name) for name in ('mmdeploy', 'mmengine')]
-    loggers += [MMLogger.get_current_instance()]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-class Steps:
-    """The steps of a conversion, shown as they run; an error says in which of them it happened.
-
-    Args:
-        total: How many steps there are.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.number = 0
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Show a step, and how long it took when it is done.
-
-        Yields:
-            A function that takes what there is to say about its result.
-
-        Raises:
-            DeployError: For any error in the step that is not the user's own already.
-        """
-        self.number += 1
-        said: list[str] = []
-        start = time.perf_counter()
-        print(f'[{self.number}/{self.total}] {name} ...', flush=True)
-        try:
-            yield said.append
-        except UserError:
-            raise
-        except Exception as error:
-            raise DeployError(
-                f'Step {self.number} of {self.total} ({name}) failed: {type(error).__name__}: {error}',
-                fix='nothing was left half-written; run with MMTRTVIT_DEBUG=1 to see where it happened',
-            ) from error
-        details = f': {", ".join(said)}' if said else ''
-        print(f'      done in {time.perf_counter() - start:.1f} s{details}', flush=True)
-
-
-def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = False) -> nn.Module:
-    """The network of a model config with the weights of a checkpoint, in evaluation mode.
-
-    Raises:
-        CheckpointError: If the checkpoint cannot be read or does not fill the network.
-    """
-    if not DefaultScope.get_current_instance() or not DefaultScope.check_instance_created(config.default_scope):
-        init_default_scope(config.default_scope)
-    model = MODELS.build(copy.deepcopy(config.model))
-    load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
-    return model.eval()
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Read an image.
-
-    Returns:
-        ``(H, W, 3)`` uint8, BGR.
-
-    Raises:
-        DataError: If there is none or it cannot be read.
-    """
-    if not Path(path).is_file():
-        raise DataError(f'There is no image {path}.', fix='correct --image')
-    image = mmcv.imread(str(path))
-    if image is None:
-        raise DataError(
-            f'The image {path} cannot be read.',
-            expected='a complete JPEG, PNG or another format that OpenCV reads',
-            fix='give another image by --image',
-        )
-    return image
-
-
-def sample_images(config: Config, count: int) -> list[np.ndarray]:
-    """Images to compare on: the first of the test split, or photographs of scikit-image where there is no data.
-
-    Returns:
-        ``(H, W, 3)`` uint8 images, BGR.
-    """
-    dataset = config.test_dataloader.dataset
-    folder = Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', '')
-    paths = sorted(path for path in folder.glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:count]
-    if paths:
-        return [read_image(path) for path in paths]
-    from skimage import data
-
-    photographs = (data.astronaut(), data.coffee(), data.chelsea())
-    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]]
-
-
-def run_on_image(model: nn.Module, image: np.ndarray, config: Config):
-    """Run the test pipeline and a network on one image.
-
-    Args:
-        model: A PyTorch network or a backend model.
-        image: ``(H, W, 3)`` uint8, BGR.
-        config: The model config with the test pipeline.
-
-    Returns:
-        ``pred_instances`` in the image's own pixels.
-    """
-    from mmcv.transforms import Compose
-    from mmengine.dataset import pseudo_collate
-
-    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in step.type]
-    pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
-    data = Compose(pipeline)(dict(img=image, img_id=0))
-    with torch.no_grad():
-        return model.test_step(pseudo_collate([data]))[0].pred_instances
-
-
-def dataset_metainfo(config: Config) -> dict:
-    """``classes`` and ``palette`` of a model config's test data set."""
-    from mmdet.registry import DATASETS
-
-    dataset = config.test_dataloader.dataset
-    metainfo = dict(DATASETS.get(dataset.type).METAINFO)
-    metainfo.update(dataset.get('metainfo') or {})
-    return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}
+DRAWN = 6
+"""Images of the visual check at most."""
 
 
 def deploy(
@@ -237,7 +94,7 @@ def deploy(
         with steps.step('draw the visual check'), quiet():
             rows = [
                 (sample[..., ::-1], {'PyTorch': ours, backend_name(deploy_config): theirs})
-                for sample, (ours, theirs) in zip(samples, pairs, strict=True)
+                for sample, (ours, theirs) in list(zip(samples, pairs, strict=True))[:DRAWN]
             ]
             draw_side_by_side(rows, metainfo, folder / 'visual_check.png')
         with steps.step('write metadata and manifest'), quiet():
@@ -275,8 +132,6 @@ def deploy(
 
 def _values(values) -> dict[str, dict]:
     """Name to element type and shape of a graph's inputs or outputs; dynamic sides by their name."""
-    import onnx
-
     return {
         value.name: dict(
             dtype=onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),

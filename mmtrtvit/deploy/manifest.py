@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ..atomic import atomic_file
 from ..errors import DeployError
+from ..version import __version__
 
 MANIFEST = 'manifest.json'
 FORMAT = 1
 """Counted up when the manifest changes in a way that an older reader cannot follow."""
 
-_MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'onnx', 'onnxruntime', 'mmtrtvit')
+_MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'onnx', 'onnxruntime')
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -29,7 +30,8 @@ def sha256(path: str | os.PathLike) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every module that had a part in an export."""
-    found = {'python': platform.python_version()}
+    # this package may run from a checkout, which no distribution knows of
+    found = {'python': platform.python_version(), 'mmtrtvit': f'mmtrtvit {__version__}'}
     distributions = importlib.metadata.packages_distributions()
     for module in _MODULES:
         for distribution in distributions.get(module, [])[:1]:

@@ -57,6 +57,6 @@ def test_square_follows_its_rotation_and_offset():
     diameter, angle, offset = 80.0, 0.4, (-0.3, 0.25)
     raster = rasterise(SHAPES['rectangle'], diameter, 1.0, angle, offset)
     x, y = pixel_centres(raster, offset)
-    # Corners at the top, right, bottom and left: a square in the city-block distance.
-    distance = np.abs(x * np.cos(angle) + y * np.sin(angle)) + np.abs(-x * np.sin(angle) + y * np.cos(angle))
-    np.testing.assert_array_equal(raster, distance <= diameter / 2)
+    # Upright before it is rotated: a square in the Chebyshev distance.
+    own_x, own_y = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
+    np.testing.assert_array_equal(raster, np.maximum(np.abs(own_x), np.abs(own_y)) <= diameter / 2 / np.sqrt(2))

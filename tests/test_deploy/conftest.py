@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
 from mmtrtvit.deploy import deploy
-from mmtrtvit.deploy.conversion import quiet
+from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.deploy.onnx_graph import operators
 from mmtrtvit.deploy.parity import DetectionParity
 
@@ -32,9 +32,9 @@ def seeded_and_on_one_core():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def rewriting():
-    """A context in which mmdeploy's rewriters for ONNX Runtime are in force, with tensors that have values."""
+@pytest.fixture(scope='session')
+def rewriting() -> Callable[[], RewriterContext]:
+    """Make a context in which mmdeploy's rewriters for ONNX Runtime are in force, on tensors that have values."""
     config = Config(
         dict(
             onnx_config=dict(type='onnx', input_names=['input'], dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'})),
@@ -109,5 +109,45 @@ def deployed(toy, toy_checkpoint, dynamic_config, tmp_path_factory) -> Deployed:
     """The small detector, exported with batch, height and width free, into a folder with a file of someone else."""
     folder = tmp_path_factory.mktemp('artefact')
     (folder / 'notes.txt').write_text('keep me')
-    manifest, parity = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=5)
+    manifest, parity = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=3)
     return Deployed(folder, manifest, parity)
+
+
+@pytest.fixture(scope='session')
+def annotated(toy, toy_checkpoint, tmp_path_factory) -> Path:
+    """An annotation file of the test split by which the small detector, never trained to its end, is half right.
+
+    Every other one of its surest detections is the truth. By the true annotations its AP is 0, and so would be that
+    of any artefact.
+    """
+    import json
+    import pickle
+
+    from pycocotools import mask as coco_mask
+
+    from mmtrtvit.apis import evaluate
+
+    folder = tmp_path_factory.mktemp('annotated')
+    evaluate(toy.config, str(toy_checkpoint), work_dir=str(folder / 'work'), out=str(folder / 'found.pkl'))
+    content = json.loads((toy.data / 'annotations' / 'instances_val2017.json').read_text())
+    category_ids = [category['id'] for category in content['categories']]
+    content['annotations'] = []
+    for sample in pickle.loads((folder / 'found.pkl').read_bytes()):
+        found = sample['pred_instances']
+        for index in range(0, 40, 2):
+            x1, y1, x2, y2 = found['bboxes'][index].tolist()
+            rle = coco_mask.encode(np.asfortranarray(torch.as_tensor(found['masks'][index]).numpy().astype(np.uint8)))
+            content['annotations'].append(
+                dict(
+                    id=len(content['annotations']) + 1,
+                    image_id=sample['img_id'],
+                    category_id=category_ids[int(found['labels'][index])],
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    area=(x2 - x1) * (y2 - y1),
+                    segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
+                    iscrowd=0,
+                )
+            )
+    path = folder / 'annotated.json'
+    path.write_text(json.dumps(content))
+    return path

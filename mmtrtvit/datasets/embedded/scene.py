@@ -104,7 +104,7 @@ def _place(
             SHAPES[CLASSES[label]],
             diameter,
             rng.uniform(*settings.aspect),
-            rng.uniform(0, 2 * np.pi),
+            np.deg2rad(rng.uniform(*settings.tilt)),
             tuple(centre - pixel),
         )
         whole_area = int(raster.sum())

@@ -14,7 +14,8 @@ class SceneSettings:
         image_side: Height and width of an image, pixels, drawn apart from each other.
         objects: Objects that are tried per image. One that finds no place is left out.
         object_size: Diameter of the circle around a shape, as a share of the image's shorter side.
-        aspect: Squeeze of a shape along one of its own axes, before it is rotated.
+        aspect: Squeeze of a shape along one of its own axes, before it is tilted.
+        tilt: Rotation of a shape from upright, degrees.
         max_outside: Most of the diameter that may stick out of the image on one side.
         min_visible: Least share of an object's whole shape that stays in sight, after the image's edge and
             the objects in front of it have taken theirs.
@@ -33,20 +34,21 @@ class SceneSettings:
     """
 
     image_side: tuple[int, int] = (160, 240)
-    objects: tuple[int, int] = (1, 5)
-    object_size: tuple[float, float] = (0.22, 0.58)
+    objects: tuple[int, int] = (1, 4)
+    object_size: tuple[float, float] = (0.28, 0.6)
     aspect: tuple[float, float] = (0.75, 1.0)
+    tilt: tuple[float, float] = (-20.0, 20.0)
     max_outside: float = 0.12
-    min_visible: float = 0.55
+    min_visible: float = 0.75
     placement_tries: int = 20
     background_crop: tuple[float, float] = (0.4, 1.0)
-    background_contrast: tuple[float, float] = (0.5, 0.9)
+    background_contrast: tuple[float, float] = (0.3, 0.6)
     background_brightness: tuple[float, float] = (-0.1, 0.1)
     background_tint: tuple[float, float] = (0.8, 1.2)
     fill_saturation: tuple[float, float] = (0.45, 1.0)
     fill_value: tuple[float, float] = (0.35, 1.0)
-    fill_texture: tuple[float, float] = (0.15, 0.4)
-    min_contrast: float = 35.0
+    fill_texture: tuple[float, float] = (0.0, 0.25)
+    min_contrast: float = 50.0
     colour_tries: int = 12
     jpeg_quality: int = 95
 

@@ -39,7 +39,7 @@ def _plus(arm: float) -> np.ndarray:
 # A circle of 72 corners is within 0.1 % of its radius of the true one: less than a tenth of a pixel here.
 SHAPES = {
     'disc': Shape(_around(72), (230, 25, 75)),
-    'rectangle': Shape(_around(4), (60, 180, 75)),
+    'rectangle': Shape(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / np.sqrt(2), (60, 180, 75)),
     'triangle': Shape(_around(3), (255, 225, 25)),
     'star': Shape(_around(10, (1.0, 0.45)), (0, 130, 200)),
     'cross': Shape(_plus(0.3), (245, 130, 48)),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmdet.models import DetDataPreprocessor
+from mmdet.structures import DetDataSample
 
 from mmtrtvit.deploy.rewriters.image_extent import clip_boxes, image_extent, padding_is_recognisable
 
@@ -16,12 +17,7 @@ def preprocessor_of(mean=MEAN, std=STD, **options):
 
 def padded(preprocessor, images):
     """What a network gets for uint8 images (C, H, W)."""
-
-    class Sample:
-        def set_metainfo(self, _):
-            pass
-
-    return preprocessor.forward(dict(inputs=images, data_samples=[Sample() for _ in images]))['inputs']
+    return preprocessor(dict(inputs=images, data_samples=[DetDataSample() for _ in images]))['inputs']
 
 
 def random_images(*sizes):

@@ -1,0 +1,25 @@
+"""Sphinx configuration: MyST Markdown, furo, and the API from docstrings."""
+
+from mmtrtvit.version import __version__
+
+project = 'mmtrtvit'
+author = 'mmtrtvit contributors'
+copyright = author
+version = release = __version__
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+source_suffix = {'.md': 'markdown'}
+exclude_patterns = ['_build']
+
+html_theme = 'furo'
+html_title = f'mmtrtvit {release}'
+
+myst_enable_extensions = ['colon_fence']
+myst_heading_anchors = 3
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'description'
+autodoc_typehints_description_target = 'documented'
+autodoc_default_options = {'members': True, 'show-inheritance': True}
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ['Shape']

@@ -1,0 +1,96 @@
+"""Running a network, in PyTorch or exported, on single images the way its test pipeline does."""
+
+import copy
+import os
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+import torch.nn as nn
+from mmcv.transforms import Compose
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.structures import InstanceData
+
+from ..checkpoint import load_checkpoint
+from ..errors import DataError
+
+
+def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = False) -> nn.Module:
+    """The network of a model config with the weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read or does not fill the network.
+    """
+    if not DefaultScope.get_current_instance() or not DefaultScope.check_instance_created(config.default_scope):
+        init_default_scope(config.default_scope)
+    model = MODELS.build(copy.deepcopy(config.model))
+    load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
+    return model.eval()
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read an image.
+
+    Returns:
+        ``(H, W, 3)`` uint8, BGR.
+
+    Raises:
+        DataError: If there is none or it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise DataError(f'There is no image {path}.', fix='correct --image')
+    image = mmcv.imread(str(path))
+    if image is None:
+        raise DataError(
+            f'The image {path} cannot be read.',
+            expected='a complete JPEG, PNG or another format that OpenCV reads',
+            fix='give another image by --image',
+        )
+    return image
+
+
+def sample_images(config: Config, count: int) -> list[np.ndarray]:
+    """Images to compare on: the first of the test split, or photographs of scikit-image where there is no data.
+
+    Returns:
+        ``(H, W, 3)`` uint8 images, BGR.
+    """
+    dataset = config.test_dataloader.dataset
+    folder = Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', '')
+    paths = sorted(path for path in folder.glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:count]
+    if paths:
+        return [read_image(path) for path in paths]
+    from skimage import data
+
+    photographs = (data.astronaut(), data.coffee(), data.chelsea())
+    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]]
+
+
+def run_on_image(model: nn.Module, image: np.ndarray, config: Config) -> InstanceData:
+    """Run the test pipeline and a network on one image.
+
+    Args:
+        model: A PyTorch network or a backend model.
+        image: ``(H, W, 3)`` uint8, BGR.
+        config: The model config with the test pipeline.
+
+    Returns:
+        ``pred_instances`` in the image's own pixels.
+    """
+    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in step.type]
+    pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
+    data = Compose(pipeline)(dict(img=image, img_id=0))
+    with torch.no_grad():
+        return model.test_step(pseudo_collate([data]))[0].pred_instances
+
+
+def dataset_metainfo(config: Config) -> dict:
+    """``classes`` and ``palette`` of a model config's test data set."""
+    dataset = config.test_dataloader.dataset
+    metainfo = dict(DATASETS.get(dataset.type).METAINFO)
+    metainfo.update(dataset.get('metainfo') or {})
+    return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}

@@ -1,0 +1,91 @@
+"""Evaluation of a checkpoint: figures, predictions, drawings, test-time augmentation."""
+
+import pickle
+
+import cv2
+import pytest
+
+from mmtrtvit.apis import evaluate
+from mmtrtvit.errors import CheckpointError, ConfigError, DataError
+
+
+@pytest.fixture(scope='module')
+def evaluated(toy, toy_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('evaluated')
+    metrics = evaluate(
+        toy.config,
+        str(toy_checkpoint),
+        work_dir=str(folder / 'work'),
+        out=str(folder / 'found.pkl'),
+        show_dir=str(folder / 'shown'),
+    )
+    return metrics, folder
+
+
+def test_boxes_and_masks_are_measured(evaluated):
+    metrics, _ = evaluated
+    for kind in ('bbox', 'segm'):
+        for figure in ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m'):
+            assert -1 <= metrics[f'coco/{kind}_{figure}'] <= 1
+
+
+def test_predictions_are_written(evaluated, toy):
+    found = pickle.loads((evaluated[1] / 'found.pkl').read_bytes())
+    assert len(found) == len(toy.images)
+    assert all(len(sample['pred_instances']['scores']) > 20 for sample in found)
+    assert found[0]['pred_instances']['masks'].shape[-2:] == cv2.imread(str(toy.images[0])).shape[:2]
+
+
+def test_predictions_are_drawn_beside_the_truth(evaluated, toy):
+    drawn = list(evaluated[1].glob('**/shown/**/*.*'))
+    assert len(drawn) == len(toy.images)
+    height, width = cv2.imread(str(toy.images[0])).shape[:2]
+    assert (height, 2 * width, 3) in {cv2.imread(str(path)).shape for path in drawn}
+
+
+def test_weights_are_really_loaded(evaluated, toy, toy_run, tmp_path):
+    evaluate(toy.config, str(toy_run / 'epoch_2.pth'), work_dir=str(tmp_path), out=str(tmp_path / 'found.pkl'))
+    ours, theirs = (pickle.loads((folder / 'found.pkl').read_bytes()) for folder in (evaluated[1], tmp_path))
+    assert ours[0]['pred_instances']['scores'].tolist() != theirs[0]['pred_instances']['scores'].tolist()
+
+
+def test_augmentation_evaluates_boxes(toy, toy_checkpoint, tmp_path):
+    scales = [dict(type='mmdet.Resize', scale=scale, keep_ratio=True) for scale in [(96, 96), (128, 128)]]
+    options = {
+        'tta_pipeline.1.transforms.0': scales,
+        'test_dataloader.dataset.indices': 2,
+    }
+    metrics = evaluate(
+        toy.config,
+        str(toy_checkpoint),
+        work_dir=str(tmp_path),
+        tta=True,
+        out=str(tmp_path / 'found.pkl'),
+        cfg_options=options,
+    )
+    assert 'coco/bbox_mAP' in metrics and 'coco/segm_mAP' not in metrics
+    found = pickle.loads((tmp_path / 'found.pkl').read_bytes())
+    assert len(found) == 2 and all(len(sample['pred_instances']['scores']) > 0 for sample in found)
+
+
+def test_augmentation_needs_its_settings(toy, toy_checkpoint, tmp_path):
+    config = tmp_path / 'plain.py'
+    config.write_text(f"_base_ = {str(toy.config)!r}\n")
+    text = toy.config.read_text().replace('_base_', '_based_on_')
+    config.write_text(text)
+    with pytest.raises(ConfigError, match='--tta: the config has no tta_model and no tta_pipeline'):
+        evaluate(config, str(toy_checkpoint), work_dir=str(tmp_path / 'work'), tta=True)
+
+
+def test_bad_input_is_told(toy, toy_run, toy_checkpoint, tmp_path):
+    work_dir = str(tmp_path / 'work')
+    with pytest.raises(ConfigError, match=r'--out found.json'):
+        evaluate(toy.config, str(toy_checkpoint), work_dir=work_dir, out='found.json')
+    with pytest.raises(DataError, match='data root no/such does not exist'):
+        options = {'test_dataloader.dataset.data_root': 'no/such'}
+        evaluate(toy.config, str(toy_checkpoint), work_dir=work_dir, cfg_options=options)
+    with pytest.raises(CheckpointError, match='There is no checkpoint'):
+        evaluate(toy.config, str(tmp_path / 'none.pth'), work_dir=work_dir)
+    with pytest.raises(CheckpointError, match='does not belong to this network'):
+        options = {'model.backbone.arch.depths': (1, 1, 1, 2)}
+        evaluate(toy.config, str(toy_checkpoint), work_dir=work_dir, cfg_options=options)

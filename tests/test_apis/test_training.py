@@ -1,0 +1,150 @@
+"""Training: it goes on where it stopped, in the precision and at the rate that were asked for."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from mmtrtvit.apis import train
+from mmtrtvit.apis.training import set_resume, use_amp, use_auto_scale_lr
+from mmtrtvit.errors import CheckpointError, ConfigError, DataError
+
+QUICK = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 99}
+
+
+class Watcher(Hook):
+    """Keeps what happens in each iteration, and the type of the features and the weights."""
+
+    def before_train(self, runner):
+        self.first_iteration, self.rates, self.losses, self.types = runner.iter, [], [], set()
+        runner.model.backbone.register_forward_hook(lambda *_: self.types.add(_[2][0].dtype))
+        Watcher.last = self
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.rates.append(runner.optim_wrapper.get_lr()['lr'][0])
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses.append(outputs['loss'].item())
+
+
+@pytest.fixture(autouse=True)
+def watcher():
+    HOOKS.register_module(name='Watcher', module=Watcher, force=True)
+    yield
+    HOOKS.module_dict.pop('Watcher', None)
+
+
+WATCHED = {'custom_hooks': [dict(type='SeedEveryIteration'), dict(type='Watcher')]}
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def assert_same_weights(ours, theirs):
+    assert set(ours) == set(theirs)
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_run_leaves_checkpoints_config_and_log(toy, toy_run):
+    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', toy.config.name} <= {path.name for path in toy_run.iterdir()}
+    assert list(toy_run.glob('*/*.log'))
+    first, second = weights_of(toy_run / 'epoch_1.pth'), weights_of(toy_run / 'epoch_2.pth')
+    moved = [name for name in first if not torch.equal(first[name], second[name])]
+    assert len(moved) == len(first)
+
+
+def test_resumed_is_as_if_never_stopped(toy, toy_run, tmp_path):
+    runner = train(toy.config, work_dir=str(tmp_path), resume=str(toy_run / 'epoch_1.pth'), cfg_options=WATCHED)
+    assert (runner.epoch, runner.iter, Watcher.last.first_iteration) == (2, 8, 4)
+    assert not (tmp_path / 'epoch_1.pth').exists()
+    assert_same_weights(weights_of(tmp_path / 'epoch_2.pth'), weights_of(toy_run / 'epoch_2.pth'))
+    # the warm-up goes on: a tenth of the rate at first, all of it in the tenth iteration
+    assert Watcher.last.rates == pytest.approx([5e-4 * (0.1 + 0.1 * iteration) for iteration in range(4, 8)])
+
+
+def test_auto_resume_with_nothing_to_resume_then_with_something(toy, tmp_path):
+    runner = train(toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, **QUICK})
+    assert Watcher.last.first_iteration == 0 and runner.iter == 4
+    runner = train(toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, 'train_cfg.val_interval': 99})
+    assert Watcher.last.first_iteration == 4 and runner.epoch == 2
+
+
+def test_weights_without_training_state_are_not_resumed(toy, toy_checkpoint, toy_run, tmp_path):
+    with pytest.raises(CheckpointError, match=r'sharp.pth holds weights but no training state .*\n.*\n.*load_from='):
+        train(toy.config, work_dir=str(tmp_path), resume=str(toy_checkpoint))
+    with pytest.raises(CheckpointError, match='There is no checkpoint'):
+        train(toy.config, work_dir=str(tmp_path), resume=str(tmp_path / 'none.pth'))
+    (tmp_path / 'cut.pth').write_bytes((toy_run / 'epoch_1.pth').read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r'cut.pth \(5000 bytes\) cannot be read'):
+        train(toy.config, work_dir=str(tmp_path), resume=str(tmp_path / 'cut.pth'))
+
+
+def test_auto_resume_names_the_broken_checkpoint(tmp_path):
+    (tmp_path / 'epoch_1.pth').write_bytes(b'cut')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    with pytest.raises(CheckpointError, match='epoch_1.pth'):
+        set_resume(Config(dict(work_dir=str(tmp_path))), 'auto')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='with a GPU, mixed precision is float16 on it')
+def test_amp_is_bfloat16_inside_and_float32_outside(toy, tmp_path):
+    runner = train(toy.config, work_dir=str(tmp_path), amp=True, cfg_options={**WATCHED, **QUICK})
+    assert Watcher.last.types == {torch.bfloat16}
+    assert len(Watcher.last.losses) == 4 and torch.isfinite(torch.tensor(Watcher.last.losses)).all()
+    assert {parameter.dtype for parameter in runner.model.parameters()} == {torch.float32}
+    saved = weights_of(tmp_path / 'epoch_1.pth').values()
+    assert torch.bfloat16 not in {value.dtype for value in saved}
+    assert all(torch.isfinite(value).all() for value in saved)
+
+
+def test_without_amp_it_is_float32(toy, tmp_path):
+    """The rate is scaled to the batch in the same run: 4 images in place of 8."""
+    train(toy.config, work_dir=str(tmp_path), auto_scale_lr=True, cfg_options={**WATCHED, **QUICK})
+    assert Watcher.last.types == {torch.float32}
+    assert Watcher.last.rates[0] == pytest.approx(0.5 * 0.1 * 5e-4)
+
+
+def test_amp_and_auto_scale_lr_say_what_they_need():
+    with pytest.raises(ConfigError, match="--amp cannot be used with optim_wrapper.type='ApexOptimWrapper'"):
+        use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
+    for config in ({}, {'auto_scale_lr': dict(enable=True)}):
+        with pytest.raises(ConfigError, match='--auto-scale-lr: .*\n.*base_batch_size'):
+            use_auto_scale_lr(Config(config))
+
+
+def test_weights_of_another_network_are_refused(toy, toy_run, tmp_path):
+    options = {**WATCHED, **QUICK, 'load_from': str(toy_run / 'epoch_1.pth')}
+    options['model.roi_head.bbox_head.fc_out_channels'] = 48
+    with pytest.raises(CheckpointError, match=r'does not belong(.|\n)*other shape: roi_head.bbox_head') as error:
+        train(toy.config, work_dir=str(tmp_path), cfg_options=options)
+    assert '--allow-mismatch' in str(error.value) and not list(tmp_path.glob('*.pth'))
+    runner = train(toy.config, work_dir=str(tmp_path), cfg_options=options, allow_mismatch=True)
+    assert runner.model.roi_head.bbox_head.fc_cls.in_features == 48
+
+
+def test_weights_are_really_loaded(toy, toy_run, tmp_path):
+    options = {**QUICK, 'load_from': str(toy_run / 'epoch_2.pth'), 'optim_wrapper.optimizer.lr': 0.0}
+    train(toy.config, work_dir=str(tmp_path), cfg_options=options)
+    ours, theirs = weights_of(tmp_path / 'epoch_1.pth'), weights_of(toy_run / 'epoch_2.pth')
+    for name, value in ours.items():
+        if 'running_' not in name and 'num_batches' not in name:
+            assert torch.equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize(
+    'options, said',
+    [
+        ({'train_dataloader.dataset.data_root': 'no/such/root/'}, 'data root no/such/root/ does not exist'),
+        ({'train_dataloader.dataset.ann_file': 'annotations/none.json'}, 'no annotation file .*none.json'),
+        ({'val_evaluator.ann_file': 'none.json'}, 'no annotation file none.json'),
+        ({'train_dataloader.dataset.data_prefix.img': 'none/'}, 'no folder .*none'),
+    ],
+)
+def test_data_is_checked_before_anything_is_built(toy, tmp_path, options, said):
+    with pytest.raises(DataError, match=said) as error:
+        train(toy.config, work_dir=str(tmp_path), cfg_options=options)
+    assert 'MMTRTVIT_DATA_ROOT' in str(error.value)
+    assert list(tmp_path.iterdir()) == []

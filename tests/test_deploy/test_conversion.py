@@ -1,0 +1,266 @@
+"""A checkpoint becomes an artefact that is whole, portable, and the same network."""
+
+import hashlib
+import json
+import shutil
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
+
+from mmtrtvit.apis import evaluate, load_config
+from mmtrtvit.deploy import Artefact, compare_detections, conversion, deploy, evaluate_artefact
+from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
+from mmtrtvit.deploy.onnx_graph import operators
+from mmtrtvit.deploy.steps import quiet
+from mmtrtvit.errors import CheckpointError, DataError, DeployError
+
+FILES = {
+    'end2end.onnx',
+    'manifest.json',
+    'parity.json',
+    'visual_check.png',
+    'model_config.json',
+    'deploy_config.json',
+    'deploy.json',
+    'detail.json',
+    'pipeline.json',
+}
+
+
+@pytest.fixture(scope='module')
+def networks(toy, toy_checkpoint, deployed):
+    """The PyTorch network, and the artefact read from its folder."""
+    with quiet():
+        return build_pytorch_model(load_config(toy.config), str(toy_checkpoint)), Artefact.read(deployed.folder).model
+
+
+@pytest.fixture(scope='module')
+def picture(toy):
+    """A photograph with shapes, cut and scaled to any size (height, width)."""
+    source = cv2.imread(str(toy.images[0]))
+
+    def resized(height, width, number=0):
+        image = cv2.imread(str(toy.images[number])) if number else source
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+    return resized
+
+
+@pytest.fixture
+def no_tracing(monkeypatch, deployed):
+    """Take the ONNX file that is there already in place of the slow trace."""
+
+    def copy(image, folder, name, *_, **__):
+        shutil.copy(deployed.folder / 'end2end.onnx', f'{folder}/{name}')
+
+    monkeypatch.setattr(conversion, 'torch2onnx', copy)
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def assert_same_detections(pairs):
+    parity = compare_detections(pairs)
+    assert parity.detections >= 20 * parity.images, parity
+    assert parity.passed and parity.same == parity.detections and parity.extra == 0, parity
+    assert parity.masks.max < 0.02, parity
+    return parity
+
+
+def test_the_folder_holds_the_artefact_and_what_was_there_before(deployed):
+    assert {path.name for path in deployed.folder.iterdir()} == FILES | {'notes.txt'}
+    assert (deployed.folder / 'notes.txt').read_text() == 'keep me'
+
+
+def test_the_manifest_tells_the_truth(deployed, toy, toy_checkpoint):
+    manifest = json.loads((deployed.folder / 'manifest.json').read_text())
+    assert manifest == deployed.manifest
+    assert set(manifest['files']) == FILES - {'manifest.json'}
+    found = hashes(deployed.folder)
+    for name, said in manifest['files'].items():
+        assert said == {'bytes': (deployed.folder / name).stat().st_size, 'sha256': found[name]}
+    assert manifest['source'] == dict(
+        model_config=toy.config.name,
+        deploy_config='instance-seg_onnxruntime_dynamic.py',
+        checkpoint=toy_checkpoint.name,
+        checkpoint_sha256=hashlib.sha256(toy_checkpoint.read_bytes()).hexdigest(),
+    )
+    assert manifest['inputs'] == {'input': {'dtype': 'float', 'shape': ['batch', 3, 'height', 'width']}}
+    assert list(manifest['outputs']) == ['dets', 'labels', 'masks']
+    assert manifest['classes'] == list(load_config(toy.config).metainfo.classes)
+    assert (manifest['backend'], manifest['precision'], manifest['opset']) == ('onnxruntime', 'fp32', 17)
+    for module in ('python', 'torch', 'mmengine', 'mmcv', 'mmdet', 'mmdeploy', 'onnx', 'onnxruntime', 'mmtrtvit'):
+        assert manifest['versions'][module]
+
+
+def test_the_pipeline_in_it_is_the_models_own(deployed, toy):
+    config = load_config(toy.config)
+    artefact = Artefact.read(deployed.folder)
+    for steps in (deployed.manifest['preprocessing']['pipeline'], artefact.model_config.test_pipeline):
+        assert [step['type'] for step in steps] == [step.type for step in config.test_pipeline]
+        assert tuple(steps[1]['scale']) == (128, 128) and steps[1]['keep_ratio'] is True
+        assert 'img_id' in steps[-1]['meta_keys']
+    assert deployed.manifest['preprocessing']['data_preprocessor']['mean'] == config.model.data_preprocessor.mean
+
+
+def test_the_graph_is_portable(deployed, networks):
+    model = onnx.load(deployed.folder / 'end2end.onnx')
+    onnx.checker.check_model(model, full_check=True)
+    found = operators(model)
+    assert deployed.manifest['operators'] == dict(found)
+    layer_norms = [part for part in networks[0].modules() if isinstance(part, torch.nn.LayerNorm)]
+    assert found['LayerNormalization'] == len(layer_norms) == 2 * 2  # two Transformer layers
+    assert not {'BatchNormalization', 'Loop', 'If', 'Scan'} & set(found)
+    assert {opset.domain for opset in model.opset_import} <= {'', 'ai.onnx'}
+    assert found['RoiAlign'] == 8 and found['NonMaxSuppression'] == 2  # four levels for boxes, four for masks
+
+
+def test_parity_is_reported(deployed):
+    assert json.loads((deployed.folder / 'parity.json').read_text()) == deployed.parity.to_dict()
+    assert deployed.manifest['parity'] == deployed.parity.to_dict()
+    assert deployed.parity.images == 3 and deployed.parity.detections >= 200
+    assert deployed.parity.passed and deployed.parity.same == deployed.parity.detections
+
+
+def test_visual_check_can_be_looked_at(deployed):
+    image = cv2.imread(str(deployed.folder / 'visual_check.png'))
+    assert image.shape == (3 * 400, 2 * 400, 3)  # three images, PyTorch beside ONNX Runtime
+    assert (image[:, :400].std(), image[:, 400:].std()) > (10, 10)
+
+
+@pytest.mark.parametrize('size', [(51, 77), (128, 128), (200, 90), (33, 300), (480, 640)], ids=lambda size: f'{size}')
+def test_images_of_any_size(toy, networks, picture, size):
+    config = load_config(toy.config)
+    image = picture(*size)
+    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+
+
+def test_another_scale_than_the_one_exported_at(toy, networks, picture):
+    config = load_config(toy.config, {'test_pipeline.1.scale': (333, 211)})
+    image = picture(300, 470)
+    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+
+
+def test_black_rows_at_the_border_are_image(toy, networks, picture):
+    image = picture(101, 123)
+    image[70:] = 0
+    image[:, 110:] = 0
+    config = load_config(toy.config)
+    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+
+
+def test_a_batch_of_images_of_different_size(toy, networks, picture):
+    pipeline = [dict(type='mmdet.LoadImageFromNDArray'), *load_config(toy.config).test_pipeline[1:2]]
+    pipeline.append(load_config(toy.config).test_pipeline[-1])
+    pipeline = Compose(pipeline)
+    images = [picture(51, 77), picture(140, 100, 1), picture(60, 200, 2)]
+    data = [pipeline(dict(img=image, img_id=number)) for number, image in enumerate(images)]
+    assert len({tuple(item['inputs'].shape) for item in data}) == 3
+    with torch.no_grad():
+        together = [network.test_step(pseudo_collate(data)) for network in networks]
+        alone = [networks[0].test_step(pseudo_collate([item]))[0].pred_instances for item in data]
+    ours, theirs = ([sample.pred_instances for sample in samples] for samples in together)
+    assert_same_detections(zip(ours, theirs, strict=True))
+    assert [len(found) for found in ours] != [len(found) for found in reversed(ours)] or ours[0] is not ours[-1]
+    for image, found, single in zip(images, theirs, alone, strict=True):
+        assert tuple(found.masks.shape[-2:]) == image.shape[:2]
+        assert found.bboxes[:, 2].max() <= image.shape[1] + 1e-3 and found.bboxes[:, 3].max() <= image.shape[0] + 1e-3
+        assert len(single) > 0
+
+
+def test_nothing_to_be_found(toy, networks):
+    image = np.full((64, 64, 3), 127, np.uint8)
+    config = load_config(toy.config)
+    ours, theirs = (run_on_image(network, image, config) for network in networks)
+    assert compare_detections([(ours, theirs)]).passed
+
+
+STATIC = """
+_base_ = {base!r}
+onnx_config = dict(input_shape=(160, 96))
+"""
+
+
+def test_a_fixed_shape(toy, toy_checkpoint, root, annotated, tmp_path):
+    config = tmp_path / 'static.py'
+    config.write_text(STATIC.format(base=str(root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_static-800x1344.py')))
+    manifest, parity = deploy(
+        toy.config, str(toy_checkpoint), deploy_cfg=config, work_dir=tmp_path / 'artefact', image=str(toy.images[1])
+    )
+    assert manifest['inputs']['input']['shape'] == [1, 3, 96, 160]
+    assert parity.passed and parity.images == 1 and parity.detections >= 50
+    # evaluated on the pipeline that it was made for, whatever the config says
+    options = {'test_evaluator.ann_file': str(annotated)}
+    theirs = evaluate_artefact(toy.config, str(tmp_path / 'artefact'), work_dir=str(tmp_path), cfg_options=options)
+    for name in ('test_pipeline', 'test_dataloader.dataset.pipeline'):
+        options.update({f'{name}.1.scale': (160, 96), f'{name}.1.keep_ratio': False})
+    ours = evaluate(toy.config, str(toy_checkpoint), work_dir=str(tmp_path), cfg_options=options)
+    for name in ('coco/bbox_mAP', 'coco/segm_mAP'):
+        assert ours[name] > 0 and theirs[name] == pytest.approx(ours[name], abs=0.002)
+
+
+def test_a_second_export_replaces_the_first(toy, toy_checkpoint, dynamic_config, deployed, no_tracing, tmp_path):
+    folder = tmp_path / 'artefact'
+    shutil.copytree(deployed.folder, folder)
+    manifest, _ = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
+    assert {path.name for path in folder.iterdir()} == FILES | {'notes.txt'}
+    assert manifest['parity']['images'] == 1 and json.loads((folder / 'parity.json').read_text())['images'] == 1
+    assert Artefact.read(folder).manifest == manifest
+
+
+@pytest.mark.parametrize(
+    'step, function',
+    [('export to ONNX', 'torch2onnx'), ('simplify', 'simplify'), ('draw', 'draw_side_by_side'), ('metadata', 'export2SDK')],
+)
+def test_a_step_that_fails_leaves_nothing(
+    step, function, toy, toy_checkpoint, dynamic_config, deployed, no_tracing, monkeypatch, tmp_path
+):
+    def fail(*_, **__):
+        raise RuntimeError('the cat pulled the plug')
+
+    monkeypatch.setattr(conversion, function, fail)
+    fresh, old = tmp_path / 'fresh', tmp_path / 'old'
+    shutil.copytree(deployed.folder, old)
+    for folder in (fresh, old):
+        with pytest.raises(DeployError, match=rf'Step \d of 6 \({step}.*RuntimeError: the cat pulled the plug'):
+            deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
+    assert list(fresh.iterdir()) == []
+    assert hashes(old) == hashes(deployed.folder)
+    Artefact.read(old)
+
+
+def test_a_difference_is_found(toy, toy_run, dynamic_config, no_tracing, tmp_path):
+    """The graph is of one checkpoint, the PyTorch network of another: it must not pass."""
+    _, parity = deploy(
+        toy.config, str(toy_run / 'epoch_2.pth'), deploy_cfg=dynamic_config, work_dir=tmp_path / 'artefact', images=2
+    )
+    assert not parity.passed and parity.extra > 0
+    assert json.loads((tmp_path / 'artefact' / 'manifest.json').read_text())['parity']['passed'] is False
+
+
+def test_an_opset_without_layer_normalization_is_refused(toy, toy_checkpoint, dynamic_config, tmp_path):
+    config = tmp_path / 'old.py'
+    config.write_text(f'_base_ = {str(dynamic_config)!r}\nonnx_config = dict(opset_version=13)\n')
+    with pytest.raises(DeployError, match='opset 13.*\n.*opset 17'):
+        deploy(toy.config, str(toy_checkpoint), deploy_cfg=config, work_dir=tmp_path / 'artefact', images=1)
+    assert list((tmp_path / 'artefact').iterdir()) == []
+
+
+def test_input_is_checked_before_the_work_dir_is_touched(toy, toy_checkpoint, toy_run, dynamic_config, tmp_path):
+    text = tmp_path / 'text.jpg'
+    text.write_text('no image')
+    other = {'model.roi_head.bbox_head.num_classes': 7}
+    options = dict(deploy_cfg=dynamic_config, work_dir=tmp_path / 'artefact')
+    with pytest.raises(DataError, match='text.jpg cannot be read'):
+        deploy(toy.config, str(toy_checkpoint), image=str(text), **options)
+    with pytest.raises(DataError, match='There is no image'):
+        deploy(toy.config, str(toy_checkpoint), image=str(tmp_path / 'none.jpg'), **options)
+    with pytest.raises(CheckpointError, match='fc_cls.*\\[7, 64\\] -> \\[8, 64\\]'):
+        deploy(toy.config, str(toy_checkpoint), cfg_options=other, **options)
+    assert not (tmp_path / 'artefact').exists()

@@ -1,0 +1,78 @@
+"""Files that are not ONNX are told from those that are, and graphs are looked into to their depth."""
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mmtrtvit.deploy.onnx_graph import operators, read_graph, require_standard_operators, simplify
+from mmtrtvit.errors import DeployError
+
+
+def value(name, shape=(2,)):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def model_of(nodes, opsets=(('', 17),)):
+    graph = helper.make_graph(nodes, 'graph', [value('x')], [value('y')])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(*opset) for opset in opsets], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'this is a text', b'\x89PNG\r\n\x1a\n' + bytes(100), b'\x08\x08\x3a\xff\xff\xff\x7f'],
+    ids=['empty', 'text', 'picture', 'cut off'],
+)
+def test_garbage_is_refused(tmp_path, content):
+    path = tmp_path / 'end2end.onnx'
+    path.write_bytes(content)
+    with pytest.raises(DeployError, match=rf'end2end.onnx \({len(content)} bytes\) is not a valid ONNX model'):
+        read_graph(path)
+
+
+def test_a_truncated_graph_is_refused(deployed, tmp_path):
+    content = (deployed.folder / 'end2end.onnx').read_bytes()
+    for share in (0.1, 0.5, 0.99):
+        (tmp_path / 'cut.onnx').write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(DeployError, match='not a valid ONNX model'):
+            read_graph(tmp_path / 'cut.onnx')
+
+
+def test_a_graph_that_breaks_the_rules_is_refused(tmp_path):
+    onnx.save(model_of([helper.make_node('Relu', ['nowhere'], ['y'])]), tmp_path / 'bad.onnx')
+    with pytest.raises(DeployError, match='not a valid ONNX model'):
+        read_graph(tmp_path / 'bad.onnx')
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DeployError, match='There is no ONNX file'):
+        read_graph(tmp_path / 'none.onnx')
+
+
+def test_operators_in_subgraphs_and_of_other_domains_are_counted():
+    branch = helper.make_graph([helper.make_node('Abs', ['x'], ['z'])], 'branch', [], [value('z')])
+    other = helper.make_graph([helper.make_node('grid', ['x'], ['z'], domain='mmdeploy')], 'other', [], [value('z')])
+    nodes = [
+        helper.make_node('Constant', [], ['c'], value=helper.make_tensor('c', TensorProto.BOOL, (), [True])),
+        helper.make_node('If', ['c'], ['w'], then_branch=branch, else_branch=other),
+        helper.make_node('Abs', ['w'], ['y'], domain='ai.onnx'),
+    ]
+    model = model_of(nodes)
+    assert operators(model) == {'Constant': 1, 'If': 1, 'Abs': 2, 'mmdeploy::grid': 1}
+    with pytest.raises(DeployError, match='not in the ONNX standard: mmdeploy::grid'):
+        require_standard_operators(model)
+
+
+def test_simplifying_folds_and_keeps_the_result(tmp_path):
+    zero = helper.make_tensor('zero', TensorProto.FLOAT, (1,), [0.0])
+    nodes = [
+        helper.make_node('Constant', [], ['zero'], value=zero),
+        helper.make_node('Exp', ['zero'], ['one']),
+        helper.make_node('Identity', ['x'], ['same']),
+        helper.make_node('Mul', ['same', 'one'], ['z']),
+        helper.make_node('Relu', ['z'], ['y']),
+    ]
+    path = tmp_path / 'model.onnx'
+    onnx.save(model_of(nodes), path)
+    before, after = simplify(path)
+    assert before == 5 and after == sum(operators(read_graph(path)).values()) < 5
+    assert [file.name for file in tmp_path.iterdir()] == ['model.onnx']

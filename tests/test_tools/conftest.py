@@ -1,0 +1,77 @@
+"""Run a command line of ``tools/`` as a user does."""
+
+import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a command left on the screen."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The one message that a refused command ends with."""
+        assert self.status == 2, (self.status, self.out[-500:], self.err[-3000:])
+        assert 'Traceback' not in self.err + self.out, self.err[-3000:]
+        before, separator, message = f'\n{self.err}'.partition('\nError: ')
+        assert separator and '\nError: ' not in message, self.err[-3000:]
+        assert message.count('To mend it: ') <= 1 and message.strip()
+        return message
+
+
+@pytest.fixture
+def load_tool(root) -> Callable:
+    """A script of ``tools/`` as a module."""
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(f'{name}_under_test', root / 'tools' / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def tool(load_tool, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """Run a script of ``tools/`` in this process, which saves the seconds that its imports take."""
+
+    def run(name: str, *args) -> Outcome:
+        module = load_tool(name)
+        monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, args)])
+        capfd.readouterr()
+        try:
+            status = module.main()
+        except SystemExit as end:  # how argparse ends
+            status = end.code
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def command(root, tmp_path) -> Callable[..., Outcome]:
+    """Run a script of ``tools/`` in a process of its own, from another folder than the checkout."""
+
+    def run(name: str, *args, **environment: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, str(root / 'tools' / f'{name}.py'), *map(str, args)],
+            cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1', **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
