@@ -8,7 +8,7 @@ from ..errors import ConfigError, DataError, UserError
 
 KNOWN_ERRORS: tuple[tuple[str, type[UserError], str, str], ...] = (
     (
-        r'failed to load image: (?P<what>\S+)',
+        r'failed to load image: (?P<what>[^\n]+)',
         DataError,
         'The image {what} cannot be read.',
         'replace the file, or take it out of the annotation file',
@@ -20,7 +20,7 @@ KNOWN_ERRORS: tuple[tuple[str, type[UserError], str, str], ...] = (
         'check the data root (environment variable MMTRTVIT_DATA_ROOT) and the paths in the config',
     ),
     (
-        r'(?P<what>\S+) is not in the .*registry',
+        r"(?P<what>[^\s'\"]+) is not in the .*registry",
         ConfigError,
         'The type {what} of the config is not registered.',
         "correct its name, or import what registers it: custom_imports = dict(imports=['mmtrtvit'])",
@@ -48,7 +48,8 @@ def library_errors_explained() -> Iterator[None]:
     except Exception as error:
         text = str(error)
         for pattern, kind, message, fix in KNOWN_ERRORS:
-            found = re.search(pattern, text)
+            found = list(re.finditer(pattern, text))
             if found:
-                raise kind(message.format(**found.groupdict()), fix=fix) from error
+                # the last one: a traceback in the text shows the source line that made the message before it
+                raise kind(message.format(**found[-1].groupdict()), fix=fix) from error
         raise

@@ -171,7 +171,10 @@ def benchmark_backbones(
         torch.manual_seed(0)
         image = torch.rand(batch, 3, size, size)
         shape = 'x'.join(map(str, image.shape))
-        facts = dict(shape=shape, batch=batch, precision='fp32', device='cpu', machine=machine(), versions=versions())
+        facts = dict(
+            shape=shape, batch=batch, precision='fp32', device='cpu', load_average=round(os.getloadavg()[0], 1)
+        )
+        facts.update(machine=machine(), versions=versions())
         complexity, difference, subjects, names = [], [], {}, {}
         for number, arch in enumerate(archs, start=1):
             console.print(f'[{number}/{len(archs)}] TRT-ViT-{arch.upper()}: count, export, compare ...')
@@ -190,7 +193,7 @@ def benchmark_backbones(
             )
             difference.append(dict(arch=arch, kind='measured', **_difference(work[0](), work[1]()), **facts))
             console.print(
-                f'      largest difference of the outputs, over the largest value: {difference[-1]["relative"]:.1e}'
+                f'      largest difference over the largest value: {difference[-1]["relative"]:.1e}'
             )
             for runtime, run in zip(RUNTIMES, work, strict=True):
                 subjects[f'{arch} {runtime}'] = run

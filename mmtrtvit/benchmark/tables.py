@@ -109,7 +109,8 @@ def latency_table(result: Mapping | None) -> str:
     unsteady = [row for row in latencies.values() if not row.steady]
     note = (
         f'*Measured*, interleaved in one run: scope {first["scope"]}, input {first["shape"]}, {first["precision"]}, '
-        f'{first["runs"]} rounds on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
+        f'{first["runs"]} rounds on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads, '
+        f'load average {first["load_average"]} before it began); '
         + ', '.join(f'{name} {version}' for name, version in first['versions'].items())
         + '.'
     )

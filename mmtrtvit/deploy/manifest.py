@@ -55,10 +55,10 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    manifest = {'format': FORMAT, **content, 'versions': versions(), 'files': files}
+    text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files}, indent=2) + '\n'
     with atomic_file(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + '\n')
-    return manifest
+        temporary.write_text(text)
+    return json.loads(text)  # tuples of a config are lists in it
 
 
 def read_manifest(folder: str | os.PathLike) -> dict:

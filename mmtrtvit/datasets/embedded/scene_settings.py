@@ -34,8 +34,8 @@ class SceneSettings:
     """
 
     image_side: tuple[int, int] = (160, 240)
-    objects: tuple[int, int] = (1, 4)
-    object_size: tuple[float, float] = (0.28, 0.6)
+    objects: tuple[int, int] = (3, 6)
+    object_size: tuple[float, float] = (0.24, 0.46)
     aspect: tuple[float, float] = (0.75, 1.0)
     tilt: tuple[float, float] = (-20.0, 20.0)
     max_outside: float = 0.12
