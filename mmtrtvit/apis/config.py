@@ -48,14 +48,13 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None) -> 
     return config
 
 
-def set_work_dir(config: Config, path: str | os.PathLike, work_dir: str | None) -> Path:
-    """Set ``config.work_dir`` (``work_dirs/<config name>`` by default) and make sure that it can be written.
+def make_work_dir(folder: str | os.PathLike) -> Path:
+    """Make a folder, unless it is there, and make sure that it can be written to.
 
     Raises:
-        ConfigError: If the folder cannot be made or written to.
+        ConfigError: If it cannot.
     """
-    config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / Path(path).stem)
-    folder = Path(config.work_dir)
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -66,3 +65,13 @@ def set_work_dir(config: Config, path: str | os.PathLike, work_dir: str | None) 
             fix='choose another one with --work-dir, or make room or change its permissions',
         ) from error
     return folder
+
+
+def set_work_dir(config: Config, path: str | os.PathLike, work_dir: str | None) -> Path:
+    """Set ``config.work_dir`` (``work_dirs/<config name>`` by default), and make it.
+
+    Raises:
+        ConfigError: If the folder cannot be made or written to.
+    """
+    config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / Path(path).stem)
+    return make_work_dir(config.work_dir)

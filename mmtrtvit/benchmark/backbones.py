@@ -192,9 +192,7 @@ def benchmark_backbones(
                 lambda session=session, inputs=inputs: session.run(None, inputs),
             )
             difference.append(dict(arch=arch, kind='measured', **_difference(work[0](), work[1]()), **facts))
-            console.print(
-                f'      largest difference over the largest value: {difference[-1]["relative"]:.1e}'
-            )
+            console.print(f'      largest difference over the largest value: {difference[-1]["relative"]:.1e}')
             for runtime, run in zip(RUNTIMES, work, strict=True):
                 subjects[f'{arch} {runtime}'] = run
                 names[f'{arch} {runtime}'] = dict(arch=arch, runtime=runtime)

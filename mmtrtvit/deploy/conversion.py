@@ -10,7 +10,7 @@ import onnx
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 
-from ..apis.config import load_config
+from ..apis.config import load_config, make_work_dir
 from ..atomic import atomic_files
 from ..checkpoint import allow_mmengine_checkpoints
 from .artefact import DEPLOY_CONFIG, MODEL_CONFIG, ONNX_FILE, build_backend_model
@@ -70,7 +70,7 @@ def deploy(
         metainfo = dataset_metainfo(config)
         say(f'{sum(p.numel() for p in reference.parameters()) / 1e6:.1f} M parameters')
 
-    with atomic_files(work_dir, last=MANIFEST) as folder:
+    with atomic_files(make_work_dir(work_dir), last=MANIFEST) as folder:
         with steps.step('export to ONNX') as say, quiet():
             # a copy, as mmdeploy changes the test pipeline for an image that is in memory
             torch2onnx(

@@ -64,7 +64,11 @@ def test_latency(result):
     table = latency_table(result)
     # The ratio is the median of 3, 2.97 and 5.88, not the ratio of the medians.
     assert cells(table, 0) == ['TRT-ViT-A', '30.0 / 54.0 (u)', '10.1 / 10.2', '3.00', '2.0e-06']
-    assert 'scope backbone' in table and 'A Processor (2 threads, load average 0.5 before' in table and 'torch 2.0' in table
+    assert (
+        'scope backbone' in table
+        and 'A Processor (2 threads, load average 0.5 before' in table
+        and 'torch 2.0' in table
+    )
     assert 'unsteady' in table
     for row in result['latency']:
         row['values'] = [10.0, 10.0, 10.0]

@@ -1,6 +1,8 @@
 """What the tests of the export share: functions exported by mmdeploy, and one whole artefact."""
 
 import dataclasses
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from mmdeploy.core import RewriterContext
 from mmdeploy.utils import IR
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from pycocotools import mask as coco_mask
 
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
+from mmtrtvit.apis import evaluate
 from mmtrtvit.deploy import deploy
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.deploy.onnx_graph import operators
@@ -114,40 +118,44 @@ def deployed(toy, toy_checkpoint, dynamic_config, tmp_path_factory) -> Deployed:
 
 
 @pytest.fixture(scope='session')
-def annotated(toy, toy_checkpoint, tmp_path_factory) -> Path:
-    """An annotation file of the test split by which the small detector, never trained to its end, is half right.
+def annotate(toy, toy_checkpoint, tmp_path_factory) -> Callable[[dict], Path]:
+    """Make an annotation file of the test split by which the small detector, never trained to its end, is half right.
 
     Every other one of its surest detections is the truth. By the true annotations its AP is 0, and so would be that
     of any artefact.
     """
-    import json
-    import pickle
 
-    from pycocotools import mask as coco_mask
-
-    from mmtrtvit.apis import evaluate
-
-    folder = tmp_path_factory.mktemp('annotated')
-    evaluate(toy.config, str(toy_checkpoint), work_dir=str(folder / 'work'), out=str(folder / 'found.pkl'))
-    content = json.loads((toy.data / 'annotations' / 'instances_val2017.json').read_text())
-    category_ids = [category['id'] for category in content['categories']]
-    content['annotations'] = []
-    for sample in pickle.loads((folder / 'found.pkl').read_bytes()):
-        found = sample['pred_instances']
-        for index in range(0, 40, 2):
-            x1, y1, x2, y2 = found['bboxes'][index].tolist()
-            rle = coco_mask.encode(np.asfortranarray(torch.as_tensor(found['masks'][index]).numpy().astype(np.uint8)))
-            content['annotations'].append(
-                dict(
-                    id=len(content['annotations']) + 1,
-                    image_id=sample['img_id'],
-                    category_id=category_ids[int(found['labels'][index])],
-                    bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=(x2 - x1) * (y2 - y1),
-                    segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
-                    iscrowd=0,
+    def make(cfg_options: dict) -> Path:
+        folder = tmp_path_factory.mktemp('annotated')
+        evaluate(
+            toy.config,
+            str(toy_checkpoint),
+            work_dir=str(folder / 'work'),
+            out=str(folder / 'found.pkl'),
+            cfg_options=cfg_options,
+        )
+        content = json.loads((toy.data / 'annotations' / 'instances_val2017.json').read_text())
+        category_ids = [category['id'] for category in content['categories']]
+        content['annotations'] = []
+        for sample in pickle.loads((folder / 'found.pkl').read_bytes()):
+            found = sample['pred_instances']
+            for index in range(0, 40, 2):
+                x1, y1, x2, y2 = found['bboxes'][index].tolist()
+                mask = torch.as_tensor(found['masks'][index]).numpy().astype(np.uint8)
+                rle = coco_mask.encode(np.asfortranarray(mask))
+                content['annotations'].append(
+                    dict(
+                        id=len(content['annotations']) + 1,
+                        image_id=sample['img_id'],
+                        category_id=category_ids[int(found['labels'][index])],
+                        bbox=[x1, y1, x2 - x1, y2 - y1],
+                        area=(x2 - x1) * (y2 - y1),
+                        segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
+                        iscrowd=0,
+                    )
                 )
-            )
-    path = folder / 'annotated.json'
-    path.write_text(json.dumps(content))
-    return path
+        path = folder / 'annotated.json'
+        path.write_text(json.dumps(content))
+        return path
+
+    return make

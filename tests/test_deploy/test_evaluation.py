@@ -11,8 +11,8 @@ from mmtrtvit.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope='module')
-def options(annotated):
-    return {'test_evaluator.ann_file': str(annotated)}
+def options(annotate):
+    return {'test_evaluator.ann_file': str(annotate({}))}
 
 
 @pytest.fixture(scope='module')
