@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import atomic_file
+from ..models.backbones.trt_vit import origin
 from .rows import RUNTIMES, as_latencies
 
 _COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
 _SOURCE = 'Source'
 """The text chunk of a PNG that says which rows it was drawn from."""
+
+
+def _title(arch: str) -> str:
+    """Name of a size on an axis, with where its widths and depths come from."""
+    return f'TRT-ViT-{arch.upper()}\n({origin(arch)})'
 
 
 def digest_of(result: Mapping) -> str:
@@ -73,7 +79,7 @@ def draw_latency(result: Mapping, path: str | os.PathLike) -> None:
         for place, row, top in zip(places, rows, p90, strict=True):
             text = f'{row.median:.0f}' + ('' if row.steady else ' (u)')
             axis.annotate(text, (place, top), (0, 4), textcoords='offset points', ha='center', fontsize=9)
-    axis.set_xticks(range(len(archs)), [f'TRT-ViT-{arch.upper()}' for arch in archs])
+    axis.set_xticks(range(len(archs)), [_title(arch) for arch in archs])
     axis.set_ylabel('latency of the backbone, ms')
     axis.margins(y=0.12)
     note = '; (u) unsteady' if any(not row.steady for row in latencies.values()) else ''
@@ -95,7 +101,7 @@ def draw_complexity(result: Mapping, path: str | os.PathLike) -> None:
     """
     rows = result['complexity']
     parts = list(dict.fromkeys(part for row in rows for part in row['parts']))
-    names = [f'TRT-ViT-{row["arch"].upper()}' for row in rows]
+    names = [_title(row['arch']) for row in rows]
     figure, axes = _figure(2, 9.5, 4)
     quantities = (('params', 1e6, 'parameters, M'), ('macs', 1e9, f'MACs, G (at {rows[0]["shape"]})'))
     for axis, (quantity, unit, label) in zip(axes, quantities, strict=True):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..models import TRTViT
+from ..models.backbones.trt_vit import origin
 from .complexity import backbone_complexity, classifier_complexity
 from .latency import ratio
 from .rows import RUNTIMES, as_latencies
@@ -49,7 +50,7 @@ def sizes_table(published: Mapping) -> str:
                 f'{_millions(counted.params)} / {_giga(counted.total_macs)}',
                 f'{_millions(params)} / {_giga(macs)}',
                 said,
-                settings['provenance'].split(':')[0].split(' from ')[0],
+                origin(arch),
             ]
         )
     header = [

@@ -23,7 +23,11 @@ def test_the_data_root_is_one_variable(configs, monkeypatch):
         config = load_config(configs / f'maskrcnn_trtvit_a_{name}.py')
         for split in ('train', 'val', 'test'):
             assert config[f'{split}_dataloader'].dataset.data_root == root
-        assert config.val_evaluator.ann_file == config.test_evaluator.ann_file == f'{root}annotations/instances_val2017.json'
+        assert (
+            config.val_evaluator.ann_file
+            == config.test_evaluator.ann_file
+            == f'{root}annotations/instances_val2017.json'
+        )
     monkeypatch.delenv('MMTRTVIT_DATA_ROOT')
     assert load_config(configs / 'maskrcnn_trtvit_a_coco.py').train_dataloader.dataset.data_root == 'data/coco/'
 

@@ -70,7 +70,7 @@ def test_augmentation_evaluates_boxes(toy, toy_checkpoint, tmp_path):
 
 def test_augmentation_needs_its_settings(toy, toy_checkpoint, tmp_path):
     config = tmp_path / 'plain.py'
-    config.write_text(f"_base_ = {str(toy.config)!r}\n")
+    config.write_text(f'_base_ = {str(toy.config)!r}\n')
     text = toy.config.read_text().replace('_base_', '_based_on_')
     config.write_text(text)
     with pytest.raises(ConfigError, match='--tta: the config has no tta_model and no tta_pipeline'):

@@ -49,7 +49,9 @@ def assert_same_weights(ours, theirs):
 
 
 def test_a_run_leaves_checkpoints_config_and_log(toy, toy_run):
-    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', toy.config.name} <= {path.name for path in toy_run.iterdir()}
+    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', toy.config.name} <= {
+        path.name for path in toy_run.iterdir()
+    }
     assert list(toy_run.glob('*/*.log'))
     first, second = weights_of(toy_run / 'epoch_1.pth'), weights_of(toy_run / 'epoch_2.pth')
     moved = [name for name in first if not torch.equal(first[name], second[name])]
@@ -68,7 +70,9 @@ def test_resumed_is_as_if_never_stopped(toy, toy_run, tmp_path):
 def test_auto_resume_with_nothing_to_resume_then_with_something(toy, tmp_path):
     runner = train(toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, **QUICK})
     assert Watcher.last.first_iteration == 0 and runner.iter == 4
-    runner = train(toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, 'train_cfg.val_interval': 99})
+    runner = train(
+        toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, 'train_cfg.val_interval': 99}
+    )
     assert Watcher.last.first_iteration == 4 and runner.epoch == 2
 
 

@@ -46,12 +46,16 @@ def test_runs_alternate_after_the_warm_up(clock):
 
 def test_warm_up_is_not_counted(clock):
     slow_at_first = clock.subject('a', *[1.0] * 4, *[0.01] * 100)
-    (found,) = measure({'a': slow_at_first}, scope='network', warmup_runs=4, warmup_seconds=0, min_runs=9, min_seconds=0)
+    (found,) = measure(
+        {'a': slow_at_first}, scope='network', warmup_runs=4, warmup_seconds=0, min_runs=9, min_seconds=0
+    )
     assert found.values == pytest.approx([10.0] * 9)
 
 
 def test_warm_up_lasts_for_its_time(clock):
-    rows = measure({'a': clock.subject('a', 0.1)}, scope='s', warmup_runs=1, warmup_seconds=0.95, min_runs=3, min_seconds=0)
+    rows = measure(
+        {'a': clock.subject('a', 0.1)}, scope='s', warmup_runs=1, warmup_seconds=0.95, min_runs=3, min_seconds=0
+    )
     assert len(clock.diary) == 10 + 3 and len(rows[0].values) == 3
 
 
@@ -86,7 +90,12 @@ def test_unsteady_rows_are_flagged():
 
 def test_a_row_says_everything(clock):
     (found,) = measure(
-        {'a': clock.subject('a', 0.01, 0.02)}, scope='backbone', settings={'batch': 1}, warmup_seconds=0, min_runs=20, min_seconds=0
+        {'a': clock.subject('a', 0.01, 0.02)},
+        scope='backbone',
+        settings={'batch': 1},
+        warmup_seconds=0,
+        min_runs=20,
+        min_seconds=0,
     )
     said = found.to_dict()
     assert said['values'] == found.values and said['runs'] == 20 and said['batch'] == 1

@@ -83,9 +83,7 @@ def test_summary_counts_what_there_is(summary, cocos):
     assert summary.made and summary.images == COUNTS
     for name, coco in cocos.items():
         assert len(coco.imgs) == COUNTS[name]
-        counts = {
-            category['name']: len(coco.getAnnIds(catIds=category['id'])) for category in coco.cats.values()
-        }
+        counts = {category['name']: len(coco.getAnnIds(catIds=category['id'])) for category in coco.cats.values()}
         assert counts == summary.objects[name]
         assert sum(counts.values()) > COUNTS[name]
 
@@ -147,19 +145,12 @@ def test_boxes_are_tight_and_inside(cocos):
             left, top, width, height = annotation['bbox']
             assert (left, top) == (columns.min(), rows.min())
             assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
-            assert (
-                left >= 0
-                and top >= 0
-                and left + width <= record['width']
-                and top + height <= record['height']
-            )
+            assert left >= 0 and top >= 0 and left + width <= record['width'] and top + height <= record['height']
 
 
 def test_images_show_the_scenes(summary, cocos):
     for split, _, record, _, scene in cases(cocos):
-        image = cv2.cvtColor(
-            cv2.imread(str(summary.coco / split.coco / record['file_name'])), cv2.COLOR_BGR2RGB
-        )
+        image = cv2.cvtColor(cv2.imread(str(summary.coco / split.coco / record['file_name'])), cv2.COLOR_BGR2RGB)
         assert image.shape == scene.image.shape
         # JPEG at quality 95 changes little.
         assert np.abs(image.astype(int) - scene.image).mean() < 6
@@ -170,9 +161,7 @@ def test_ade_holds_the_same_scenes_as_coco(summary, cocos):
         stem = f'{split.ade_prefix}{index + 1:08d}'
         ade_jpeg = summary.ade / 'images' / split.ade / f'{stem}.jpg'
         assert ade_jpeg.read_bytes() == (summary.coco / split.coco / record['file_name']).read_bytes()
-        labels = cv2.imread(
-            str(summary.ade / 'annotations' / split.ade / f'{stem}.png'), cv2.IMREAD_UNCHANGED
-        )
+        labels = cv2.imread(str(summary.ade / 'annotations' / split.ade / f'{stem}.png'), cv2.IMREAD_UNCHANGED)
         assert labels.dtype == np.uint8 and labels.shape == (record['height'], record['width'])
         expected = np.full(labels.shape, 1)
         for annotation in annotations:
@@ -181,9 +170,7 @@ def test_ade_holds_the_same_scenes_as_coco(summary, cocos):
 
 
 def test_ade_lists(summary):
-    assert (
-        ADE_CLASSES[0] == 'background' and ADE_CLASSES[1:] == CLASSES and len(ADE_PALETTE) == len(ADE_CLASSES)
-    )
+    assert ADE_CLASSES[0] == 'background' and ADE_CLASSES[1:] == CLASSES and len(ADE_PALETTE) == len(ADE_CLASSES)
     lines = (summary.ade / f'objectInfo{len(ADE_CLASSES)}.txt').read_text().splitlines()
     rows = [line.split('\t') for line in lines]
     assert rows[0] == ['Idx', 'Ratio', 'Train', 'Val', 'Name']
@@ -273,9 +260,7 @@ def damage_annotations(root):
     return {}
 
 
-@pytest.mark.parametrize(
-    'damage', [damage_request, damage_seed, damage_settings, damage_image, damage_annotations]
-)
+@pytest.mark.parametrize('damage', [damage_request, damage_seed, damage_settings, damage_image, damage_annotations])
 def test_another_or_damaged_data_set_needs_overwrite(small, damage):
     request = {'train': 2, 'val': 1, **damage(small)}
     before = snapshot(small)
@@ -287,9 +272,7 @@ def test_another_or_damaged_data_set_needs_overwrite(small, damage):
 
 
 @pytest.mark.parametrize('overwrite', [False, True])
-@pytest.mark.parametrize(
-    'manifest', [None, 'not json', '{}', '[1]', '{"generator": "mmtrtvit.datasets.embedded"}']
-)
+@pytest.mark.parametrize('manifest', [None, 'not json', '{}', '[1]', '{"generator": "mmtrtvit.datasets.embedded"}'])
 def test_foreign_folder_is_never_touched(tmp_path, overwrite, manifest):
     (tmp_path / 'photos').mkdir()
     (tmp_path / 'photos' / 'cat.txt').write_text('meow')

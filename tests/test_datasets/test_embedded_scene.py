@@ -81,9 +81,7 @@ def test_image_shows_exactly_what_the_masks_say(monkeypatch):
         canvas[mask] = len(painted) / 255
 
     monkeypatch.setattr(scene_module, '_paint', paint)
-    monkeypatch.setattr(
-        scene_module, '_background', lambda rng, photo, h, w, s: np.zeros((h, w, 3), np.float32)
-    )
+    monkeypatch.setattr(scene_module, '_background', lambda rng, photo, h, w, s: np.zeros((h, w, 3), np.float32))
     occluded = 0
     for index in range(60):
         painted.clear()

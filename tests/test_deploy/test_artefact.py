@@ -79,7 +79,10 @@ def test_every_file_is_listed_but_the_manifest_itself(tmp_path):
     (tmp_path / 'manifest.json').write_text('an old one')
     manifest = write_manifest(tmp_path, {'backend': 'onnxruntime'})
     hash_of_abc = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
-    assert manifest['files'] == {'a.bin': {'bytes': 3, 'sha256': hash_of_abc}} and sha256(tmp_path / 'a.bin') == hash_of_abc
+    assert (
+        manifest['files'] == {'a.bin': {'bytes': 3, 'sha256': hash_of_abc}}
+        and sha256(tmp_path / 'a.bin') == hash_of_abc
+    )
     assert read_manifest(tmp_path) == manifest and manifest['backend'] == 'onnxruntime'
 
 

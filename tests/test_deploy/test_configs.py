@@ -55,7 +55,9 @@ def test_one_that_cannot_be_read(changed, text):
         load_deploy_config(changed(text))
 
 
-@pytest.mark.parametrize('name, said', [('onnxruntim', 'unknown'), ('tensorrt', 'not convert to it yet'), ('openvino', 'yet')])
+@pytest.mark.parametrize(
+    'name, said', [('onnxruntim', 'unknown'), ('tensorrt', 'not convert to it yet'), ('openvino', 'yet')]
+)
 def test_other_backends_are_named(changed, name, said):
     with pytest.raises(DeployError, match=f"'{name}'.*{said}.*\n.*onnxruntime"):
         load_deploy_config(changed(f"backend_config = dict(type='{name}')"))
@@ -63,7 +65,9 @@ def test_other_backends_are_named(changed, name, said):
 
 def test_a_fixed_shape_changes_the_test_pipeline_of_a_copy(root, deploy_configs):
     model = load_config(root / 'configs' / 'maskrcnn_trtvit_a_coco.py')
-    config = follow_input_shape(model, load_deploy_config(deploy_configs / 'instance-seg_onnxruntime_static-800x1344.py'))
+    config = follow_input_shape(
+        model, load_deploy_config(deploy_configs / 'instance-seg_onnxruntime_static-800x1344.py')
+    )
     for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
         (resize,) = (step for step in pipeline if step.type == 'Resize')
         assert tuple(resize.scale) == (1344, 800) and resize.keep_ratio is False

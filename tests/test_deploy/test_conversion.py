@@ -182,7 +182,9 @@ onnx_config = dict(input_shape=(160, 96))
 
 def test_a_fixed_shape(toy, toy_checkpoint, root, annotate, tmp_path):
     config = tmp_path / 'static.py'
-    config.write_text(STATIC.format(base=str(root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_static-800x1344.py')))
+    config.write_text(
+        STATIC.format(base=str(root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_static-800x1344.py'))
+    )
     manifest, parity = deploy(
         toy.config, str(toy_checkpoint), deploy_cfg=config, work_dir=tmp_path / 'artefact', image=str(toy.images[1])
     )
@@ -212,7 +214,12 @@ def test_a_second_export_replaces_the_first(toy, toy_checkpoint, dynamic_config,
 
 @pytest.mark.parametrize(
     'step, function',
-    [('export to ONNX', 'torch2onnx'), ('simplify', 'simplify'), ('draw', 'draw_side_by_side'), ('metadata', 'export2SDK')],
+    [
+        ('export to ONNX', 'torch2onnx'),
+        ('simplify', 'simplify'),
+        ('draw', 'draw_side_by_side'),
+        ('metadata', 'export2SDK'),
+    ],
 )
 def test_a_step_that_fails_leaves_nothing(
     step, function, toy, toy_checkpoint, dynamic_config, deployed, no_tracing, monkeypatch, tmp_path

@@ -38,7 +38,9 @@ def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, 
 def refused(tool, toy, toy_checkpoint, root, tmp_path):
     """The message with which an export of the small detector ends; no folder may be left behind."""
 
-    def run(*args, model=toy.config, checkpoint=toy_checkpoint, deploy_cfg=root / DYNAMIC, work_dir=tmp_path / 'artefact'):
+    def run(
+        *args, model=toy.config, checkpoint=toy_checkpoint, deploy_cfg=root / DYNAMIC, work_dir=tmp_path / 'artefact'
+    ):
         there = work_dir.exists()
         message = tool('deploy', model, checkpoint, '--deploy-cfg', deploy_cfg, '--work-dir', work_dir, *args).message
         assert work_dir.exists() == there
@@ -50,7 +52,15 @@ def refused(tool, toy, toy_checkpoint, root, tmp_path):
 def test_an_image_that_is_a_text_in_a_process_of_its_own(command, toy, toy_checkpoint, root, tmp_path):
     (tmp_path / 'notes.jpg').write_text('no image')
     outcome = command(
-        'deploy', toy.config, toy_checkpoint, '--deploy-cfg', root / DYNAMIC, '--work-dir', 'out', '--image', 'notes.jpg'
+        'deploy',
+        toy.config,
+        toy_checkpoint,
+        '--deploy-cfg',
+        root / DYNAMIC,
+        '--work-dir',
+        'out',
+        '--image',
+        'notes.jpg',
     )
     assert 'The image notes.jpg cannot be read' in outcome.message and '--image' in outcome.message
     assert not (tmp_path / 'out').exists()

@@ -33,7 +33,11 @@ def refused(tool, toy, tmp_path):
 def test_a_checkpoint_of_another_network(refused, tool, toy, toy_checkpoint, tmp_path):
     other = ['--cfg-options', 'model.backbone.arch.depths=(1,1,1,2)', 'model.roi_head.bbox_head.fc_out_channels=48']
     message = refused(toy_checkpoint, *other)
-    for text in ('does not belong to this network', 'unexpected: backbone.stages.2.1', 'other shape: roi_head.bbox_head'):
+    for text in (
+        'does not belong to this network',
+        'unexpected: backbone.stages.2.1',
+        'other shape: roi_head.bbox_head',
+    ):
         assert text in message
     assert 'missing' in message and '--allow-mismatch' in message
     outcome = tool('test', toy.config, toy_checkpoint, '--allow-mismatch', '--work-dir', tmp_path / 'allowed', *other)

@@ -43,7 +43,9 @@ def refused(tool, toy, tmp_path):
     """The message with which training of the small detector ends; nothing but logs may be left behind."""
 
     def run(*options, work_dir=tmp_path / 'work', config=toy.config, args=()):
-        outcome = tool('train', config, '--work-dir', work_dir, *args, *(['--cfg-options', *options] if options else []))
+        outcome = tool(
+            'train', config, '--work-dir', work_dir, *args, *(['--cfg-options', *options] if options else [])
+        )
         assert not list(work_dir.glob('**/*.pth')) and not list(work_dir.glob('**/.*'))
         return outcome.message
 
@@ -52,7 +54,9 @@ def refused(tool, toy, tmp_path):
 
 def test_unknown_arch_in_a_process_of_its_own(command, toy, tmp_path):
     outcome = command('train', toy.config, '--cfg-options', 'model.backbone.arch=e', 'custom_hooks=[]')
-    assert "'e'" in outcome.message and "'a', 'b', 'c', 'd'" in outcome.message.replace('a, b, c, d', "'a', 'b', 'c', 'd'")
+    assert "'e'" in outcome.message and "'a', 'b', 'c', 'd'" in outcome.message.replace(
+        'a, b, c, d', "'a', 'b', 'c', 'd'"
+    )
 
 
 @pytest.mark.parametrize('option', ['model.backbone.arch.widths=7', 'model.backbone.arch.block_types=CCCX'])
@@ -107,7 +111,10 @@ def test_work_dir_that_is_a_file(refused, tmp_path):
 @pytest.mark.parametrize('workers', [0, 1])
 def test_an_image_that_cannot_be_read_is_named(refused, toy, tmp_path, workers):
     data = shutil.copytree(toy.data, tmp_path / 'coco')
-    names = [image['file_name'] for image in json.loads((data / 'annotations' / 'instances_train2017.json').read_text())['images']]
+    names = [
+        image['file_name']
+        for image in json.loads((data / 'annotations' / 'instances_train2017.json').read_text())['images']
+    ]
     for name in names:
         (data / 'train2017' / name).write_bytes(b'\xff\xd8\xff\xe0 cut off')
     message = refused(f'train_dataloader.dataset.data_root={data}', f'train_dataloader.num_workers={workers}')
@@ -118,7 +125,9 @@ def test_an_image_that_cannot_be_read_is_named(refused, toy, tmp_path, workers):
 @pytest.mark.slow
 def test_the_shipped_config_trains_on_real_images(command, root, real_data, tmp_path):
     """Only the data root is set; fewer and smaller images keep it short."""
-    scale = [f'{split}_dataloader.dataset.pipeline.{step}.scale=(480,320)' for split, step in (('train', 2), ('val', 1))]
+    scale = [
+        f'{split}_dataloader.dataset.pipeline.{step}.scale=(480,320)' for split, step in (('train', 2), ('val', 1))
+    ]
     outcome = command(
         'train',
         root / 'configs' / 'maskrcnn_trtvit_b_coco.py',

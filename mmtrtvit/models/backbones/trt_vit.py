@@ -51,6 +51,12 @@ ARCH_SETTINGS: dict[str, dict] = {
 }
 """Widths, depths and block types of the four stages, with where they come from."""
 
+
+def origin(arch: str) -> str:
+    """Where the widths and depths of a size come from, in a word or two: ``'reconstructed'`` or ``'own choice'``."""
+    return ARCH_SETTINGS[arch]['provenance'].split(':')[0].split(' from ')[0]
+
+
 BOTTLENECK_RATIO = 4
 """Channels of a BottleNeck over those of its 3x3 convolution, as in ResNet."""
 

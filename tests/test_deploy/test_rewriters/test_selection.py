@@ -115,7 +115,9 @@ def test_exported_graph_keeps_the_same(exported):
         # another number of groups and of boxes than at the export
         boxes, scores = boxes[None], scores[None, None].repeat(1, 3, 1)
         (found,) = graph(boxes, scores)
-        np.testing.assert_array_equal(found[0, 2], greedy(boxes[0].numpy(), scores[0, 2].numpy(), 0.5, 0.05), err_msg=case)
+        np.testing.assert_array_equal(
+            found[0, 2], greedy(boxes[0].numpy(), scores[0, 2].numpy(), 0.5, 0.05), err_msg=case
+        )
         if case not in TIED:
             np.testing.assert_array_equal(found, select(boxes, scores).numpy(), err_msg=case)
 

@@ -1,0 +1,101 @@
+"""The COCO config on real images: the artefact finds what PyTorch finds."""
+
+import pickle
+
+import cv2
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+
+from mmtrtvit.apis import evaluate, load_config
+from mmtrtvit.deploy import Artefact, compare_detections, deploy, evaluate_artefact
+from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
+from mmtrtvit.deploy.steps import quiet
+
+pytestmark = [pytest.mark.realdata, pytest.mark.slow]
+
+SMALLER = {'test_pipeline.1.scale': (512, 320), 'test_dataloader.dataset.pipeline.1.scale': (512, 320)}
+QUICK = {
+    **SMALLER,
+    'test_dataloader.dataset.indices': 3,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+}
+
+
+@pytest.fixture(scope='module')
+def config(root, real_data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMTRTVIT_DATA_ROOT', str(real_data))
+        yield root / 'configs' / 'maskrcnn_trtvit_a_coco.py'
+
+
+@pytest.fixture(scope='module')
+def images(real_data):
+    """Images upright, across, and of other proportions."""
+    by_shape = {}
+    for path in sorted((real_data / 'coco' / 'val2017').iterdir()):
+        image = cv2.imread(str(path))
+        by_shape.setdefault(image.shape[:2], image)
+    shapes = sorted(by_shape, key=lambda shape: shape[0] / shape[1])
+    return [by_shape[shapes[place]] for place in (0, len(shapes) // 2, -1)]
+
+
+@pytest.fixture(scope='module')
+def checkpoint(config, images, sharpen, tmp_path_factory):
+    torch.manual_seed(0)
+    model = MODELS.build(load_config(config).model)
+    model.init_weights()
+    sharpen(model, images)
+    path = tmp_path_factory.mktemp('coco') / 'random.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def exported(config, checkpoint, dynamic_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('coco_artefact')
+    manifest, parity = deploy(
+        config, checkpoint, deploy_cfg=dynamic_config, work_dir=folder, images=1, cfg_options=SMALLER
+    )
+    return folder, manifest, parity
+
+
+def test_export(exported):
+    _, manifest, parity = exported
+    assert parity.passed and parity.detections >= 20
+    assert len(manifest['classes']) == 80 and manifest['operators']['LayerNormalization'] == 2 * 6
+
+
+def test_images_of_different_size(config, checkpoint, exported, images):
+    with quiet():
+        networks = build_pytorch_model(load_config(config), checkpoint), Artefact.read(exported[0]).model
+    assert len({image.shape for image in images}) == len(images)
+    settings = [load_config(config, SMALLER)] * len(images)
+    settings[1] = load_config(config)  # one at the size of the real recipe
+    pairs = [
+        tuple(run_on_image(network, image, setting) for network in networks)
+        for image, setting in zip(images, settings, strict=True)
+    ]
+    parity = compare_detections(pairs)
+    assert parity.detections >= 60 and parity.same == parity.detections and parity.extra == 0, parity
+
+
+def test_evaluation_of_both(config, checkpoint, exported, tmp_path):
+    found = {}
+    metrics = [
+        evaluate(config, checkpoint, work_dir=str(tmp_path), out=str(tmp_path / 'ours.pkl'), cfg_options=QUICK),
+        evaluate_artefact(
+            config, str(exported[0]), work_dir=str(tmp_path), out=str(tmp_path / 'theirs.pkl'), cfg_options=QUICK
+        ),
+    ]
+    assert metrics[0] == pytest.approx(metrics[1], abs=0.002)
+    for name in ('ours', 'theirs'):
+        samples = pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
+        found[name] = [
+            InstanceData(**{key: torch.as_tensor(value) for key, value in sample['pred_instances'].items()})
+            for sample in samples
+        ]
+    parity = compare_detections(zip(found['ours'], found['theirs'], strict=True))
+    assert parity.images == 3 and parity.passed and parity.detections >= 60, parity
