@@ -153,8 +153,8 @@ def demo(
 def show(summary: dict, console: Console) -> None:
     """Print a summary as one table."""
     table = Table(title='Measured in this run', title_justify='left')
-    for column in ('', 'box AP', 'box AP50', 'mask AP', 'mask AP50', 'latency ms: median', 'p90', ''):
-        table.add_column(column, justify='left' if not column else 'right')
+    for column in ('', 'box AP', 'AP50', 'mask AP', 'AP50', 'ms: median', 'p90', ''):
+        table.add_column(column, justify='left' if not column else 'right', no_wrap=True)
     for name in ('pytorch', 'onnxruntime'):
         row = summary[name]
         latency = row['latency_ms']
@@ -163,7 +163,7 @@ def show(summary: dict, console: Console) -> None:
             *(f'{row[metric]:.3f}' for metric in METRICS),
             f'{latency["median"]:.1f}',
             f'{latency["p90"]:.1f}',
-            '' if latency['steady'] else f'unsteady: spread {latency["spread"]:.0%}',
+            '' if latency['steady'] else 'unsteady',
         )
     console.print(table)
     parity = summary['parity']

@@ -1,7 +1,8 @@
 """Detections drawn side by side."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from mmdet.visualization import DetLocalVisualizer
@@ -11,6 +12,17 @@ from ..atomic import atomic_file
 
 DRAWN_ABOVE = 0.3
 """Score from which a detection is drawn."""
+
+
+@contextlib.contextmanager
+def _same_colours() -> Iterator[None]:
+    """Give the same detections the same colours in every column: mmdet jitters them at random."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def draw_side_by_side(
@@ -39,7 +51,9 @@ def draw_side_by_side(
         for axis, (title, instances) in zip(line, sets.items(), strict=False):
             shown = instances[instances.scores > DRAWN_ABOVE] if 'scores' in instances else instances
             classes, palette = visualizer.dataset_meta.get('classes'), visualizer.dataset_meta.get('palette')
-            axis.imshow(visualizer._draw_instances(image, shown.cpu(), classes, palette))
+            with _same_colours():
+                drawn = visualizer._draw_instances(image, shown.cpu(), classes, palette)
+            axis.imshow(drawn)
             axis.set_title(f'{title}: {len(shown)}', fontsize=10)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -1,5 +1,7 @@
 """Errors of libraries that are the user's to mend are told so; defects keep their own."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.registry import Registry
@@ -27,7 +29,7 @@ def test_a_worker_of_a_data_loader_names_the_image():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    error = raised_by(lambda: open(tmp_path / 'none.json'))
+    error = raised_by((tmp_path / 'none.json').read_text)
     assert isinstance(error, DataError) and f'There is no file {tmp_path / "none.json"}.' in str(error)
     assert 'MMTRTVIT_DATA_ROOT' in str(error)
 
@@ -51,5 +53,5 @@ def test_anything_else_passes_unchanged(error):
 
 
 def test_the_cause_is_kept():
-    error = raised_by(lambda: open('/no/such/file'))
+    error = raised_by(Path('/no/such/file').read_text)
     assert isinstance(error, UserError) and isinstance(error.__cause__, FileNotFoundError)

@@ -21,9 +21,9 @@ from pycocotools import mask as coco_mask
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
 from mmtrtvit.apis import evaluate
 from mmtrtvit.deploy import deploy
-from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.deploy.onnx_graph import operators
 from mmtrtvit.deploy.parity import DetectionParity
+from mmtrtvit.deploy.steps import quiet
 
 
 @pytest.fixture(autouse=True)

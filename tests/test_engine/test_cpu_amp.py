@@ -1,7 +1,10 @@
 """bfloat16 on a CPU: what runs in it, what stays float32, and that a network learns so."""
 
+import contextlib
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
@@ -83,6 +86,26 @@ def test_gradients_are_accumulated_as_by_the_base_class(network):
     assert moved == [False, True, False, True]
 
 
+def test_gradients_are_not_exchanged_until_the_last_of_an_accumulation(network):
+    entered = []
+
+    @contextlib.contextmanager
+    def no_sync():
+        entered.append(True)
+        yield
+
+    network.no_sync = no_sync  # as DistributedDataParallel has it
+    wrapper = wrapper_of(network, accumulative_counts=2)
+    wrapper.initialize_count_status(network, 0, 4)
+    counts = []
+    for _ in range(4):
+        with wrapper.optim_context(network):
+            loss = network(torch.ones(2, 4)).square().mean()
+        wrapper.update_params(loss)
+        counts.append(len(entered))
+    assert counts == [1, 1, 2, 2]
+
+
 def test_clipping_sees_the_true_gradients(network):
     wrapper = wrapper_of(network, clip_grad=dict(max_norm=1e-3))
     before = [parameter.detach().clone() for parameter in network.parameters()]
@@ -110,3 +133,69 @@ def test_a_backbone_learns_in_it(with_cp):
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0], losses
     assert all(torch.isfinite(parameter).all() for parameter in backbone.parameters())
+
+
+class Extractor(Watcher):
+    """What mmdet's RoI extractors look like from outside."""
+
+    roi_layers = ()
+
+    def forward(self, features, rois):
+        self.dtypes = [*(feature.dtype for feature in features), rois.dtype]
+        return features[0]
+
+
+class Head(nn.Linear):
+    """What heads of mmdet and mmseg look like from outside: several outputs in lists and tuples."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return (y, [y, dict(y=y)], y > 0)
+
+    def loss_by_feat(self):
+        raise AssertionError('only its presence counts')
+
+
+def test_predictions_and_regions_are_float32(network):
+    extractor, head = Extractor(), Head(8, 3)
+    model = nn.ModuleDict(dict(network=network, extractor=extractor, head=head))
+    x = torch.randn(2, 4)
+    rois = torch.tensor([[0, 1333.25, 0, 1333.5, 1]])
+    with wrapper_of(model).optim_context(model):
+        features = network[0](x)
+        extractor([features, features], rois)
+        y, (listed, named), mask = head(features)
+    assert features.dtype == torch.bfloat16
+    assert set(extractor.dtypes) == {torch.float32}
+    assert y.dtype == listed.dtype == named['y'].dtype == torch.float32 and mask.dtype == torch.bool
+    # Afterwards the network is as it was.
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert head(features)[0].dtype == torch.bfloat16
+        extractor([features], features)
+    assert set(extractor.dtypes) == {torch.bfloat16}
+
+
+def test_a_detector_trains_in_it(root):
+    from mmdet.registry import MODELS
+    from mmdet.testing import demo_mm_inputs
+
+    torch.manual_seed(0)
+    config = Config.fromfile(root / 'configs' / 'maskrcnn_trtvit_a_toy.py').model
+    config.backbone.update(arch=TINY, head_dim=16)
+    config.neck.in_channels = list(TINY['widths'])
+    detector = MODELS.build(dict(config, _scope_='mmdet'))
+    detector.init_weights()
+    seen = {}
+
+    def watch(name):
+        return lambda _, __, outputs: seen.setdefault(name, outputs)
+
+    detector.backbone.register_forward_hook(watch('backbone'))
+    wrapper = wrapper_of(detector)
+    before = detector.roi_head.mask_head.conv_logits.weight.detach().clone()
+    losses = detector.train_step(demo_mm_inputs(2, [[3, 64, 64], [3, 48, 64]], num_classes=6, with_mask=True), wrapper)
+    assert seen['backbone'][-1].dtype == torch.bfloat16
+    assert set(losses) >= {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask'}
+    for name, value in losses.items():
+        assert value.dtype == torch.float32 and value.isfinite(), name
+    assert not torch.equal(detector.roi_head.mask_head.conv_logits.weight, before)

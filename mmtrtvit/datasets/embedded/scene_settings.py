@@ -39,7 +39,7 @@ class SceneSettings:
     aspect: tuple[float, float] = (0.75, 1.0)
     tilt: tuple[float, float] = (-20.0, 20.0)
     max_outside: float = 0.12
-    min_visible: float = 0.75
+    min_visible: float = 0.85
     placement_tries: int = 20
     background_crop: tuple[float, float] = (0.4, 1.0)
     background_contrast: tuple[float, float] = (0.3, 0.6)
