@@ -7,8 +7,8 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
 	'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $(python)))),python3)
-# Many threads on small tensors are slower than few: what the tests may use.
-THREADS ?= 2
+# Threads on small tensors cost more than they bring, above all beside other work: what the tests may use.
+THREADS ?= 1
 
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.setup/complete

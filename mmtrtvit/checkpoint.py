@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import is_model_wrapper
 from torch.hub import load_state_dict_from_url
 
 from .errors import CheckpointError
@@ -181,6 +182,11 @@ def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torc
     return chosen
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside a wrapper for several processes or GPUs, which puts ``module.`` before every name."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def compare(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> LoadReport:
     """Say how ``weights`` fit ``model`` without changing it.
 
@@ -227,7 +233,7 @@ def check_checkpoint(
             name and shape by shape, and ``allow_mismatch`` is false. The message holds the report.
     """
     weights = weights_of(read_checkpoint(path), prefix)
-    report = compare(model, weights, str(path))
+    report = compare(unwrapped(model), weights, str(path))
     fits = report.complete and not (report.foreign if allow_other_parts else report.unexpected)
     print_log(str(report), logger='current', level=logging.INFO if fits else logging.WARNING)
     if not fits and (not allow_mismatch or not report.loaded):
@@ -246,7 +252,7 @@ def check_checkpoint(
 def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | None) -> LoadReport:
     """Load a checkpoint by name and return the report; arguments and errors as :func:`check_checkpoint`."""
     report, fitting = check_checkpoint(model, path, **options)
-    model.load_state_dict(fitting, strict=False)
+    unwrapped(model).load_state_dict(fitting, strict=False)
     return report
 
 

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint
+from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
 from ..datasets.preflight import check_data
 from ..errors import ConfigError
 from .config import load_config, set_work_dir
@@ -35,6 +36,12 @@ def use_tta(config: Config) -> None:
     dataset.pipeline = config.tta_pipeline
     if 'tta_metric' in config:
         config.test_evaluator.metric = config.tta_metric
+
+
+def drop_mask_head(model: nn.Module) -> None:
+    """Leave out the masks of a two-stage detector: mmdet cannot merge those of augmented images, and refuses them."""
+    if getattr(getattr(model, 'roi_head', None), 'with_mask', False):
+        model.roi_head.mask_head = None
 
 
 def draw_to(config: Config, show_dir: str) -> None:
@@ -93,7 +100,11 @@ def evaluate(
     check_data(cfg, ['test'])
     with library_errors_explained():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        load_checkpoint(runner.model.module if tta else runner.model, checkpoint, allow_mismatch=allow_mismatch)
+        model = unwrapped(runner.model)
+        network = model.module if tta else model
+        load_checkpoint(network, checkpoint, allow_mismatch=allow_mismatch)
+        if tta:
+            drop_mask_head(network)
         if out:
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
         return runner.test()

@@ -4,8 +4,12 @@ import pickle
 
 import cv2
 import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 
-from mmtrtvit.apis import evaluate
+from mmtrtvit.apis import evaluate, load_config
+from mmtrtvit.checkpoint import load_checkpoint, read_checkpoint
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
 
@@ -50,11 +54,8 @@ def test_weights_are_really_loaded(evaluated, toy, toy_run, tmp_path):
 
 
 def test_augmentation_evaluates_boxes(toy, toy_checkpoint, tmp_path):
-    scales = [dict(type='mmdet.Resize', scale=scale, keep_ratio=True) for scale in [(96, 96), (128, 128)]]
-    options = {
-        'tta_pipeline.1.transforms.0': scales,
-        'test_dataloader.dataset.indices': 2,
-    }
+    options = {f'tta_pipeline.1.transforms.0.{i}.scale': (side, side) for i, side in enumerate((96, 128, 160))}
+    options['test_dataloader.dataset.indices'] = 2
     metrics = evaluate(
         toy.config,
         str(toy_checkpoint),
@@ -65,12 +66,23 @@ def test_augmentation_evaluates_boxes(toy, toy_checkpoint, tmp_path):
     )
     assert 'coco/bbox_mAP' in metrics and 'coco/segm_mAP' not in metrics
     found = pickle.loads((tmp_path / 'found.pkl').read_bytes())
-    assert len(found) == 2 and all(len(sample['pred_instances']['scores']) > 0 for sample in found)
+    assert len(found) == 2
+    for sample in found:
+        assert len(sample['pred_instances']['scores']) > 0 and 'masks' not in sample['pred_instances']
+
+
+def test_a_network_wrapped_for_several_processes_is_filled(toy, toy_checkpoint):
+    config = load_config(toy.config)
+    init_default_scope('mmdet')
+    wrapped = torch.nn.DataParallel(MODELS.build(config.model))
+    report = load_checkpoint(wrapped, toy_checkpoint)
+    assert report.complete and not report.unexpected
+    expected = read_checkpoint(toy_checkpoint)['state_dict']
+    assert all(torch.equal(value, expected[name]) for name, value in wrapped.module.state_dict().items())
 
 
 def test_augmentation_needs_its_settings(toy, toy_checkpoint, tmp_path):
     config = tmp_path / 'plain.py'
-    config.write_text(f'_base_ = {str(toy.config)!r}\n')
     text = toy.config.read_text().replace('_base_', '_based_on_')
     config.write_text(text)
     with pytest.raises(ConfigError, match='--tta: the config has no tta_model and no tta_pipeline'):

@@ -8,9 +8,10 @@ from mmengine.registry import HOOKS
 
 from mmtrtvit.apis import train
 from mmtrtvit.apis.training import set_resume, use_amp, use_auto_scale_lr
+from mmtrtvit.checkpoint import read_checkpoint
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
-QUICK = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 99}
+QUICK = {'train_cfg.max_epochs': 1, 'val_dataloader.dataset.indices': 1}
 
 
 class Watcher(Hook):
@@ -18,8 +19,12 @@ class Watcher(Hook):
 
     def before_train(self, runner):
         self.first_iteration, self.rates, self.losses, self.types = runner.iter, [], [], set()
-        runner.model.backbone.register_forward_hook(lambda *_: self.types.add(_[2][0].dtype))
+        runner.model.backbone.register_forward_hook(self.note)
         Watcher.last = self
+
+    def note(self, backbone, inputs, features):
+        if backbone.training:
+            self.types |= {feature.dtype for feature in features}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.rates.append(runner.optim_wrapper.get_lr()['lr'][0])
@@ -39,7 +44,7 @@ WATCHED = {'custom_hooks': [dict(type='SeedEveryIteration'), dict(type='Watcher'
 
 
 def weights_of(path):
-    return torch.load(path, weights_only=True)['state_dict']
+    return read_checkpoint(path)['state_dict']
 
 
 def assert_same_weights(ours, theirs):
@@ -71,7 +76,7 @@ def test_auto_resume_with_nothing_to_resume_then_with_something(toy, tmp_path):
     runner = train(toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, **QUICK})
     assert Watcher.last.first_iteration == 0 and runner.iter == 4
     runner = train(
-        toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, 'train_cfg.val_interval': 99}
+        toy.config, work_dir=str(tmp_path), resume='auto', cfg_options={**WATCHED, 'val_dataloader.dataset.indices': 1}
     )
     assert Watcher.last.first_iteration == 4 and runner.epoch == 2
 

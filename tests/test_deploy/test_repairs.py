@@ -18,9 +18,9 @@ def test_an_opset_without_layer_normalization_is_refused(rewriting, opset):
 @pytest.mark.parametrize('aligned', [True, False])
 def test_roi_align_is_the_standard_operator(exported, aligned):
     align = RoIAlign((3, 5), spatial_scale=0.25, sampling_ratio=2, aligned=aligned)
-    features = torch.randn(2, 4, 16, 12)
     rois = torch.tensor([[0, 1.0, 2, 30, 40], [1, 10, 5, 47, 60], [1, -8, -8, 5, 5], [0, 40, 50, 90, 90]])
-    graph = exported(align, features, rois, dynamic_axes={'input': {2: 'h', 3: 'w'}, 'input1': {0: 'n'}})
+    inputs = (torch.randn(2, 4, 16, 12), rois), (torch.randn(2, 4, 9, 21), rois[:3])
+    graph = exported(align, *inputs[0], dynamic_axes={'input': {2: 'h', 3: 'w'}, 'input1': {0: 'n'}})
     assert graph.operators['RoiAlign'] == 1 and not any('::' in name for name in graph.operators)
-    for maps, boxes in ((features, rois), (torch.randn(2, 4, 9, 21), rois[:3])):
-        torch.testing.assert_close(torch.from_numpy(graph(maps, boxes)[0]), align(maps, boxes), rtol=0, atol=1e-5)
+    for given in inputs:
+        torch.testing.assert_close(torch.from_numpy(graph(*given)[0]), align(*given), rtol=0, atol=1e-5)

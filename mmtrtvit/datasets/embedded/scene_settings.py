@@ -34,21 +34,21 @@ class SceneSettings:
     """
 
     image_side: tuple[int, int] = (160, 240)
-    objects: tuple[int, int] = (3, 6)
-    object_size: tuple[float, float] = (0.24, 0.46)
+    objects: tuple[int, int] = (3, 5)
+    object_size: tuple[float, float] = (0.28, 0.5)
     aspect: tuple[float, float] = (0.75, 1.0)
-    tilt: tuple[float, float] = (-20.0, 20.0)
-    max_outside: float = 0.12
+    tilt: tuple[float, float] = (-15.0, 15.0)
+    max_outside: float = 0.05
     min_visible: float = 0.85
     placement_tries: int = 20
     background_crop: tuple[float, float] = (0.4, 1.0)
-    background_contrast: tuple[float, float] = (0.3, 0.6)
+    background_contrast: tuple[float, float] = (0.25, 0.5)
     background_brightness: tuple[float, float] = (-0.1, 0.1)
     background_tint: tuple[float, float] = (0.8, 1.2)
     fill_saturation: tuple[float, float] = (0.45, 1.0)
     fill_value: tuple[float, float] = (0.35, 1.0)
     fill_texture: tuple[float, float] = (0.0, 0.25)
-    min_contrast: float = 50.0
+    min_contrast: float = 55.0
     colour_tries: int = 12
     jpeg_quality: int = 95
 
