@@ -12,7 +12,7 @@ from mmcv.transforms import Compose
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from ..checkpoint import load_checkpoint
@@ -25,8 +25,7 @@ def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = 
     Raises:
         CheckpointError: If the checkpoint cannot be read or does not fill the network.
     """
-    if not DefaultScope.get_current_instance() or not DefaultScope.check_instance_created(config.default_scope):
-        init_default_scope(config.default_scope)
+    init_default_scope(config.default_scope)
     model = MODELS.build(copy.deepcopy(config.model))
     load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
     return model.eval()

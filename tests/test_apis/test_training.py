@@ -111,7 +111,8 @@ def test_amp_is_bfloat16_inside_and_float32_outside(toy, tmp_path):
 
 def test_without_amp_it_is_float32(toy, tmp_path):
     """The rate is scaled to the batch in the same run: 4 images in place of 8."""
-    train(toy.config, work_dir=str(tmp_path), auto_scale_lr=True, cfg_options={**WATCHED, **QUICK})
+    options = {'optim_wrapper.type': 'OptimWrapper', 'auto_scale_lr.base_batch_size': 8}
+    train(toy.config, work_dir=str(tmp_path), auto_scale_lr=True, cfg_options={**WATCHED, **QUICK, **options})
     assert Watcher.last.types == {torch.float32}
     assert Watcher.last.rates[0] == pytest.approx(0.5 * 0.1 * 5e-4)
 

@@ -6,6 +6,7 @@ import cv2
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmtrtvit.apis import evaluate, load_config
@@ -45,6 +46,7 @@ def images(real_data):
 @pytest.fixture(scope='module')
 def checkpoint(config, images, sharpen, tmp_path_factory):
     torch.manual_seed(0)
+    init_default_scope('mmdet')
     model = MODELS.build(load_config(config).model)
     model.init_weights()
     sharpen(model, images)

@@ -142,7 +142,8 @@ def test_the_shipped_config_trains_on_real_images(command, root, real_data, tmp_
         'val_dataloader.num_workers=0',
         'val_dataloader.persistent_workers=False',
         'default_hooks.logger.interval=1',
-        'model.test_cfg.rcnn.score_thr=0.3',
+        'model.test_cfg.rcnn.score_thr=0.0',
+        'model.test_cfg.rcnn.max_per_img=5',
         *scale,
         MMTRTVIT_DATA_ROOT=str(real_data),
     )
