@@ -120,7 +120,7 @@ def test_classes_are_balanced(monkeypatch):
     monkeypatch.setattr(scene_module, '_paint', lambda *args: None)
     labels = [label for index in range(150) for label in make_scene(0, 'train', index, SETTINGS).labels]
     counts = np.bincount(labels, minlength=len(CLASSES))
-    assert len(labels) / 150 == pytest.approx(4.5, abs=0.5)
+    assert len(labels) / 150 == pytest.approx(4.0, abs=0.3)
     assert counts.min() > 0.6 * counts.mean() and counts.max() < 1.4 * counts.mean()
 
 
