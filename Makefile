@@ -30,7 +30,7 @@ $(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt
 check: $(READY)  ## show what is installed and what is missing
 	@$(RUN) tools/check_env.py $(ARGS)
 
-demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 12 minutes on 2 cores)
+demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 15 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
 test: $(READY)  ## run the tests
