@@ -1,0 +1,42 @@
+# Semantic FPN on TRT-ViT-B. Widths and depths of TRT-ViT are reconstructed (A, B: own choice), not published.
+custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
+
+# In distributed runs mmengine turns every BatchNorm into a synchronised one; elsewhere they stay as they are.
+sync_bn = 'torch'
+
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512),
+    ),
+    backbone=dict(
+        type='mmtrtvit.TRTViT',
+        arch='b',
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.2,
+        frozen_stages=-1,
+        norm_eval=False,
+        init_cfg=None,
+    ),
+    neck=dict(type='FPN', in_channels=[160, 320, 640, 1280], out_channels=256, num_outs=4),
+    decode_head=dict(
+        type='FPNHead',
+        in_channels=[256, 256, 256, 256],
+        in_index=[0, 1, 2, 3],
+        feature_strides=[4, 8, 16, 32],
+        channels=128,
+        dropout_ratio=0.1,
+        num_classes=150,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

@@ -1,0 +1,6 @@
+_base_ = './retinanet_trtvit_b_coco.py'
+
+model = dict(
+    backbone=dict(arch='d', drop_path_rate=0.2),
+    neck=dict(in_channels=[256, 512, 1024, 2048]),
+)
