@@ -1,5 +1,5 @@
-# COCO instance segmentation with the augmentation of 3x schedules: short sides from 480 to 800, and in half of the images a
-# crop of 384 to 600 pixels in between (DETR's and Swin's; Next-ViT's official configs have it).
+# COCO instance segmentation with the augmentation of 3x schedules: short sides from 480 to 800, and in half of the
+# images a crop of 384 to 600 pixels in between (DETR's and Swin's; Next-ViT's official configs have it).
 _base_ = './coco_instance.py'
 
 backend_args = None
