@@ -3,6 +3,8 @@
 # onedl: the maintained OpenMMLab distributions (default); upstream: the original ones.
 STACK ?= onedl
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
+# Sees the packages of VENV and has the implementations beside them that the tests marked `reference` compare with.
+REFERENCE ?= $(VENV)-reference
 # The first Python on the path that the packages run on; python3 says what is wrong when there is none.
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
 	'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -13,18 +15,19 @@ THREADS ?= 1
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.setup/complete
 DOCS_READY := $(VENV)/.setup/docs.done
+REFERENCE_READY := $(REFERENCE)/.setup/complete
 LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo test lint format docs bench clean
+.PHONY: help setup check demo test reference parity lint format docs bench bench-training clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for test, demo, bench)'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for test, parity, demo, bench)'
 
 setup: $(READY)  ## make the virtual environment (about 15 minutes on 2 cores, seconds the second time)
 
-$(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt,$(wildcard requirements/*.txt))
+$(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt %/reference.txt,$(wildcard requirements/*.txt))
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV) --stack $(STACK)
 
 check: $(READY)  ## show what is installed and what is missing
@@ -35,6 +38,14 @@ demo: $(READY)  ## make data, train, evaluate, export and time a detector (about
 
 test: $(READY)  ## run the tests
 	$(LIMIT_THREADS) $(RUN) -m pytest $(ARGS)
+
+reference: $(REFERENCE_READY)  ## make the environment with the independent implementations (under a minute)
+
+$(REFERENCE_READY): $(READY) tools/dev/setup_reference_env.py tools/dev/torchvision_schemas.py requirements/reference.txt
+	@$(RUN) tools/dev/setup_reference_env.py --venv $(REFERENCE)
+
+parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations
+	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m reference $(ARGS)
 
 lint: $(READY)  ## check style and formatting
 	$(RUN) -m ruff check .
@@ -54,6 +65,9 @@ $(DOCS_READY): $(READY) requirements/docs.txt
 
 bench: $(READY)  ## measure complexity and latency
 	$(RUN) tools/benchmark.py $(ARGS)
+
+bench-training: $(READY)  ## measure time and memory of training iterations (about half an hour on 2 cores)
+	$(RUN) tools/benchmark.py training $(ARGS)
 
 clean:  ## remove what builds and tests leave behind (not the environment, not work_dirs)
 	rm -rf build dist *.egg-info docs/_build .pytest_cache .ruff_cache

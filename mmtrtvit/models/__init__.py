@@ -1,5 +1,5 @@
 """What a network is made of."""
 
-from .backbones import PyramidBackbone, TRTViT
+from .backbones import EfficientFormer, NextViT, PyramidBackbone, TRTViT, TurboViT
 
-__all__ = ['PyramidBackbone', 'TRTViT']
+__all__ = ['EfficientFormer', 'NextViT', 'PyramidBackbone', 'TRTViT', 'TurboViT']

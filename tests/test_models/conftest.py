@@ -5,9 +5,43 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmtrtvit.models import TRTViT
+from mmtrtvit.models import EfficientFormer, NextViT, TRTViT, TurboViT
 
 TINY = dict(widths=(16, 32, 32, 64), depths=(1, 2, 2, 2), block_types=('C', 'C', 'C', 'M'))
+
+# For each family its class, and settings of a network of a few thousand parameters with every kind of block in it, in
+# stages of 1, 2, 2 and 2 blocks.
+FAMILIES = {
+    'trt_vit': (TRTViT, dict(arch=dict(TINY, block_types=('C', 'CT', 'AB', 'MT')), head_dim=8)),
+    'next_vit': (
+        NextViT,
+        dict(
+            arch=dict(
+                widths=(16, 16, 32, 32),
+                ntb_widths=(16, 32, 32, 64),
+                depths=(1, 2, 2, 2),
+                block_types=('C', 'CT', 'TC', 'CT'),
+            ),
+            head_dim=8,
+        ),
+    ),
+    'efficientformer': (
+        EfficientFormer,
+        dict(
+            arch=dict(widths=(16, 16, 32, 32), depths=(1, 2, 2, 2), attention_blocks=(0, 0, 1, 2)),
+            heads=2,
+            key_dim=8,
+            value_ratio=2,
+        ),
+    ),
+    'turbovit': (
+        TurboViT,
+        dict(
+            arch=dict(widths=(16, 32, 32, 64), depths=(1, 2, 2, 2), heads=(1, 2, 2, 4), mask_units=(8, 4, 0, 0)),
+            resolution=6,
+        ),
+    ),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +61,17 @@ def tiny():
     def build(**kwargs):
         arch = {key: kwargs.pop(key, TINY[key]) for key in TINY}
         return TRTViT(**{'arch': arch, 'head_dim': 8, **kwargs})
+
+    return build
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    """Build a backbone of each family with every kind of block in it; arguments by name."""
+    backbone, settings = FAMILIES[request.param]
+
+    def build(**kwargs):
+        return backbone(**{**settings, **kwargs})
 
     return build
 

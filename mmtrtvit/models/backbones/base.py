@@ -10,14 +10,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...checkpoint import load_backbone
 from ...errors import ConfigError
-from ..layers import fold_batch_norms, recompute_in_backward
+from ..layers import fold_batch_norms, recompute_in_backward, replace_batch_norms
 
 
 class PyramidBackbone(BaseModule):
     """A backbone of a stem and stages, each stage a list of blocks at half the resolution of the one before.
 
-    A subclass sets :attr:`arch_settings` and :attr:`arch_keys`, builds :attr:`stem` and :attr:`stages`,
-    and ends its constructor with :meth:`freeze`.
+    A subclass sets :attr:`arch_settings` and :attr:`arch_keys` (with :attr:`integer_keys`, those of them that are a
+    positive integer for each stage, and :attr:`block_letters`, what ``block_types`` may be spelled with), builds
+    :attr:`stem` and :attr:`stages`, and ends its constructor with :meth:`freeze`.
 
     Args:
         arch: A name in :attr:`arch_settings`, or a dict with the same keys.
@@ -44,6 +45,8 @@ class PyramidBackbone(BaseModule):
 
     arch_settings: ClassVar[Mapping[str, Mapping]] = {}
     arch_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
+    integer_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
+    block_letters: ClassVar[tuple[str, ...]] = ()
     stage_strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
 
     stem: nn.Module
@@ -73,7 +76,7 @@ class PyramidBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        self.out_channels = tuple(self.arch['widths'][i] for i in self.out_indices)
+        self.out_channels = tuple(self.stage_widths[i] for i in self.out_indices)
         self.strides = tuple(self.stage_strides[i] for i in self.out_indices)
 
     def _read_arch(self, arch: str | Mapping) -> dict:
@@ -106,7 +109,7 @@ class PyramidBackbone(BaseModule):
         """Whether an entry of an arch dict has one value a stage: positive integers, or the subclass's own."""
         if not isinstance(values, Sequence) or len(values) != len(self.stage_strides):
             return False
-        return key not in ('widths', 'depths') or all(isinstance(value, int) and value > 0 for value in values)
+        return key not in self.integer_keys or all(isinstance(value, int) and value > 0 for value in values)
 
     def _read_out_indices(self, out_indices: Sequence[int]) -> tuple[int, ...]:
         given = list(out_indices) if isinstance(out_indices, Sequence) else []
@@ -118,6 +121,46 @@ class PyramidBackbone(BaseModule):
                 fix='correct `out_indices` in the backbone of the config',
             )
         return tuple(indices)
+
+    def _read_block_types(self) -> tuple[str | Sequence[str], ...]:
+        """One letter for each block of each stage.
+
+        Raises:
+            ConfigError: If a letter is unknown or a stage has neither one letter nor one for each block.
+        """
+        types = []
+        for stage, (letters, depth) in enumerate(zip(self.arch['block_types'], self.arch['depths'], strict=True)):
+            spelled = letters if isinstance(letters, Sequence) else ()
+            spelled = spelled * depth if len(spelled) == 1 else spelled
+            if len(spelled) != depth or any(letter not in self.block_letters for letter in spelled):
+                raise ConfigError(
+                    f'{type(self).__name__}: block_types[{stage}]={letters!r} for a stage of {depth} blocks.',
+                    expected=f'one letter, or {depth} letters, of {", ".join(self.block_letters)}',
+                    fix='correct `block_types` of the arch',
+                )
+            types.append(spelled)
+        return tuple(types)
+
+    def _drop_path_rates(self, drop_path_rate: float) -> list[list[float]]:
+        """For each stage the stochastic depth of its blocks: linear from 0 in the first block to the rate in the last.
+
+        Raises:
+            ConfigError: If the rate is no probability below 1.
+        """
+        if not 0.0 <= drop_path_rate < 1.0:
+            raise ConfigError(
+                f'{type(self).__name__}(drop_path_rate={drop_path_rate!r}).',
+                expected='a probability from 0 to below 1',
+                fix='correct `drop_path_rate` in the backbone of the config',
+            )
+        depths = self.arch['depths']
+        rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu')
+        return [part.tolist() for part in rates.split(list(depths))]
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels of the map that each stage ends with."""
+        return tuple(self.arch['widths'])
 
     @property
     def num_stages(self) -> int:
@@ -194,11 +237,13 @@ class PyramidBackbone(BaseModule):
     def switch_to_deploy(self) -> None:
         """Take the form that is exported; mmdeploy calls this before it exports. Idempotent.
 
-        Every BatchNorm goes into the convolution before it, and every layer that has an export form of
-        its own (a ``switch_to_deploy`` method) takes it. The output stays the same, which the tests check
-        in float64. The backbone cannot be trained, nor its training checkpoint be loaded, after this.
+        Every BatchNorm goes into the convolution before it, every layer that has an export form of its own
+        (a ``switch_to_deploy`` method) takes it, and a BatchNorm that is left after that becomes a scale and a
+        shift. The output stays the same, which the tests check in float64. The backbone cannot be trained, nor
+        its training checkpoint be loaded, after this.
         """
         fold_batch_norms(self)
         for module in self.modules():
             if module is not self and hasattr(module, 'switch_to_deploy'):
                 module.switch_to_deploy()
+        replace_batch_norms(self)

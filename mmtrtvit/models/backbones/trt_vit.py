@@ -20,7 +20,7 @@ from mmcv.cnn.bricks import DropPath
 
 from ...errors import ConfigError
 from ...registry import MODELS
-from ..layers import ChannelAffine, MultiHeadSelfAttention
+from ..layers import MultiHeadSelfAttention, Projection
 from .base import PyramidBackbone
 
 ARCH_SETTINGS: dict[str, dict] = {
@@ -92,22 +92,6 @@ class BottleNeck(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         residual = self.conv3(self.conv2(self.conv1(x)))
         return self.relu(self.shortcut(x) + self.drop_path(residual))
-
-
-class Projection(nn.Sequential):
-    """1x1 convolution that sets the channels, after a 2x2 average where the resolution is halved.
-
-    The paper's text at hand names the 1x1 convolution only. How the first block of the last stage halves the
-    resolution is reconstructed: as the patch embedding of the authors' next paper (Next-ViT, section 3) does.
-
-    Shape:
-        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_cfg: dict) -> None:
-        conv = ConvModule(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
-        pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
-        super().__init__(*([conv] if stride == 1 else [pool, conv]))
 
 
 class TransformerLayer(nn.Module):
@@ -231,8 +215,6 @@ class MixBlockC(MixBlock):
 MIX_BLOCKS: dict[str, type[MixBlock]] = {'A': MixBlockA, 'B': MixBlockB, 'M': MixBlockC}
 """Letters of the mixed blocks in ``block_types``."""
 
-BLOCK_LETTERS = ('C', 'T', *MIX_BLOCKS)
-
 
 @MODELS.register_module()
 class TRTViT(PyramidBackbone):
@@ -266,6 +248,7 @@ class TRTViT(PyramidBackbone):
 
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'block_types')
+    block_letters = ('C', 'T', *MIX_BLOCKS)
 
     def __init__(
         self,
@@ -299,15 +282,9 @@ class TRTViT(PyramidBackbone):
                 expected='a share of the channels between 0 and 1; the paper uses 0.5',
                 fix='correct `shrink_ratio`, or use block type C (no Transformer) or T (no BottleNeck)',
             )
-        if not 0.0 <= drop_path_rate < 1.0:
-            raise ConfigError(
-                f'TRTViT(drop_path_rate={drop_path_rate!r}).',
-                expected='a probability from 0 to below 1',
-                fix='correct `drop_path_rate` in the backbone of the config',
-            )
-        widths, depths = self.arch['widths'], self.arch['depths']
+        rates = self._drop_path_rates(drop_path_rate)
+        widths = self.arch['widths']
         types = self._read_block_types()
-        rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist()
 
         self.stem = nn.Sequential(
             ConvModule(3, 64, 7, stride=2, padding=3, norm_cfg=norm_cfg),
@@ -324,7 +301,7 @@ class TRTViT(PyramidBackbone):
                     stride=2 if index > 0 and position == 0 else 1,
                     norm_cfg=norm_cfg,
                 )
-                drop_path = rates[sum(depths[:index]) + position]
+                drop_path = rates[index][position]
                 layer = dict(head_dim=head_dim, mlp_ratio=mlp_ratio, drop_path=drop_path)
                 if letter == 'C':
                     blocks.append(BottleNeck(**settings, drop_path=drop_path))
@@ -337,25 +314,6 @@ class TRTViT(PyramidBackbone):
         self.final_norm = build_norm_layer(norm_cfg, channels)[1] if final_norm else nn.Identity()
         self.freeze()
 
-    def _read_block_types(self) -> tuple[str, ...]:
-        """One letter for each block of each stage.
-
-        Raises:
-            ConfigError: If a letter is unknown or a stage has neither one letter nor one for each block.
-        """
-        types = []
-        for stage, (letters, depth) in enumerate(zip(self.arch['block_types'], self.arch['depths'], strict=True)):
-            spelled = letters if isinstance(letters, Sequence) else ()
-            spelled = spelled * depth if len(spelled) == 1 else spelled
-            if len(spelled) != depth or any(letter not in BLOCK_LETTERS for letter in spelled):
-                raise ConfigError(
-                    f'TRTViT: block_types[{stage}]={letters!r} for a stage of {depth} blocks.',
-                    expected=f'one letter, or {depth} letters, of {", ".join(BLOCK_LETTERS)}',
-                    fix='correct `block_types` of the arch',
-                )
-            types.append(spelled)
-        return tuple(types)
-
     def init_blocks(self) -> None:
         if self.zero_init_residual:
             for module in self.modules():
@@ -364,9 +322,3 @@ class TRTViT(PyramidBackbone):
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
         return self.final_norm(x) if index == len(self.stages) - 1 else x
-
-    @torch.no_grad()
-    def switch_to_deploy(self) -> None:
-        super().switch_to_deploy()
-        if isinstance(self.final_norm, nn.modules.batchnorm._BatchNorm):
-            self.final_norm = ChannelAffine(self.final_norm)

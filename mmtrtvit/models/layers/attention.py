@@ -8,14 +8,17 @@ from ...errors import ConfigError
 
 
 class FusedAttention(nn.Module):
-    """Training form: PyTorch's fused ``softmax(q k^T / sqrt(d)) v``.
+    """Training form: PyTorch's fused ``softmax(q k^T / sqrt(d) + bias) v``.
 
     Shape:
-        q, k, v: ``(B, heads, N, d)`` -> ``(B, heads, N, d)``
+        q: ``(B, heads, N, d)``, k: ``(B, heads, M, d)``, v: ``(B, heads, M, e)``, bias, if any: what can be
+        broadcast to ``(B, heads, N, M)`` -> ``(B, heads, N, e)``
     """
 
-    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(q, k, v)
+    def forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 class ExplicitAttention(nn.Module):
@@ -24,11 +27,14 @@ class ExplicitAttention(nn.Module):
     ``1 / sqrt(d)`` is expected to be in ``q`` already.
 
     Shape:
-        q, k, v: ``(B, heads, N, d)`` -> ``(B, heads, N, d)``
+        As :class:`FusedAttention`.
     """
 
-    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return (q @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+    def forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        logits = q @ k.transpose(-2, -1)
+        return (logits if bias is None else logits + bias).softmax(dim=-1) @ v
 
 
 class MultiHeadSelfAttention(nn.Module):

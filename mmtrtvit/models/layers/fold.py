@@ -1,5 +1,6 @@
-"""Folding BatchNorm into the convolution before it."""
+"""Folding BatchNorm into the layer before or after it."""
 
+import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,6 +33,50 @@ def fold_batch_norms(root: nn.Module) -> None:
             fold_conv_module(module)
 
 
+def scale_and_shift(norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a BatchNorm does in evaluation, as ``y = x * scale + shift``; both of shape ``(C,)``."""
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight.detach()
+    shift = -norm.running_mean * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach()
+    return scale, shift
+
+
+@torch.no_grad()
+def fold_into_next(norm: nn.Module, *layers: nn.Linear | nn.Conv2d) -> nn.Module:
+    """Fold a BatchNorm into the layers that read its output, in place.
+
+    Exact for layers that see every channel at one point only. An average over windows may stand between the norm and
+    a layer as long as the weights of each window sum to 1 (``count_include_pad=False``): it commutes with the norm.
+
+    Args:
+        norm: The norm; what is no BatchNorm is left alone.
+        layers: Linear layers or 1x1 convolutions without padding and groups. One without a bias gets one.
+
+    Returns:
+        What stands in the norm's place from now on: ``nn.Identity``, or ``norm`` itself where it was left alone.
+    """
+    if not isinstance(norm, _BatchNorm):
+        return norm
+    scale, shift = scale_and_shift(norm)
+    for layer in layers:
+        weight = layer.weight.flatten(1)
+        added = weight @ shift
+        layer.bias = nn.Parameter(added if layer.bias is None else layer.bias + added)
+        layer.weight.copy_((weight * scale).reshape_as(layer.weight))
+    return nn.Identity()
+
+
+def replace_batch_norms(root: nn.Module) -> None:
+    """Put a :class:`ChannelAffine` in the place of every BatchNorm below ``root``."""
+    for module in list(root.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, ChannelAffine(child))
+
+
 class ChannelAffine(nn.Module):
     """``y = x * weight + bias`` per channel: what is left of a BatchNorm that no convolution precedes.
 
@@ -44,14 +89,9 @@ class ChannelAffine(nn.Module):
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
-        scale = (norm.running_var + norm.eps).rsqrt()
-        if norm.affine:
-            scale = scale * norm.weight.detach()
-        shift = -norm.running_mean * scale
-        if norm.affine:
-            shift = shift + norm.bias.detach()
+        scale, shift = scale_and_shift(norm)
         self.weight = nn.Parameter(scale[:, None, None].clone())
         self.bias = nn.Parameter(shift[:, None, None].clone())
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.weight + self.bias

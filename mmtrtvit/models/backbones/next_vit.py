@@ -1,0 +1,426 @@
+"""Next-ViT: Next Generation Vision Transformer (Li et al., arXiv:2207.05501).
+
+A pyramid of two blocks. The Next Convolution Block (NCB) is a MetaFormer block whose token mixer is a grouped
+convolution (MHCA); the Next Transformer Block (NTB) lets self-attention with pooled keys and values (E-MHSA) catch low
+frequencies, then MHCA on its result the high ones, and mixes the two. By the Next Hybrid Strategy every stage but the
+first is groups of NCBs that end with one NTB. Norms are BatchNorms throughout, so that all of them can be folded.
+
+Official code, checkpoints and logs: https://github.com/bytedance/Next-ViT (Apache-2.0).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmcv.cnn.bricks import DropPath
+
+from ...errors import ConfigError
+from ...registry import MODELS
+from ..layers import ExplicitAttention, FusedAttention, Projection, fold_into_next
+from .base import PyramidBackbone
+
+ARCH_SETTINGS: dict[str, dict] = {
+    name: dict(
+        widths=(96, 192, 384, 768),
+        ntb_widths=(96, 256, 512, 1024),
+        depths=(3, 4, 5 * groups, 3),
+        block_types=('C', 'CCCT', 'CCCCT' * groups, 'CCT'),
+        provenance='published: arXiv:2207.05501, section 3.5, and the official code (commit 922e771)',
+    )
+    for name, groups in {'s': 2, 'b': 4, 'l': 6}.items()
+}
+"""Channels of NCBs and of NTBs, depths and block types of the four stages, with where they come from."""
+
+
+class TokenPool(nn.Module):
+    """Average over each ``ratio * ratio`` pixels that follow each other in row-major order: the official pooling.
+
+    The official ``AvgPool1d`` leaves out the pixels that do not fill a last window, and fails on a map of fewer than
+    ``ratio * ratio``. Here the last window holds what is left, so every pixel counts and the result is never empty. The
+    two are the same wherever ``H * W`` is a multiple of ``ratio * ratio``: with the published ratios, for all inputs
+    whose sides are multiples of 32.
+
+    Args:
+        ratio: Square root of the number of pixels that are averaged.
+
+    Shape:
+        ``(B, C, H, W) -> (B, C, 1, ceil(H * W / ratio^2))``
+    """
+
+    def __init__(self, ratio: int) -> None:
+        super().__init__()
+        self.window = (1, ratio * ratio)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(x.flatten(2).unsqueeze(2), self.window, ceil_mode=True, count_include_pad=False)
+
+
+class WindowPool(nn.AvgPool2d):
+    """Average over windows of ``ratio x ratio`` pixels; those at the right and lower border hold what is left.
+
+    What the paper describes. Checkpoints that were trained with :class:`TokenPool` do not fit it, though every name and
+    shape does.
+
+    Args:
+        ratio: Side of a window.
+
+    Shape:
+        ``(B, C, H, W) -> (B, C, ceil(H / ratio), ceil(W / ratio))``
+    """
+
+    def __init__(self, ratio: int) -> None:
+        super().__init__(ratio, ratio, ceil_mode=True, count_include_pad=False)
+
+
+KV_POOLS: dict[str, type[nn.Module]] = {'tokens': TokenPool, 'windows': WindowPool}
+"""How E-MHSA may pool keys and values, by the name that a config gives it."""
+
+
+class MHCA(nn.Sequential):
+    """Multi-Head Convolutional Attention: 3x3 convolution in groups of one head, norm, ReLU, 1x1 convolution.
+
+    Shape:
+        ``(B, channels, H, W) -> (B, channels, H, W)``
+    """
+
+    def __init__(self, channels: int, head_dim: int, norm_cfg: dict) -> None:
+        super().__init__(
+            ConvModule(channels, channels, 3, padding=1, groups=channels // head_dim, norm_cfg=norm_cfg),
+            nn.Conv2d(channels, channels, 1, bias=False),
+        )
+
+
+class EMHSA(nn.Module):
+    """Efficient Multi-Head Self-Attention of a pre-norm block: keys and values come from a pooled and normed map.
+
+    Args:
+        channels: Channels, a multiple of ``head_dim``.
+        head_dim: Channels of one head.
+        ratio: Each key and value stands for ``ratio * ratio`` pixels; 1 leaves pooling and its norm out.
+        kv_pool: A name in :data:`KV_POOLS`.
+        norm_cfg: The norm before attention, and that of the pooled map.
+
+    Shape:
+        ``(B, channels, H, W) -> (B, channels, H, W)``
+    """
+
+    def __init__(self, channels: int, head_dim: int, ratio: int, kv_pool: str, norm_cfg: dict) -> None:
+        super().__init__()
+        self.heads = (channels // head_dim, head_dim)
+        self.norm = build_norm_layer(norm_cfg, channels)[1]
+        self.q = nn.Linear(channels, channels)
+        self.kv_pool = KV_POOLS[kv_pool](ratio) if ratio > 1 else nn.Identity()
+        self.kv_norm = build_norm_layer(norm_cfg, channels)[1] if ratio > 1 else nn.Identity()
+        self.k = nn.Linear(channels, channels)
+        self.v = nn.Linear(channels, channels)
+        self.attend = FusedAttention()
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        pooled = self.kv_norm(self.kv_pool(x)).flatten(2).transpose(1, 2)
+        q, k, v = (
+            part.unflatten(-1, self.heads).transpose(1, 2) for part in (self.q(tokens), self.k(pooled), self.v(pooled))
+        )
+        mixed = self.attend(q, k, v).transpose(1, 2).flatten(2)
+        return self.proj(mixed).transpose(1, 2).reshape_as(x)
+
+    @torch.no_grad()
+    def switch_to_deploy(self) -> None:
+        """Fold both norms and ``1 / sqrt(head_dim)`` into q, k, v, and write attention out."""
+        # The inner norm first: folded the other way round, the two would change places.
+        self.kv_norm = fold_into_next(self.kv_norm, self.k, self.v)
+        self.norm = fold_into_next(self.norm, self.q, self.k, self.v)
+        if isinstance(self.attend, FusedAttention):
+            scale = self.heads[1] ** -0.5
+            self.q.weight.mul_(scale)
+            self.q.bias.mul_(scale)
+            self.attend = ExplicitAttention()
+
+
+class MLP(nn.Module):
+    """Norm, 1x1 convolution, ReLU, 1x1 convolution.
+
+    Shape:
+        ``(B, channels, H, W) -> (B, channels, H, W)``
+    """
+
+    def __init__(self, channels: int, ratio: float, norm_cfg: dict) -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.norm = build_norm_layer(norm_cfg, channels)[1]
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.relu(self.fc1(self.norm(x))))
+
+    def switch_to_deploy(self) -> None:
+        """Fold the norm into the first convolution."""
+        self.norm = fold_into_next(self.norm, self.fc1)
+
+
+def patch_embedding(in_channels: int, out_channels: int, stride: int, norm_cfg: dict) -> nn.Module:
+    """What a block begins with: nothing where neither channels nor resolution change."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return Projection(in_channels, out_channels, stride, norm_cfg)
+
+
+class NCB(nn.Module):
+    """Next Convolution Block: MHCA, then MLP, each around a shortcut (paper, section 3.2).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, a multiple of ``head_dim``.
+        stride: 1, or 2 to halve the resolution.
+        head_dim: Channels of one head of MHCA.
+        mlp_ratio: Hidden channels of the MLP over ``out_channels``.
+        drop_path: Probability of dropping each residual branch, per sample.
+        norm_cfg: The norms.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        head_dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        self.patch_embed = patch_embedding(in_channels, out_channels, stride, norm_cfg)
+        self.mhca = MHCA(out_channels, head_dim, norm_cfg)
+        self.mlp = MLP(out_channels, mlp_ratio, norm_cfg)
+        self.drop_path = DropPath(drop_path)
+        self.stage_norm = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patch_embed(x)
+        x = x + self.drop_path(self.mhca(x))
+        x = x + self.drop_path(self.mlp(x))
+        return self.stage_norm(x)
+
+
+class NTB(nn.Module):
+    """Next Transformer Block: E-MHSA, MHCA on a projection of its result, both together into an MLP (section 3.3).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, a multiple of ``head_dim``.
+        stride: 1, or 2 to halve the resolution.
+        head_dim: Channels of one head, of E-MHSA and of MHCA.
+        mlp_ratio: Hidden channels of the MLP over ``out_channels``.
+        mix_ratio: r, the share of ``out_channels`` that E-MHSA makes, rounded to whole heads; MHCA makes the others.
+        kv_ratio: Each key and value of E-MHSA stands for ``kv_ratio * kv_ratio`` pixels.
+        kv_pool: How they are pooled, a name in :data:`KV_POOLS`.
+        drop_path: Probability of dropping the MLP's branch, per sample; E-MHSA's has r times, MHCA's 1 - r times that.
+        norm_cfg: The norms.
+
+    Shape:
+        ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
+
+    Raises:
+        ConfigError: If one of the two gets no head.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        head_dim: int,
+        mlp_ratio: float,
+        mix_ratio: float,
+        kv_ratio: int,
+        kv_pool: str,
+        drop_path: float,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        channels = int(out_channels * mix_ratio / head_dim + 0.5) * head_dim
+        rest = out_channels - channels
+        if not channels or not rest:
+            raise ConfigError(
+                f'An NTB of {out_channels} channels: {channels} for E-MHSA, {rest} for MHCA, in heads of {head_dim}.',
+                expected='one head or more for each of the two',
+                fix='change `ntb_widths` of the arch, `mix_ratio` or `head_dim`',
+            )
+        self.patch_embed = patch_embedding(in_channels, channels, stride, norm_cfg)
+        self.attn = EMHSA(channels, head_dim, kv_ratio, kv_pool, norm_cfg)
+        self.proj = Projection(channels, rest, 1, norm_cfg) if rest != channels else nn.Identity()
+        self.mhca = MHCA(rest, head_dim, norm_cfg)
+        self.mlp = MLP(out_channels, mlp_ratio, norm_cfg)
+        self.attn_drop_path = DropPath(drop_path * mix_ratio)
+        self.mhca_drop_path = DropPath(drop_path * (1 - mix_ratio))
+        self.drop_path = DropPath(drop_path)
+        self.stage_norm = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patch_embed(x)
+        low = x + self.attn_drop_path(self.attn(x))
+        high = self.proj(low)
+        high = high + self.mhca_drop_path(self.mhca(high))
+        x = torch.cat([low, high], dim=1)
+        x = x + self.drop_path(self.mlp(x))
+        return self.stage_norm(x)
+
+
+@MODELS.register_module()
+class NextViT(PyramidBackbone):
+    """Next-ViT (arXiv:2207.05501).
+
+    Args:
+        arch: ``'s'``, ``'b'``, ``'l'``, or a dict with ``widths`` (of NCBs), ``ntb_widths`` (of NTBs), ``depths`` and
+            ``block_types`` of the four stages. An entry of ``block_types`` is one letter for all blocks of the stage
+            or one for each: ``C`` NCB, ``T`` NTB.
+        kv_ratios: For each stage, the root of the number of pixels that a key or value of its NTBs stands for.
+        kv_pool: How keys and values are pooled: ``'tokens'`` (:class:`TokenPool`), as the official checkpoints and
+            timm's have been trained, or ``'windows'`` (:class:`WindowPool`), as the paper has it. The weights have the
+            same names and shapes, so no loader can notice the wrong choice.
+        mix_ratio: r, the share of an NTB's channels that E-MHSA makes.
+        ncb_mlp_ratio: Hidden channels of an NCB's MLP over its channels.
+        ntb_mlp_ratio: The same of an NTB's.
+        head_dim: Channels of one head, of E-MHSA and of MHCA.
+        drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
+        norm_cfg: All norms. BatchNorm can be folded for deployment, others cannot.
+        final_norm: Put a norm on the map of the last stage, as the classifier needs it.
+        with_extra_norm: End every stage with a norm, which the next stage reads too: what the official code does for
+            segmentation. That of the fourth stage is ``final_norm``, as official checkpoints hold it.
+        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`.
+
+    Shape:
+        ``(B, 3, H, W)`` -> tuple of ``(B, out_channels[i], ceil(H / s), ceil(W / s))``, ``s`` = 4, 8, 16, 32.
+
+    Example:
+        >>> import torch
+        >>> from mmtrtvit.models import NextViT
+        >>> backbone = NextViT(arch='s')
+        >>> [tuple(y.shape) for y in backbone(torch.rand(1, 3, 224, 224))]
+        [(1, 96, 56, 56), (1, 256, 28, 28), (1, 512, 14, 14), (1, 1024, 7, 7)]
+    """
+
+    arch_settings = ARCH_SETTINGS
+    arch_keys = ('widths', 'ntb_widths', 'depths', 'block_types')
+    integer_keys = ('widths', 'ntb_widths', 'depths')
+    block_letters = ('C', 'T')
+
+    def __init__(
+        self,
+        arch: str | Mapping = 's',
+        kv_ratios: Sequence[int] = (8, 4, 2, 1),
+        kv_pool: str = 'tokens',
+        mix_ratio: float = 0.75,
+        ncb_mlp_ratio: float = 3.0,
+        ntb_mlp_ratio: float = 2.0,
+        head_dim: int = 32,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        norm_cfg: dict | None = None,
+        final_norm: bool = False,
+        with_extra_norm: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
+            init_cfg = [
+                dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
+                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1.0),
+                *([init_cfg] if init_cfg else []),
+            ]
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
+        self._check_settings(kv_ratios, kv_pool, mix_ratio, head_dim)
+        rates = self._drop_path_rates(drop_path_rate)
+        letters, widths = self._read_block_types(), self._widths
+
+        self.stem = nn.Sequential(
+            ConvModule(3, 64, 3, stride=2, padding=1, norm_cfg=norm_cfg),
+            ConvModule(64, 32, 3, padding=1, norm_cfg=norm_cfg),
+            ConvModule(32, 64, 3, padding=1, norm_cfg=norm_cfg),
+            ConvModule(64, 64, 3, stride=2, padding=1, norm_cfg=norm_cfg),
+        )
+        self.stages = nn.ModuleList()
+        channels = 64
+        for index in range(self.num_stages):
+            blocks = []
+            for position, (letter, width) in enumerate(zip(letters[index], widths[index], strict=True)):
+                settings = dict(
+                    in_channels=channels,
+                    out_channels=width,
+                    stride=2 if index > 0 and position == 0 else 1,
+                    head_dim=head_dim,
+                    drop_path=rates[index][position],
+                    norm_cfg=norm_cfg,
+                )
+                if letter == 'C':
+                    blocks.append(NCB(**settings, mlp_ratio=ncb_mlp_ratio))
+                else:
+                    pooling = dict(kv_ratio=kv_ratios[index], kv_pool=kv_pool)
+                    blocks.append(NTB(**settings, **pooling, mlp_ratio=ntb_mlp_ratio, mix_ratio=mix_ratio))
+                channels = width
+            if with_extra_norm and index < len(self.stage_strides) - 1:
+                blocks[-1].stage_norm = build_norm_layer(norm_cfg, channels)[1]
+            self.stages.append(nn.Sequential(*blocks))
+        has_final_norm = final_norm or with_extra_norm and self.num_stages == len(self.stage_strides)
+        self.final_norm = build_norm_layer(norm_cfg, channels)[1] if has_final_norm else nn.Identity()
+        self.freeze()
+
+    @property
+    def _widths(self) -> tuple[tuple[int, ...], ...]:
+        """Channels that each block of each stage ends with."""
+        by_letter = zip(self.arch['widths'], self.arch['ntb_widths'], strict=True)
+        widths = [dict(zip(self.block_letters, pair, strict=True)) for pair in by_letter]
+        return tuple(
+            tuple(width[letter] for letter in letters)
+            for letters, width in zip(self._read_block_types(), widths, strict=True)
+        )
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        return tuple(widths[-1] for widths in self._widths)
+
+    def _check_settings(self, kv_ratios: Sequence[int], kv_pool: str, mix_ratio: float, head_dim: int) -> None:
+        """Make sure that what is the same for all sizes has a meaning.
+
+        Raises:
+            ConfigError: Naming the argument that has none.
+        """
+        stages = len(self.stage_strides)
+        whole = isinstance(kv_ratios, Sequence) and len(kv_ratios) == stages
+        positive = whole and all(isinstance(ratio, int) and ratio > 0 for ratio in kv_ratios)
+        pools = ', '.join(map(repr, KV_POOLS))
+        rules = (
+            (positive, 'kv_ratios', kv_ratios, f'{stages} whole numbers from 1 on; the paper uses (8, 4, 2, 1)'),
+            (kv_pool in KV_POOLS, 'kv_pool', kv_pool, f'one of {pools}; published checkpoints need {"tokens"!r}'),
+            (0.0 < mix_ratio < 1.0, 'mix_ratio', mix_ratio, 'a share between 0 and 1; the paper uses 0.75'),
+            (head_dim > 0, 'head_dim', head_dim, 'a whole number from 1 on; the paper uses 32'),
+        )
+        for right, name, value, expected in rules:
+            if not right:
+                raise ConfigError(
+                    f'{type(self).__name__}({name}={value!r}).',
+                    expected=expected,
+                    fix=f'correct `{name}` in the backbone of the config',
+                )
+        odd = sorted({width for widths in self._widths for width in widths if width % head_dim})
+        if odd:
+            raise ConfigError(
+                f'{type(self).__name__}: blocks of {", ".join(map(str, odd))} channels with heads of {head_dim}.',
+                expected='channels that are multiples of `head_dim`',
+                fix='change `widths` or `ntb_widths` of the arch, or `head_dim`',
+            )
+
+    def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        return self.final_norm(x) if index == len(self.stages) - 1 else x
