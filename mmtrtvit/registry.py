@@ -6,9 +6,12 @@ another scope (mmdet, mmseg, mmpretrain) walks up to the root but never down int
 unscoped ``TRTViT`` is found as well once ``custom_imports = dict(imports=['mmtrtvit'])`` has run.
 """
 
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import Registry
 
 
@@ -27,3 +30,6 @@ def _child(parent: Registry, *locations: str) -> PluginRegistry:
 MODELS = _child(MMENGINE_MODELS, 'mmtrtvit.models')
 HOOKS = _child(MMENGINE_HOOKS, 'mmtrtvit.engine')
 OPTIM_WRAPPERS = _child(MMENGINE_OPTIM_WRAPPERS, 'mmtrtvit.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmtrtvit.engine')
+STRATEGIES = _child(MMENGINE_STRATEGIES, 'mmtrtvit.engine')
+FUNCTIONS = _child(MMENGINE_FUNCTIONS, 'mmtrtvit.engine')

@@ -1,6 +1,7 @@
 """What all tests share: where real data may lie, and tests that skip, saying why, where they cannot run."""
 
 import dataclasses
+import importlib.util
 import os
 from pathlib import Path
 
@@ -31,12 +32,14 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs data or a GPU that is not here."""
+    """Skip what needs data, a GPU or another implementation that is not here."""
     reasons = {}
     if not (REAL_DATA / 'coco').is_dir():
         reasons['realdata'] = f'no real data at {REAL_DATA} (set MMTRTVIT_REAL_DATA)'
     if any(item.get_closest_marker('gpu') for item in items) and not _has_gpu():
         reasons['gpu'] = 'torch sees no CUDA GPU'
+    if importlib.util.find_spec('timm') is None:
+        reasons['reference'] = 'no reference implementation in this environment (make parity runs this test)'
     for item in items:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):
@@ -76,7 +79,6 @@ optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10)]
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=3))
-custom_hooks = [dict(type='SeedEveryIteration')]
 randomness = dict(seed=0)
 """
 
@@ -97,25 +99,11 @@ class Toy:
 @pytest.fixture(scope='session')
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """16 training images, 5 to evaluate on, and a config for them."""
-    import numpy as np
     import torch
-    from mmengine.hooks import Hook
-    from mmengine.registry import HOOKS
 
     from mmtrtvit.datasets.embedded import make_embedded_dataset
 
     torch.set_num_threads(1)  # the network is so small that threads would only wait for each other
-
-    @HOOKS.register_module(force=True)
-    class SeedEveryIteration(Hook):
-        """Random numbers that depend on the iteration only, not on what ran before it in this process."""
-
-        def before_train_epoch(self, runner):
-            self.before_train_iter(runner)
-
-        def before_train_iter(self, runner, batch_idx=0, data_batch=None):
-            torch.manual_seed(runner.iter)
-            np.random.seed(runner.iter)
 
     folder = tmp_path_factory.mktemp('toy')
     data = make_embedded_dataset(folder / 'data', train=16, val=5, progress=False).coco
@@ -207,3 +195,77 @@ def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp('toy_checkpoint') / 'sharp.pth'
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
     return path
+
+
+# --- a small segmentor, for the tests of evaluation and pictures -----------------------------------------------------
+
+TOY_SEG_CONFIG = """
+_base_ = {base!r}
+
+data_root = {data!r}
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M')
+        )
+    ),
+    neck=dict(in_channels=[32, 32, 64, 64], out_channels=16),
+    decode_head=dict(in_channels=[16, 16, 16, 16], channels=16),
+)
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySeg:
+    """A config of a Semantic FPN on a TRT-ViT of a few thousand parameters, its data, and an untrained checkpoint."""
+
+    config: Path
+    data: Path
+    checkpoint: Path
+
+    @property
+    def images(self) -> list[Path]:
+        """The images of the test split."""
+        return sorted((self.data / 'images' / 'validation').iterdir())
+
+
+@pytest.fixture(scope='session')
+def toy_seg(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> ToySeg:
+    """The scenes of ``toy`` in the ADE20K layout, and a segmentor whose predictions have many classes."""
+    import cv2
+    import numpy as np
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mmtrtvit.apis import load_config
+
+    folder = tmp_path_factory.mktemp('toy_seg')
+    data = toy.data.parent / 'ade' / 'ADEChallengeData2016'
+    config = folder / 'tiny_seg.py'
+    config.write_text(
+        TOY_SEG_CONFIG.format(base=str(ROOT / 'configs' / 'semfpn_trtvit_a_toy.py'), data=f'{data.as_posix()}/')
+    )
+    made = ToySeg(config, data, folder / 'spread.pth')
+
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(load_config(config).model)
+    images = np.stack([cv2.resize(cv2.imread(str(path)), (128, 96))[..., ::-1] for path in made.images])
+    batch = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float()
+    batch = (batch - model.data_preprocessor.mean) / model.data_preprocessor.std
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None
+    with torch.no_grad():
+        model.train()(batch)
+        model.eval()
+        # an untrained head scores all classes nearly alike, and one class wins everywhere
+        scores = model(batch)
+        model.decode_head.conv_seg.bias.copy_(-scores.mean((0, 2, 3)))
+        model.decode_head.conv_seg.weight.mul_(3 / scores.std())
+        model.decode_head.conv_seg.bias.mul_(3 / scores.std())
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, made.checkpoint)
+    return made

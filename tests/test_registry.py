@@ -5,14 +5,17 @@ import sys
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
+from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import DefaultScope
 
 from mmtrtvit.engine import CPUAmpOptimWrapper
 from mmtrtvit.models import TRTViT
-from mmtrtvit.registry import HOOKS, MODELS, OPTIM_WRAPPERS
+from mmtrtvit.registry import FUNCTIONS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, STRATEGIES
 
 TINY = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 1), block_types='CCCM')
 NAMES = ['TRTViT', 'mmtrtvit.TRTViT']
@@ -50,7 +53,14 @@ def test_built_from_a_config_file_with_an_arch_of_its_own(tmp_path):
 
 
 def test_each_child_has_the_root_of_its_name_as_parent():
-    for child, root in [(MODELS, ROOT_MODELS), (HOOKS, ROOT_HOOKS), (OPTIM_WRAPPERS, ROOT_OPTIM_WRAPPERS)]:
+    for child, root in [
+        (MODELS, ROOT_MODELS),
+        (HOOKS, ROOT_HOOKS),
+        (OPTIM_WRAPPERS, ROOT_OPTIM_WRAPPERS),
+        (OPTIM_WRAPPER_CONSTRUCTORS, ROOT_OPTIM_WRAPPER_CONSTRUCTORS),
+        (STRATEGIES, ROOT_STRATEGIES),
+        (FUNCTIONS, ROOT_FUNCTIONS),
+    ]:
         assert child.parent is root and child.name == root.name and child.scope == 'mmtrtvit'
         assert root.children['mmtrtvit'] is child
 

@@ -20,15 +20,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as well')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the truth into this folder')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (several scales and flips)')
+    parser.add_argument('--per-class', action='store_true', help='figures of every class (printed for mIoU anyway)')
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
+    )
+    parser.add_argument(
+        '--variant',
+        nargs='+',
+        default=[],
+        dest='variants',
+        metavar='NAME|FILE',
+        help='change the config by configs/_base_/variants/NAME.py, such as layer-decay',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.backend_dir and (args.tta or args.allow_mismatch or args.launcher != 'none'):
-        parser.error('--tta, --allow-mismatch and --launcher do not go with --backend-dir')
+    only_pytorch = args.tta or args.per_class or args.allow_mismatch or args.variants or args.launcher != 'none'
+    if args.backend_dir and only_pytorch:
+        parser.error('--tta, --per-class, --allow-mismatch, --variant and --launcher do not go with --backend-dir')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     del args.local_rank
     return args
@@ -40,7 +50,7 @@ def main() -> None:
     if args['backend_dir']:
         from mmtrtvit.deploy import evaluate_artefact
 
-        for name in ('checkpoint', 'tta', 'allow_mismatch', 'launcher'):
+        for name in ('checkpoint', 'tta', 'per_class', 'allow_mismatch', 'variants', 'launcher'):
             del args[name]
         evaluate_artefact(**args)
     else:

@@ -29,6 +29,14 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='accept a load_from checkpoint that does not fill the whole network (fine-tuning on other classes)',
     )
+    parser.add_argument(
+        '--variant',
+        nargs='+',
+        default=[],
+        dest='variants',
+        metavar='NAME|FILE',
+        help='change the config by configs/_base_/variants/NAME.py, such as layer-decay',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the one, older launchers the other

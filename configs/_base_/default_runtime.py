@@ -4,9 +4,12 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    # as CheckpointHook, but a checkpoint is there whole or not at all, however the run ends
+    checkpoint=dict(type='mmtrtvit.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
+    # random numbers depend on seed and iteration only: a resumed run repeats those of the uninterrupted one
+    randomness=dict(type='mmtrtvit.RandomnessHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,5 +1,7 @@
-# One image of 800 x 1344 (height x width). A fixed shape changes the aspect ratio of images, in mmdeploy and so here:
-# compare its accuracy with PyTorch's on the same pipeline, as tools/deploy.py does.
-_base_ = ['./_base_/onnx_instance_seg.py', './_base_/onnxruntime.py']
+# One image of 800 x 1344 (height x width). Images are made to fit into it, keep their aspect ratio and are padded.
+_base_ = './instance-seg_onnxruntime_dynamic.py'
 
-onnx_config = dict(input_shape=(1344, 800))  # mmdeploy writes width first
+onnx_config = dict(
+    input_shape=[1344, 800],  # mmdeploy writes width first
+    dynamic_axes=dict(_delete_=True),
+)

@@ -16,8 +16,8 @@ from ..datasets.embedded import make_embedded_dataset
 from ..deploy import Artefact, compare_detections, deploy, evaluate_artefact
 from ..deploy.inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image
 from ..deploy.manifest import versions
-from ..deploy.picture import draw_side_by_side
 from ..deploy.steps import quiet
+from ..visualization.sheet import draw_side_by_side
 from .config import load_config
 from .evaluation import evaluate
 from .training import train

@@ -26,10 +26,41 @@ KNOWN_ERRORS: tuple[tuple[str, type[UserError], str, str], ...] = (
         "correct its name, or import what registers it: custom_imports = dict(imports=['mmtrtvit'])",
     ),
     (
-        r'No space left on device',
+        r'Target (?P<what>\d+) is out of bounds',
+        DataError,
+        'A label map has the class {what}, which the network does not have.',
+        'set num_classes of the heads and `metainfo` of the data set as the label maps have them; for pixels to ignore '
+        'the label is 255, or 0 with reduce_zero_label=True',
+    ),
+    (
+        r'Initialize dataset with `reduce_zero_label` as (?P<what>\w+) but',
+        ConfigError,
+        'The data set has reduce_zero_label={what}, but LoadAnnotations of its pipeline has the opposite.',
+        'set `reduce_zero_label` alike in both',
+    ),
+    (
+        r'new classes (?P<what>.+) is not a subset of classes',
+        ConfigError,
+        'The data set of the config does not know some of the classes {what}.',
+        "use type='BaseSegDataset' for a data set with classes of its own",
+    ),
+    (
+        r'No space left on device|Disk quota exceeded|File too large',
         ConfigError,
         'The disk is full.',
         'make room or choose another --work-dir, then go on with --resume',
+    ),
+    (
+        r"(?:Permission denied|Read-only file system): '?(?P<what>[^'\n]+)'?",
+        ConfigError,
+        '{what} cannot be written or read: permission denied.',
+        'change its permissions or choose another --work-dir, then go on with --resume',
+    ),
+    (
+        r'DeepSpeed is not installed',
+        ConfigError,
+        'The strategy of the config is DeepSpeedStrategy, but DeepSpeed is not installed.',
+        'pip install deepspeed, or train with --variant fsdp, which needs PyTorch only',
     ),
 )
 """Pattern of the text, what it is, and what to say; ``{what}`` is the group of that name."""

@@ -1,19 +1,19 @@
 """Evaluating a checkpoint on the test split of a config."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch.nn as nn
 from mmengine.config import Config, ConfigDict
-from mmengine.evaluator import DumpResults
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
 from ..datasets.preflight import check_data
+from ..engine import use_cpu_processes
 from ..errors import ConfigError
 from .config import load_config, set_work_dir
+from .dump import DumpPredictions
 from .errors import library_errors_explained
 
 
@@ -27,7 +27,7 @@ def use_tta(config: Config) -> None:
     if missing:
         raise ConfigError(
             f'--tta: the config has no {" and no ".join(missing)}.',
-            fix='inherit configs/_base_/datasets/coco_instance.py, or define them',
+            fix='inherit configs/_base_/datasets/coco_instance.py or ade20k.py, or define them',
         )
     config.model = ConfigDict(**config.tta_model, module=config.model)
     dataset = config.test_dataloader.dataset
@@ -52,7 +52,26 @@ def draw_to(config: Config, show_dir: str) -> None:
         show_dir: The folder for the pictures, below the run's time-stamped folder in the work dir as mmdet
             does it, or as it is when absolute.
     """
-    config.default_hooks.visualization.update(draw=True, test_out_dir=show_dir)
+    hook = config.default_hooks.visualization
+    hook.draw = True
+    if not hook.type.endswith('SegVisualizationHook'):
+        hook.test_out_dir = show_dir
+        return
+    # mmseg's hook has no folder of its own and leaves it to the visualiser, whose files go to vis_data/.
+    config.visualizer.setdefault('alpha', 0.5)
+    # Visualisers of one name are one: that of an earlier run in this process would keep its folder.
+    config.visualizer.pop('name', None)
+    for backend in config.visualizer.vis_backends:
+        if backend.type.endswith('LocalVisBackend'):
+            backend.img_save_dir = str(Path('..') / show_dir)
+
+
+def report_classes(config: Config) -> None:
+    """Have COCO's figures printed by class as well; mmseg's always are."""
+    evaluators = config.test_evaluator
+    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+        if evaluator.type.endswith('CocoMetric'):
+            evaluator.classwise = True
 
 
 def evaluate(
@@ -63,6 +82,8 @@ def evaluate(
     out: str | None = None,
     show_dir: str | None = None,
     tta: bool = False,
+    per_class: bool = False,
+    variants: Sequence[str] = (),
     cfg_options: Mapping | None = None,
     launcher: str = 'none',
     allow_mismatch: bool = False,
@@ -76,6 +97,9 @@ def evaluate(
         out: Write the predictions to this ``.pkl`` file as well.
         show_dir: Draw predictions beside the truth into this folder.
         tta: Test-time augmentation.
+        per_class: Print the figures of every class as well.
+        variants: As in :func:`~mmtrtvit.apis.train`. A strategy is for training only: every process has the whole
+            network here.
         cfg_options: Changes to the config, dotted key to value.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.
@@ -88,23 +112,28 @@ def evaluate(
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, variants)
     cfg.launcher = launcher
     cfg.load_from = None
+    for key in ('runner_type', 'strategy'):
+        cfg.pop(key, None)
     set_work_dir(cfg, Path(config), work_dir)
     if show_dir:
         draw_to(cfg, show_dir)
     if tta:
         use_tta(cfg)
+    if per_class:
+        report_classes(cfg)
     allow_mmengine_checkpoints()
     check_data(cfg, ['test'])
     with library_errors_explained():
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        use_cpu_processes(cfg)
+        runner = Runner.from_cfg(cfg)
         model = unwrapped(runner.model)
         network = model.module if tta else model
         load_checkpoint(network, checkpoint, allow_mismatch=allow_mismatch)
         if tta:
             drop_mask_head(network)
         if out:
-            runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
+            runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         return runner.test()

@@ -1,16 +1,18 @@
 """Training a config with mmengine's runner."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn as nn
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint
 from ..datasets.preflight import check_data
+from ..engine import use_cpu_processes
 from ..errors import CheckpointError, ConfigError
 from .config import load_config, set_work_dir
 from .errors import library_errors_explained
@@ -55,6 +57,8 @@ def use_auto_scale_lr(config: Config) -> None:
 def set_resume(config: Config, resume: str | None) -> None:
     """Resume from a checkpoint, or from the latest one of the work dir with ``'auto'``.
 
+    The order of the images follows the checkpoint's seed, unless the config has one.
+
     Raises:
         CheckpointError: If the checkpoint cannot be read or has no training state.
     """
@@ -63,11 +67,55 @@ def set_resume(config: Config, resume: str | None) -> None:
     config.resume = True
     config.load_from = None if resume == 'auto' else resume
     path = find_latest_checkpoint(config.work_dir) if resume == 'auto' else resume
-    if path and 'optimizer' not in read_checkpoint(path):
+    if not path or Path(path).is_dir():  # nothing yet, or sharded by the strategy, which reads it itself
+        return
+    checkpoint = read_checkpoint(path)
+    if 'optimizer' not in checkpoint:
         raise CheckpointError(
             f'{path} holds weights but no training state (no optimizer).',
             expected='a checkpoint written in training, with its optimizer and schedule',
             fix=f'start a new run from its weights: --cfg-options load_from={path}',
+        )
+    # the data loader is built, and its order chosen, before mmengine reads the seed of the checkpoint
+    seed = checkpoint.get('meta', {}).get('seed')
+    if seed is not None and (config.get('randomness') or {}).get('seed') is None:
+        config.randomness = {**(config.get('randomness') or {}), 'seed': seed}
+
+
+def use_atomic_checkpoints(config: Config) -> None:
+    """Let configs that have mmengine's ``CheckpointHook`` write their checkpoints whole or not at all as well."""
+    hook = config.get('default_hooks', {}).get('checkpoint')
+    if hook and hook.get('type') == 'CheckpointHook' and '://' not in str(hook.get('out_dir') or config.work_dir):
+        hook.type = 'mmtrtvit.AtomicCheckpointHook'
+
+
+SHARDING = {
+    'FSDPStrategy': ('fsdp', "mmengine would clip every process's share of the gradients by itself"),
+    'DeepSpeedStrategy': ('deepspeed', 'DeepSpeed clips by strategy.gradient_clipping'),
+}
+"""Strategies that split the training state: the variant that sets them, and why ``clip_grad`` cannot be used."""
+
+
+def check_strategy(config: Config) -> None:
+    """Make sure that a strategy that splits the training state can do what the config says.
+
+    Raises:
+        ConfigError: If there is one process only, or gradients are to be clipped by the optimiser's wrapper.
+    """
+    kind = str((config.get('strategy') or {}).get('type')).removeprefix('mmtrtvit.Resumable')
+    if kind not in SHARDING:
+        return
+    variant, why_not = SHARDING[kind]
+    if config.get('launcher', 'none') == 'none':
+        raise ConfigError(
+            f'{kind} (--variant {variant}) splits the training state over several processes, and this is one.',
+            expected='tools/dist_train.sh, tools/slurm_train.sh, or --launcher',
+            fix=f'tools/dist_train.sh CONFIG GPUS --variant {variant}, or leave out the variant',
+        )
+    if config.optim_wrapper.pop('clip_grad', None):
+        raise ConfigError(
+            f'optim_wrapper.clip_grad cannot be used with {kind}: {why_not}.',
+            fix='add --cfg-options optim_wrapper.clip_grad=None',
         )
 
 
@@ -78,6 +126,7 @@ def train(
     resume: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    variants: Sequence[str] = (),
     cfg_options: Mapping | None = None,
     launcher: str = 'none',
     allow_mismatch: bool = False,
@@ -90,6 +139,7 @@ def train(
         resume: ``'auto'`` for the latest checkpoint of the work dir, or a checkpoint.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate to the batch that is really used.
+        variants: Variants of the config, such as ``layer-decay``; see :func:`~mmtrtvit.apis.config.find_variant`.
         cfg_options: Changes to the config, dotted key to value.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         allow_mismatch: Accept a ``load_from`` checkpoint that does not fill the whole network.
@@ -100,8 +150,9 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError: For input that cannot be used, before training starts.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, variants)
     cfg.launcher = launcher
+    check_strategy(cfg)
     set_work_dir(cfg, Path(config), work_dir)
     if amp:
         use_amp(cfg)
@@ -109,10 +160,14 @@ def train(
         use_auto_scale_lr(cfg)
     allow_mmengine_checkpoints()
     set_resume(cfg, resume)
+    use_atomic_checkpoints(cfg)
     check_data(cfg, ['train', 'val'])
     with library_errors_explained():
+        use_cpu_processes(cfg)
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        if cfg.get('load_from'):
-            check_checkpoint(runner.model, cfg.load_from, allow_mismatch=allow_mismatch)
+        if cfg.get('load_from') and not Path(cfg.load_from).is_dir():
+            # a FlexibleRunner builds its network only when it trains
+            network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
+            check_checkpoint(network, cfg.load_from, allow_mismatch=allow_mismatch)
         runner.train()
     return runner

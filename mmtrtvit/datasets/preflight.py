@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import DataError
+from .label_maps import check_segmentation_dataset
 
 COCO_KEYS = ('images', 'annotations', 'categories')
 """What a COCO annotation file has at its top level."""
@@ -80,8 +81,12 @@ def _first_few(names: Sequence[str], count: int = 5) -> str:
     return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')
 
 
-def check_dataset(config: Mapping) -> None:
+def check_dataset(config: Mapping, scope: str | None = None) -> None:
     """Make sure that the files and folders of one data set config are there.
+
+    Args:
+        config: The data set.
+        scope: The ``default_scope`` of the whole config.
 
     Raises:
         DataError: Naming the first path that is missing or wrong.
@@ -94,13 +99,15 @@ def check_dataset(config: Mapping) -> None:
         if not folder.is_dir():
             raise DataError(f'There is no folder {folder} (`data_prefix.{key}` of {config["type"]}).', fix=_ROOT_HINT)
     ann_file = config.get('ann_file')
-    if not ann_file:
-        return
     path = _join(root, ann_file)
-    if str(config.get('type', '')).endswith('CocoDataset'):
+    if not ann_file:
+        pass
+    elif str(config.get('type', '')).endswith('CocoDataset'):
         check_coco_file(path, (config.get('metainfo') or {}).get('classes'))
     elif not path.exists():
         raise DataError(f'There is no annotation file {path} (`ann_file` of {config["type"]}).', fix=_ROOT_HINT)
+    if 'seg_map_path' in (config.get('data_prefix') or {}):
+        check_segmentation_dataset(config, scope)
 
 
 def check_data(config: Config, splits: Sequence[str]) -> None:
@@ -117,7 +124,7 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
         loader = config.get(f'{split}_dataloader')
         if loader:
             for dataset in _datasets(loader['dataset']):
-                check_dataset(dataset)
+                check_dataset(dataset, config.get('default_scope'))
         evaluators = config.get(f'{split}_evaluator') or []
         for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
             if evaluator.get('ann_file') and str(evaluator.get('type', '')).endswith('CocoMetric'):

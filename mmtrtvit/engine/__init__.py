@@ -1,5 +1,19 @@
 """What mmengine lacks for training these networks."""
 
+from .checkpoint_hook import AtomicCheckpointHook
 from .cpu_amp import CPUAmpOptimWrapper
+from .cpu_processes import use_cpu_processes
+from .fsdp_strategy import ResumableFSDPStrategy
+from .layer_decay import LayerDecayOptimWrapperConstructor
+from .randomness import RandomnessHook, seed_all, seed_worker
 
-__all__ = ['CPUAmpOptimWrapper']
+__all__ = [
+    'AtomicCheckpointHook',
+    'CPUAmpOptimWrapper',
+    'LayerDecayOptimWrapperConstructor',
+    'RandomnessHook',
+    'ResumableFSDPStrategy',
+    'seed_all',
+    'seed_worker',
+    'use_cpu_processes',
+]

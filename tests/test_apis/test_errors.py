@@ -39,6 +39,33 @@ def test_an_unregistered_type_is_named():
     assert isinstance(error, ConfigError) and 'The type NoSuchDetector of the config' in str(error)
 
 
+@pytest.mark.parametrize(
+    ('text', 'kind', 'told'),
+    [
+        ('Target 7 is out of bounds.', DataError, 'A label map has the class 7'),
+        (
+            'Initialize dataset with `reduce_zero_label` as True but when load annotation the `reduce_zero_label` is '
+            'False',
+            ConfigError,
+            'The data set has reduce_zero_label=True, but LoadAnnotations',
+        ),
+        ("new classes ['disc'] is not a subset of classes ('wall',) in METAINFO.", ConfigError, "['disc']"),
+    ],
+)
+def test_segmentation_data_that_does_not_fit(text, kind, told):
+    def fail():
+        raise ValueError(text)
+
+    error = raised_by(fail)
+    assert isinstance(error, kind) and told in str(error) and 'To mend it' in str(error)
+
+
+def test_what_torch_says_of_a_label_without_a_class():
+    scores, labels = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 5)
+    error = raised_by(lambda: torch.nn.functional.cross_entropy(scores, labels))
+    assert isinstance(error, DataError) and 'has the class 5' in str(error)
+
+
 def test_a_full_disk():
     error = raised_by(lambda: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     assert isinstance(error, ConfigError) and '--resume' in str(error)

@@ -7,9 +7,11 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
+from pycocotools.mask import decode
 
 from mmtrtvit.apis import evaluate, load_config
 from mmtrtvit.checkpoint import load_checkpoint, read_checkpoint
+from mmtrtvit.datasets.embedded import CLASSES
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
 
@@ -37,7 +39,9 @@ def test_predictions_are_written(evaluated, toy):
     found = pickle.loads((evaluated[1] / 'found.pkl').read_bytes())
     assert len(found) == len(toy.images)
     assert all(len(sample['pred_instances']['scores']) > 20 for sample in found)
-    assert found[0]['pred_instances']['masks'].shape[-2:] == cv2.imread(str(toy.images[0])).shape[:2]
+    masks = decode(found[0]['pred_instances']['masks'])
+    assert masks.shape[:2] == cv2.imread(str(toy.images[0])).shape[:2]
+    assert masks.shape[2] == len(found[0]['pred_instances']['scores']) and 0 < masks.mean() < 1
 
 
 def test_predictions_are_drawn_beside_the_truth(evaluated, toy):
@@ -45,6 +49,14 @@ def test_predictions_are_drawn_beside_the_truth(evaluated, toy):
     assert len(drawn) == len(toy.images)
     height, width = cv2.imread(str(toy.images[0])).shape[:2]
     assert (height, 2 * width, 3) in {cv2.imread(str(path)).shape for path in drawn}
+
+
+def test_figures_of_every_class(evaluated, toy, toy_checkpoint, tmp_path, capfd):
+    metrics = evaluate(toy.config, str(toy_checkpoint), work_dir=str(tmp_path), per_class=True)
+    by_class = [metrics[f'coco/{name}_precision'] for name in CLASSES]
+    assert all(-1 <= figure <= 1 for figure in by_class)
+    assert '| triangle ' in capfd.readouterr().out
+    assert not [name for name in evaluated[0] if 'triangle' in name]
 
 
 def test_weights_are_really_loaded(evaluated, toy, toy_run, tmp_path):

@@ -40,7 +40,7 @@ def watcher():
     HOOKS.module_dict.pop('Watcher', None)
 
 
-WATCHED = {'custom_hooks': [dict(type='SeedEveryIteration'), dict(type='Watcher')]}
+WATCHED = {'custom_hooks': [dict(type='Watcher')]}
 
 
 def weights_of(path):

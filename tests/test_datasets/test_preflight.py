@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -185,7 +187,8 @@ def test_the_classes_of_the_config_are_looked_for(dataset):
 def test_a_segmentation_data_set(dataset, root):
     ade = dict(type='ADE20KDataset', ann_file=None)
     prefix = dict(img_path='train2017', seg_map_path='annotations')
-    check_dataset(dataset(**ade, data_prefix=prefix))
+    cv2.imwrite(str(root / 'train2017' / '1.jpg'), np.zeros((4, 4, 3), np.uint8))
+    check_dataset(dataset(**ade, data_prefix=prefix), 'mmseg')
     said = told(check_dataset, dataset(**ade, data_prefix=dict(prefix, seg_map_path='masks')))
     assert f'no folder {root / "masks"}' in said and '`data_prefix.seg_map_path` of ADE20KDataset' in said
 

@@ -10,12 +10,17 @@ onnx_config = dict(
     output_names=['dets', 'labels', 'masks'],
     input_shape=None,
     optimize=False,  # mmdeploy's passes need its C++ extension; tools/deploy.py runs onnxslim instead
+    dynamic_axes=dict(
+        input={0: 'batch', 2: 'height', 3: 'width'},
+        dets={0: 'batch', 1: 'num_dets'},
+        labels={0: 'batch', 1: 'num_dets'},
+        masks={0: 'batch', 1: 'num_dets', 2: 'mask_height', 3: 'mask_width'},
+    ),
 )
 codebase_config = dict(
     type='mmdet',
     task='ObjectDetection',
     model_type='end2end',
-    module=['mmtrtvit.deploy'],
     # Thresholds come from the model's own test_cfg; mmdeploy asks for these keys and uses some on other backends.
     post_processing=dict(
         score_threshold=0.05,
@@ -27,4 +32,6 @@ codebase_config = dict(
         background_label_id=-1,
         export_postprocess_mask=False,
     ),
+    module=['mmtrtvit.deploy'],
+    flavour='native',
 )

@@ -1,0 +1,20 @@
+# TensorRT for RTX: 1 to 4 images of 320x320 to 1344x1344 (height x width), tuned for one of 800x1344.
+# Plain arithmetic: TensorRT for RTX has no NonMaxSuppression.
+_base_ = './_base_/instance-seg.py'
+
+onnx_config = dict(output_names=['dets', 'labels', 'masks', 'exact'], dynamic_axes=dict(exact={0: 'batch'}))
+backend_config = dict(
+    type='tensorrt',
+    model_inputs=[
+        dict(
+            input_shapes=dict(
+                input=dict(
+                    min_shape=[1, 3, 320, 320],
+                    opt_shape=[1, 3, 800, 1344],
+                    max_shape=[4, 3, 1344, 1344],
+                )
+            )
+        )
+    ],
+)
+codebase_config = dict(backend='tensorrt-rtx', flavour='portable')
