@@ -5,15 +5,20 @@ import shutil
 import pytest
 
 
-@pytest.mark.parametrize('args', [[], ['x.pth', '--backend-dir', 'd'], ['--backend-dir', 'd', '--tta']])
+@pytest.mark.parametrize(
+    'args',
+    [[], ['x.pth', '--backend-dir', 'd'], ['--backend-dir', 'd', '--tta'], ['--backend-dir', 'd', '--per-class']],
+)
 def test_either_a_checkpoint_or_an_artefact(tool, args):
     outcome = tool('test', 'c.py', *args)
     assert outcome.status == 2 and 'usage:' in outcome.err and 'Traceback' not in outcome.err
 
 
 def test_a_checkpoint_is_evaluated(tool, toy, toy_checkpoint, tmp_path):
-    outcome = tool('test', toy.config, toy_checkpoint, '--work-dir', tmp_path / 'work', '--out', tmp_path / 'found.pkl')
+    options = ['--work-dir', tmp_path / 'work', '--out', tmp_path / 'found.pkl', '--per-class']
+    outcome = tool('test', toy.config, toy_checkpoint, *options)
     assert outcome.status == 0, outcome.err
+    assert 'coco/triangle_precision' in outcome.out
     assert 'coco/bbox_mAP' in outcome.out and (tmp_path / 'found.pkl').is_file()
 
 

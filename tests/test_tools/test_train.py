@@ -16,6 +16,7 @@ import pytest
         (['--amp', '--auto-scale-lr', '--allow-mismatch'], dict(amp=True, auto_scale_lr=True, allow_mismatch=True)),
         (['--work-dir', 'w', '--launcher', 'slurm'], {'work_dir': 'w', 'launcher': 'slurm'}),
         (['--cfg-options', 'a.b=1', 'c=[1,2]'], {'cfg_options': {'a.b': 1, 'c': [1, 2]}}),
+        (['--variant', 'fsdp', 'layer-decay'], {'variants': ['fsdp', 'layer-decay']}),
         (['--local-rank', '3'], {}),
     ],
 )
@@ -32,6 +33,7 @@ def test_options_reach_the_training(load_tool, monkeypatch, args, expected):
         amp=False,
         auto_scale_lr=False,
         allow_mismatch=False,
+        variants=[],
         cfg_options=None,
         launcher='none',
     )
@@ -119,34 +121,3 @@ def test_an_image_that_cannot_be_read_is_named(refused, toy, tmp_path, workers):
         (data / 'train2017' / name).write_bytes(b'\xff\xd8\xff\xe0 cut off')
     message = refused(f'train_dataloader.dataset.data_root={data}', f'train_dataloader.num_workers={workers}')
     assert 'cannot be read' in message and str(data / 'train2017') in message and any(name in message for name in names)
-
-
-@pytest.mark.realdata
-@pytest.mark.slow
-def test_the_shipped_config_trains_on_real_images(command, root, real_data, tmp_path):
-    """Only the data root is set; fewer and smaller images keep it short."""
-    scale = [
-        f'{split}_dataloader.dataset.pipeline.{step}.scale=(480,320)' for split, step in (('train', 2), ('val', 1))
-    ]
-    outcome = command(
-        'train',
-        root / 'configs' / 'maskrcnn_trtvit_b_coco.py',
-        '--work-dir',
-        tmp_path / 'work',
-        '--cfg-options',
-        'train_cfg.max_epochs=1',
-        'train_dataloader.dataset.indices=4',
-        'val_dataloader.dataset.indices=2',
-        'train_dataloader.num_workers=0',
-        'train_dataloader.persistent_workers=False',
-        'val_dataloader.num_workers=0',
-        'val_dataloader.persistent_workers=False',
-        'default_hooks.logger.interval=1',
-        'model.test_cfg.rcnn.score_thr=0.0',
-        'model.test_cfg.rcnn.max_per_img=5',
-        *scale,
-        MMTRTVIT_DATA_ROOT=str(real_data),
-    )
-    assert outcome.status == 0, outcome.err[-3000:]
-    assert 'Epoch(train)  [1][2/2]' in outcome.out.replace('Epoch(train) ', 'Epoch(train)  ').replace('   ', '  ')
-    assert 'coco/bbox_mAP' in outcome.out and (tmp_path / 'work' / 'epoch_1.pth').is_file()

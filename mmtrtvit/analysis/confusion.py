@@ -1,0 +1,209 @@
+"""The confusion matrix of a detector or a segmentor on the test split of its config."""
+
+import dataclasses
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.structures import InstanceData
+from tqdm import tqdm
+
+from ..apis.config import load_config
+from ..apis.errors import library_errors_explained
+from ..apis.evaluation import evaluate
+from ..atomic import atomic_file
+from ..datasets.preflight import check_data
+from ..errors import ConfigError, DataError
+from .counting import count_boxes, count_pixels
+from .heatmap import draw_heatmap
+
+BACKGROUND = 'background'
+"""Name of what is no object, after the classes of a detector."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfusionMatrix:
+    """What was taken for what.
+
+    Attributes:
+        counts: ``(n, n)`` int64: rows are the truth, columns the prediction.
+        names: Of the n classes; :data:`BACKGROUND` is the last one of a detector.
+        unit: What is counted: ``boxes`` or ``pixels``.
+        images: Number of images.
+        settings: Thresholds that the counts depend on.
+    """
+
+    counts: np.ndarray
+    names: tuple[str, ...]
+    unit: str
+    images: int
+    settings: Mapping[str, float]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Counts as shares of their row; NaN in rows that are empty."""
+        with np.errstate(invalid='ignore'):
+            return self.counts / self.counts.sum(axis=1, keepdims=True)
+
+    def worst(self, number: int = 10) -> list[tuple[str, str, int, float]]:
+        """The most frequent confusions: truth, what it was taken for, how often, and which share of that truth."""
+        wrong = self.counts * (1 - np.eye(len(self.names), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind='stable')[:number]
+        rows, columns = np.unravel_index(order, wrong.shape)
+        return [
+            (self.names[i], self.names[j], int(wrong[i, j]), float(self.shares[i, j]))
+            for i, j in zip(rows, columns, strict=True)
+            if wrong[i, j]
+        ]
+
+    def to_dict(self) -> dict:
+        """For JSON."""
+        return {
+            'rows': 'truth',
+            'columns': 'prediction',
+            'unit': self.unit,
+            'images': self.images,
+            **self.settings,
+            'classes': list(self.names),
+            'counts': self.counts.tolist(),
+        }
+
+
+def _read_predictions(path: Path) -> list[dict]:
+    """The pickle that ``tools/test.py --out`` writes.
+
+    Raises:
+        DataError: If it is something else.
+    """
+    expected = 'the pickle that `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
+    try:
+        found = pickle.loads(path.read_bytes())
+    except Exception as error:  # a pickle is a program: anything may be raised in it
+        raise DataError(
+            f'The predictions {path} cannot be read: {type(error).__name__}: {error}', expected=expected
+        ) from error
+    if not (isinstance(found, list) and found and all(isinstance(sample, Mapping) for sample in found)):
+        raise DataError(f'{path} holds no predictions.', expected=expected)
+    if not all({'pred_instances', 'pred_sem_seg'} & set(sample) for sample in found):
+        raise DataError(f'{path} holds no boxes and no label maps.', expected=expected)
+    return found
+
+
+def _pairs(config: Config, found: Sequence[Mapping]) -> Iterator[tuple[Mapping, Mapping]]:
+    """What is known of an image in the data set, and what was found in it.
+
+    Raises:
+        DataError: If the predictions are those of other images.
+    """
+    settings = config.test_dataloader.dataset
+    labels = [step for step in settings.pipeline if step.type.endswith('LoadAnnotations')]
+    # Boxes come from the annotation file as they are; label maps are files that have to be read.
+    is_map = 'pred_sem_seg' in found[0]
+    dataset = DATASETS.build(dict(settings, pipeline=labels if is_map else []))
+    if len(dataset) != len(found):
+        raise DataError(
+            f'There are predictions on {len(found)} images, but the test split has {len(dataset)}.',
+            fix='give the config, and the --cfg-options, that the predictions were made with',
+        )
+    for index, sample in enumerate(found):
+        truth = dataset[index] if is_map else dataset.get_data_info(index)
+        names = [Path(entry['img_path']).name for entry in (truth, sample)]
+        if names[0] != names[1]:
+            raise DataError(
+                f'Image {index} of the test split is {names[0]}, but the predictions have {names[1]} there.',
+                fix='give the config that the predictions were made with',
+            )
+        yield truth, sample
+
+
+def _instances(boxes: Sequence[Mapping]) -> InstanceData:
+    return InstanceData(
+        bboxes=np.array([box['bbox'] for box in boxes], np.float32).reshape(-1, 4),
+        labels=np.array([box['bbox_label'] for box in boxes], np.int64),
+    )
+
+
+def _count(config: Config, found: Sequence[Mapping], score_thr: float, iou_thr: float) -> ConfusionMatrix:
+    classes = tuple(
+        DATASETS.build(dict(config.test_dataloader.dataset, pipeline=[], lazy_init=True)).metainfo['classes']
+    )
+    pairs = tqdm(_pairs(config, found), total=len(found), desc='Comparing', unit='image')
+    if 'pred_sem_seg' in found[0]:
+        counts = sum(
+            count_pixels(truth['gt_seg_map'], sample['pred_sem_seg']['data'][0].numpy(), len(classes))
+            for truth, sample in pairs
+        )
+        return ConfusionMatrix(counts, classes, 'pixels', len(found), {})
+    counts = sum(
+        count_boxes(
+            _instances([box for box in truth['instances'] if not box['ignore_flag']]),
+            _instances([box for box in truth['instances'] if box['ignore_flag']]).bboxes,
+            InstanceData(**{key: sample['pred_instances'][key] for key in ('bboxes', 'labels', 'scores')}),
+            len(classes),
+            score_thr=score_thr,
+            iou_thr=iou_thr,
+        )
+        for truth, sample in pairs
+    )
+    settings = dict(score_thr=score_thr, iou_thr=iou_thr)
+    return ConfusionMatrix(counts, (*classes, BACKGROUND), 'boxes', len(found), settings)
+
+
+def confusion_matrix(
+    config: str | os.PathLike,
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    score_thr: float = 0.3,
+    iou_thr: float = 0.5,
+    variants: Sequence[str] = (),
+    cfg_options: Mapping | None = None,
+) -> ConfusionMatrix:
+    """Compare predictions on the test split with the truth, class by class.
+
+    Args:
+        config: The config file of a detector or a segmentor.
+        source: What ``tools/test.py --out`` wrote (``.pkl``), or a checkpoint, which is evaluated first.
+        out: Folder for ``confusion_matrix.json`` (counts) and ``confusion_matrix.png`` (shares of each true class).
+        score_thr: Score from which a detection counts.
+        iou_thr: Overlap from which a detection and a true box are one object's.
+        variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: For input that cannot be used.
+    """
+    for name, value in (('--score-thr', score_thr), ('--iou-thr', iou_thr)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f'{name} {value}', expected='a number from 0 to 1')
+    cfg = load_config(config, cfg_options, variants)
+    check_data(cfg, ['test'])
+    source, out = Path(source), Path(out)
+    if source.suffix in ('.pkl', '.pickle'):
+        if not source.is_file():
+            raise DataError(f'There is no file {source}.', fix='write it with `tools/test.py --out`, or correct it')
+        found = _read_predictions(source)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder) / 'found.pkl'
+            work_dir = str(out / 'evaluation')
+            changes = dict(variants=variants, cfg_options=cfg_options)
+            evaluate(config, str(source), work_dir=work_dir, out=str(written), **changes)
+            found = _read_predictions(written)
+    init_default_scope(cfg.default_scope)
+    with library_errors_explained():
+        matrix = _count(cfg, found, score_thr, iou_thr)
+    with atomic_file(out / 'confusion_matrix.json') as temporary:
+        temporary.write_text(json.dumps(matrix.to_dict()) + '\n')
+    thresholds = ''.join(f', {name} {value:g}' for name, value in matrix.settings.items())
+    title = f'{Path(config).stem}: {matrix.unit} of {matrix.images} images{thresholds}'
+    draw_heatmap(matrix.shares, matrix.counts, matrix.names, title, out / 'confusion_matrix.png')
+    return matrix

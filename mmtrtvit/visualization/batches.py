@@ -1,0 +1,124 @@
+"""What a data pipeline feeds a network."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from mmengine.structures import BaseDataElement
+from tqdm import tqdm
+
+from ..apis.config import load_config
+from ..apis.errors import library_errors_explained
+from ..datasets.preflight import check_data
+from ..errors import ConfigError
+from .sheet import Panel, draw_sheet
+
+SPLITS = ('train', 'val', 'test')
+TRUTH = ('gt_instances', 'gt_sem_seg')
+PER_ROW, PER_SHEET = 4, 16
+"""Images in a row, and on a sheet at most."""
+
+
+def truth_follows_image(pipeline: Sequence[Mapping]) -> list[Mapping]:
+    """A pipeline whose annotations are loaded right after the image.
+
+    Test pipelines load them after ``Resize``, so that they keep the size of the original image.
+    """
+    loading = [step for step in pipeline if step['type'].endswith('LoadAnnotations')]
+    others = [step for step in pipeline if not step['type'].endswith('LoadAnnotations')]
+    return [*others[:1], *loading, *others[1:]]
+
+
+def denormalized(inputs: torch.Tensor, preprocessor: nn.Module) -> np.ndarray:
+    """Undo the normalisation of a data preprocessor.
+
+    Args:
+        inputs: One image as the network gets it, ``(3, H, W)``.
+        preprocessor: Its ``mean`` and ``std`` are used.
+
+    Returns:
+        ``(H, W, 3)`` uint8, in the network's order of channels.
+    """
+    if preprocessor._enable_normalize:
+        inputs = inputs * preprocessor.std + preprocessor.mean
+    return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def _title(sample: BaseDataElement, inputs: torch.Tensor) -> str:
+    """Name of the image, and its height and width on the way: in the file, after the transforms, in the batch."""
+    sizes = [sample.ori_shape, sample.img_shape, tuple(inputs.shape[1:])]
+    flip = ', flipped' if sample.get('flip') else ''
+    return f'{Path(sample.img_path).name}\n' + ' > '.join(f'{h}x{w}' for h, w, *_ in sizes) + flip
+
+
+def _panels(config: Config, split: str, seed: int) -> Iterator[tuple[Panel, Mapping]]:
+    """Every image of a split as the network gets it, batch by batch, with the ``metainfo`` of the data set."""
+    loader_cfg = config[f'{split}_dataloader']
+    if split != 'train':
+        loader_cfg.dataset.pipeline = truth_follows_image(loader_cfg.dataset.pipeline)
+    # no workers: what is random in a pipeline then depends on the seed alone
+    loader = Runner.build_dataloader(dict(loader_cfg, num_workers=0, persistent_workers=False), seed=seed)
+    preprocessor = MODELS.build(config.model.data_preprocessor)
+    rgb = config.model.data_preprocessor.get('bgr_to_rgb', False)
+    for batch in loader:
+        data = preprocessor(batch, training=split == 'train')
+        for inputs, sample in zip(data['inputs'], data['data_samples'], strict=True):
+            image = denormalized(inputs, preprocessor)
+            truth = next((sample.get(name) for name in TRUTH if name in sample), None)
+            yield Panel(_title(sample, inputs), image if rgb else image[..., ::-1], truth), loader.dataset.metainfo
+
+
+def browse(
+    config: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    split: str = 'train',
+    number: int = PER_SHEET,
+    seed: int = 0,
+    variants: Sequence[str] = (),
+    cfg_options: Mapping | None = None,
+) -> list[Path]:
+    """Draw what a config's data pipeline feeds the network: augmented, padded, with the truth that belongs to it.
+
+    Images come from the split's own data loader, so batches are as in training; normalisation is undone.
+
+    Args:
+        config: The config file of a detector or a segmentor.
+        out: Folder for the contact sheets, ``train_01.png`` and so on.
+        split: ``train``, ``val`` or ``test``.
+        number: How many images.
+        seed: Of the order of the images and the augmentation.
+        variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError, DataError: For input that cannot be used.
+    """
+    if number < 1:
+        raise ConfigError(f'--number {number}: there is nothing to draw.', fix='give 1 or more')
+    cfg = load_config(config, cfg_options, variants)
+    if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
+        raise ConfigError(f'The config {config} has no {split}_dataloader.', expected=f'one of {", ".join(SPLITS)}')
+    check_data(cfg, [split])
+    init_default_scope(cfg.default_scope)
+    set_random_seed(seed)
+    written = []
+    with library_errors_explained():
+        panels = itertools.islice(_panels(cfg, split, seed), number)
+        panels = iter(tqdm(panels, total=number, desc=f'Loading {split} images', unit='image'))
+        while sheet := list(itertools.islice(panels, PER_SHEET)):
+            path = Path(out) / f'{split}_{len(written) + 1:02d}.png'
+            rows = [[panel for panel, _ in sheet[start : start + PER_ROW]] for start in range(0, len(sheet), PER_ROW)]
+            title = 'as the network gets them (height x width: file > after the transforms > padded, in the batch)'
+            draw_sheet(rows, sheet[0][1], path, title=f'{Path(config).stem}, {split} images {title}')
+            written.append(path)
+    return written

@@ -1,0 +1,141 @@
+"""Predictions of a checkpoint beside the truth."""
+
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.structures import BaseDataElement
+from tqdm import tqdm
+
+from ..apis.config import load_config
+from ..apis.errors import library_errors_explained
+from ..checkpoint import load_checkpoint
+from ..datasets.preflight import check_data
+from ..errors import ConfigError, DataError
+from .sheet import DRAWN_ABOVE, draw_side_by_side
+
+TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg'}
+"""What networks predict, and the truth that belongs to it."""
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+"""What is taken for an image in a folder."""
+
+
+def image_files(paths: Sequence[str | os.PathLike]) -> list[Path]:
+    """Image files that are named, and those in folders that are named.
+
+    Raises:
+        DataError: If a path does not exist, or a folder has no images.
+    """
+    files = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f'There is no image or folder {path}.', fix='correct --images')
+        found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f'There is no image in the folder {path}.', expected=' '.join(SUFFIXES))
+        files += found
+    return files
+
+
+def _test_dataset(config: Config) -> Mapping:
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _truths(dataset: Mapping, number: int) -> Iterator[tuple[Path, BaseDataElement]]:
+    """Path and truth, in the image's own pixels, of the first images of a data set."""
+
+    def belongs(step: Mapping) -> bool:
+        return step['type'].endswith(('LoadImageFromFile', 'LoadAnnotations'))
+
+    def pack(step: Mapping) -> bool:
+        return step['type'].endswith(('PackDetInputs', 'PackSegInputs'))
+
+    pipeline = [step for step in dataset['pipeline'] if belongs(step)]
+    pipeline += [dict(type=step['type'], meta_keys=('img_path',)) for step in dataset['pipeline'] if pack(step)]
+    built = DATASETS.build(dict(dataset, pipeline=pipeline))
+    for index in range(min(number, len(built))):
+        sample = built[index]['data_samples']
+        yield Path(sample.img_path), sample
+
+
+def _read(path: Path) -> np.ndarray:
+    """An image, RGB.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    image = mmcv.imread(str(path))
+    if image is None:
+        raise DataError(f'The image {path} cannot be read.', fix='leave it out of --images, or replace the file')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def visualize(
+    config: str | os.PathLike,
+    checkpoint: str,
+    out: str | os.PathLike,
+    *,
+    images: Sequence[str | os.PathLike] | None = None,
+    number: int = 8,
+    score_thr: float = DRAWN_ABOVE,
+    variants: Sequence[str] = (),
+    cfg_options: Mapping | None = None,
+    allow_mismatch: bool = False,
+) -> list[Path]:
+    """Draw image, truth and prediction side by side, one PNG an image.
+
+    Args:
+        config: The config file of a detector or a segmentor.
+        checkpoint: Its checkpoint; it must fill the whole network.
+        out: Folder for the pictures, which take the names of the images.
+        images: Image files, and folders of images, which have no truth; None for the test split.
+        number: How many images of the test split, at most.
+        score_thr: Score from which a detection is drawn.
+        variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
+        allow_mismatch: Accept a checkpoint that does not fill the whole network.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: For input that cannot be used.
+    """
+    if number < 1:
+        raise ConfigError(f'--number {number}: there is nothing to draw.', fix='give 1 or more')
+    cfg = load_config(config, cfg_options, variants)
+    files = None if images is None else image_files(images)
+    if files is None:
+        check_data(cfg, ['test'])
+    init_default_scope(cfg.default_scope)
+    with library_errors_explained():
+        dataset = _test_dataset(cfg)
+        metainfo = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True)).metainfo
+        model = MODELS.build(copy.deepcopy(cfg.model))
+        load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
+        model.eval()
+        pipeline = Compose([step for step in dataset.pipeline if not step.type.endswith('LoadAnnotations')])
+        todo = _truths(dataset, number) if files is None else ((path, None) for path in files)
+        written = []
+        for path, truth in tqdm(todo, total=number if files is None else len(files), desc='Drawing', unit='image'):
+            image = _read(path)
+            with torch.no_grad():
+                found = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))[0]
+            predicted = next(name for name in TRUTH if name in found)
+            columns = {path.name: None}
+            if truth is not None:
+                columns['truth'] = truth.get(TRUTH[predicted])
+            columns['prediction'] = found.get(predicted).cpu()
+            written.append(Path(out) / f'{path.stem}.png')
+            draw_side_by_side([(image, columns)], metainfo, written[-1], score_thr=score_thr)
+    return written

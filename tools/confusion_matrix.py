@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""What is taken for what: tools/confusion_matrix.py CONFIG PREDICTIONS.pkl|CHECKPOINT --out DIR ..."""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from mmtrtvit.errors import command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Confusion matrix of a detector or segmentor, as JSON and PNG.')
+    parser.add_argument('config', help='config file, such as configs/semfpn_trtvit_b_ade20k.py')
+    parser.add_argument('source', help='what tools/test.py --out wrote (.pkl), or a checkpoint to evaluate')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder for confusion_matrix.json and .png')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='score from which a detection counts (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--iou-thr', type=float, default=0.5, help='overlap of boxes of one object (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--variant',
+        nargs='+',
+        default=[],
+        dest='variants',
+        metavar='NAME|FILE',
+        help='change the config by configs/_base_/variants/NAME.py, such as slide',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    return parser.parse_args()
+
+
+@command_line
+def main() -> None:
+    args = parse_args()
+    from mmtrtvit.analysis import confusion_matrix
+
+    matrix = confusion_matrix(**vars(args))
+    print(f'\nWhat is taken for what most often, in {matrix.unit} and as a share of the truth:')
+    for truth, predicted, count, share in matrix.worst():
+        print(f'  {truth:20} for {predicted:20} {count:10}  {share:6.1%}')
+    print(f'\nMatrix: {args.out}/confusion_matrix.json   Picture: {args.out}/confusion_matrix.png')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
