@@ -1,4 +1,4 @@
-"""``model-index.yml`` and ``configs/metafile.yml``: every config has its entry, and every entry its config."""
+"""``model-index.yml`` and the metafiles: every config has its entry, every entry its config, and mim can read them."""
 
 from pathlib import Path
 
@@ -6,54 +6,102 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from mmtrtvit.benchmark.complexity import detector_complexity
+from mmtrtvit.benchmark import network_complexity
+from mmtrtvit.benchmark.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = yaml.safe_load((ROOT / 'docs' / 'results' / 'published.yaml').read_text())
+CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py') if not path.stem.endswith('_toy')}
+SCHEDULES = {'maskrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
+
+
+def read(name):
+    return yaml.safe_load((ROOT / name).read_text())
 
 
 @pytest.fixture(scope='module')
-def models():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    files = [yaml.safe_load((ROOT / path).read_text()) for path in index['Import']]
-    collections = {collection['Name'] for file in files for collection in file['Collections']}
-    entries = [model for file in files for model in file['Models']]
-    assert {model['In Collection'] for model in entries} == collections
-    return entries
+def files():
+    return {name: read(name) for name in read('model-index.yml')['Import']}
 
 
-def test_every_config_has_its_entry_and_back(models):
-    configs = {f'configs/{path.name}' for path in (ROOT / 'configs').glob('maskrcnn_trtvit_*_coco.py')}
-    assert [model['Config'] for model in models] == sorted(configs)
-    assert len(configs) == 4
-    assert all(model['Name'] == Path(model['Config']).stem for model in models)
+@pytest.fixture(scope='module')
+def models(files):
+    return {model['Name']: model for file in files.values() for model in file['Models']}
+
+
+def test_every_metafile_is_in_the_index(files):
+    assert set(files) == {f'configs/{path.name}' for path in (ROOT / 'configs').glob('*metafile*')}
+
+
+def test_every_config_has_its_entry_and_back(files, models):
+    assert set(models) == set(CONFIGS)
+    assert sum(len(file['Models']) for file in files.values()) == len(CONFIGS), 'a name stands twice'
+    for name, model in models.items():
+        assert ROOT / model['Config'] == CONFIGS[name]
+
+
+def test_what_mim_needs(files):
+    """``mim search`` joins an entry with its collection by name and makes columns of metadata and metrics."""
+    for name, file in files.items():
+        collections = {collection['Name']: collection for collection in file['Collections']}
+        assert len(collections) == len(file['Collections']) == 1
+        for collection in collections.values():
+            assert collection['Metadata']['Architecture'] and collection['Paper']['URL'].startswith('https://')
+            assert (ROOT / collection['README']).is_file()
+        for model in file['Models']:
+            assert {'Name', 'In Collection', 'Config', 'Metadata'} <= set(model)
+            assert model['In Collection'] in collections
+            assert all(isinstance(value, (str, int, float)) for value in model['Metadata'].values())
+            assert Path(name).stem == f'metafile_{model["Name"].split("_")[1]}'
+            for result in model.get('Results', ()):
+                assert set(result) == {'Task', 'Dataset', 'Metrics'}
+                assert all(isinstance(value, (int, float)) for value in result['Metrics'].values())
 
 
 def test_no_entry_claims_weights(models):
-    assert not [model for model in models if 'Weights' in model]
+    for model in models.values():
+        assert 'Weights' not in model
+        assert 'none' in model['Metadata']['Checkpoint']
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_entries_say_what_the_configs_do(models, name):
+    config, metadata = Config.fromfile(CONFIGS[name]), models[name]['Metadata']
+    length = metadata.get('Epochs') or metadata.get('Iterations')
+    assert length == config.train_cfg.get('max_epochs', config.train_cfg.get('max_iters'))
+    counted = network_complexity(config)
+    assert (metadata['Parameters'], metadata['FLOPs']) == (counted.params, counted.total_macs)
+    assert metadata['Batch Size'] == config.auto_scale_lr.base_batch_size
+    family, arch = name.split('_')[1:3]
+    assert metadata['Widths and depths'] == FAMILIES[family].type.arch_settings[arch]['provenance']
+
+
+def test_the_borrowed_recipe_is_said_to_be_so(models):
+    for name, model in models.items():
+        if '_trtvit_' in name:
+            assert 'Next-ViT' in model['Metadata']['Recipe'] and 'not published' in model['Metadata']['Recipe']
+        assert ('none for RetinaNet' in model['Metadata']['Recipe']) == name.startswith('retinanet')
 
 
 def test_results_are_published_ones_with_their_source(models):
-    with_results = {model['Name'] for model in models if 'Results' in model}
-    assert with_results == {f'maskrcnn_trtvit_{arch}_coco' for arch in PUBLISHED['models']}
-    for model in models:
-        for result in model.get('Results', ()):
-            assert all('published' in name for name in result['Metrics'])
-            assert model['Metadata']['Source of the results'] in PUBLISHED['sources'].values()
+    for name, model in models.items():
+        method, family, arch, *rest = name.split('_')
+        schedule = rest[0] if len(rest) > 1 else SCHEDULES[method]
+        printed = PUBLISHED['families'].get(family, {}).get(arch, {}).get(f'{method}_{schedule}')
+        assert ('Results' in model) == (printed is not None)
+        if printed:
+            assert model['Metadata']['Source of the results'] == PUBLISHED['sources'][printed['source']]['text']
+            metrics = {key: value for result in model['Results'] for key, value in result['Metrics'].items()}
+            assert all(key.endswith('(published)') for key in metrics)
+            accuracies = {key: value for key, value in printed.items() if key.startswith(('box', 'mask', 'miou'))}
+            assert sorted(metrics.values()) == sorted(accuracies.values())
+            assert len(model['Results']) == (2 if method == 'maskrcnn' else 1)
 
 
 def test_every_published_figure_has_a_source():
-    for tables in PUBLISHED['models'].values():
-        for figures in tables.values():
-            assert PUBLISHED['sources'][figures['source']]
-
-
-@pytest.mark.parametrize('arch', PUBLISHED['models'])
-def test_counted_detectors_agree_with_what_is_published(arch):
-    config = Config.fromfile(ROOT / 'configs' / f'maskrcnn_trtvit_{arch}_coco.py')
-    params, macs = detector_complexity(config)
-    printed = PUBLISHED['models'][arch]['coco_maskrcnn_1x']
-    assert params == pytest.approx(printed['params_m'] * 1e6, rel=0.01)
-    assert macs == pytest.approx(printed['flops_g'] * 1e9, rel=0.01)
-    # counting leaves the config as it was
-    assert config.model.backbone.frozen_stages == -1
+    for archs in PUBLISHED['families'].values():
+        for tables in archs.values():
+            for figures in tables.values():
+                source = PUBLISHED['sources'][figures['source']]
+                assert source['text'] and source['read'] in ('printed', 'copied', 'recalled')
+                assert ('memory' in source['text']) == (source['read'] == 'recalled')

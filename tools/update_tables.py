@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the tables of README and docs, the metafile and the plots from recorded rows and from the code."""
+"""Write the tables of README and docs, the metafiles and the plots from recorded rows and from the code."""
 
 import argparse
 import sys

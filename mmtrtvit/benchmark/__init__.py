@@ -1,18 +1,31 @@
-"""Measuring: complexity, latency, and what the figures were measured on."""
+"""Measuring: complexity, latency, the cost of training, and what the figures were measured on."""
 
 from .backbones import benchmark_backbones, export_backbone
-from .complexity import Complexity, backbone_complexity, count_complexity, detector_complexity
+from .complexity import (
+    Complexity,
+    NetworkComplexity,
+    backbone_complexity,
+    count_complexity,
+    network_complexity,
+    with_backbone,
+)
 from .latency import Latency, machine, measure, ratio
+from .samples import random_batch
+from .training import benchmark_training
 
 __all__ = [
     'Complexity',
     'Latency',
+    'NetworkComplexity',
     'backbone_complexity',
     'benchmark_backbones',
+    'benchmark_training',
     'count_complexity',
-    'detector_complexity',
     'export_backbone',
     'machine',
     'measure',
+    'network_complexity',
+    'random_batch',
     'ratio',
+    'with_backbone',
 ]

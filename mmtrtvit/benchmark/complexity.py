@@ -2,34 +2,33 @@
 
 Networks are built on PyTorch's meta device, which has shapes and no values: a detector at 1280 x 800 is counted in a
 second and takes no memory. What is counted is what takes the time: convolutions, linear layers and matrix products,
-those of attention included. What is not counted is named.
+those of attention by themselves. What is not counted is named.
 """
 
+import copy
 import dataclasses
 import functools
+import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn as nn
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from ..models import TRTViT
+from .families import FAMILIES
+from .methods import METHODS, Method, method_of
 
 CLASSES = 1000
 """Outputs of the ImageNet classifier that the published totals include."""
 
-DETECTION_SHAPE = (800, 1280)
-"""Height and width at which FLOPs of detectors are published (mmdetection's default)."""
-
-PROPOSALS, MASKS = 1000, 100
-"""RoIs that the box head and the mask head are counted for, as mmdetection's counter does."""
-
-_ATTENTION = 'bmm'
-"""Where attention's two matrix products are counted in the deploy form; mmcv's counter leaves them out."""
+ATTENTION = ('bmm', 'baddbmm')
+"""Where attention's two matrix products are counted in the deploy form; mmcv's counter, by which the totals of
+detectors and segmenters are published, leaves them out."""
 
 _COPIES = (torch.ops.aten.clone, torch.ops.aten._unsafe_view)
 """Changes of layout, beside views: there is nothing to count in them."""
@@ -56,7 +55,8 @@ class Complexity:
         shape: Shape of the input.
         params: Parameters, and buffers not counted.
         macs: Multiply-accumulates by operator, such as ``convolution``, ``addmm`` (linear layers), ``bmm``.
-        parts: ``(parameters, multiply-accumulates)`` by part: the stem and each stage of a backbone.
+        parts: ``(parameters, multiply-accumulates)`` by part: the stem and each stage of a backbone, or the backbone,
+            the neck and each head of a network.
         skipped: Calls of operators that are not counted, by name: norms, activations, pooling, additions.
     """
 
@@ -70,6 +70,11 @@ class Complexity:
     def total_macs(self) -> int:
         """Multiply-accumulates of all operators."""
         return sum(self.macs.values())
+
+    @property
+    def attention_macs(self) -> int:
+        """Those of attention's matrix products."""
+        return sum(self.macs.get(name, 0) for name in ATTENTION)
 
     def to_dict(self) -> dict:
         """As plain data."""
@@ -85,14 +90,42 @@ class Complexity:
         )
 
 
-def _count(work, *inputs: torch.Tensor) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """Multiply-accumulates by operator and by module, and the operators that are not counted."""
+@dataclasses.dataclass(frozen=True)
+class NetworkComplexity(Complexity):
+    """What a detector or segmenter costs, with what of it is in published totals.
+
+    Attributes:
+        method: Its name in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        trained_params: Parameters without those that the authors of published totals freeze.
+        idle: Parts with parameters that do not run in testing and so have no multiply-accumulates.
+    """
+
+    method: str
+    trained_params: int
+    idle: tuple[str, ...]
+
+    @property
+    def published_macs(self) -> int:
+        """Multiply-accumulates as published: without attention's two matrix products."""
+        return self.total_macs - self.attention_macs
+
+    def published_params(self, classifier: int = 0) -> int:
+        """Parameters as published.
+
+        Args:
+            classifier: Parameters of the classifier, where the authors left it in the backbone.
+        """
+        return self.trained_params + classifier
+
+
+def _count(work: Callable, *inputs) -> tuple[object, dict[str, int], dict[str, int], dict[str, int]]:
+    """What ``work`` gives, multiply-accumulates by operator and by module, and the operators that are not counted."""
     with torch.no_grad(), _OperatorNames() as names, FlopCounterMode(display=False) as counter:
-        work(*inputs)
+        output = work(*inputs)
     counts = counter.get_flop_counts()
     by_operator = {operator.__name__: flops // 2 for operator, flops in counts.pop('Global', {}).items()}
     by_module = {name: sum(flops.values()) // 2 for name, flops in counts.items()}
-    return by_operator, by_module, dict(names.calls.most_common())
+    return output, by_operator, by_module, dict(names.calls.most_common())
 
 
 def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
@@ -103,7 +136,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
         shape: Shape of the input.
     """
     device = next((tensor.device for tensor in model.parameters()), torch.device('cpu'))
-    by_operator, by_module, skipped = _count(model, torch.empty(shape, device=device))
+    _, by_operator, by_module, skipped = _count(model, torch.empty(shape, device=device))
     parts: dict[str, list[int]] = {}
     # Stages are lists of blocks that the backbone runs one by one: a stage is the sum of its blocks.
     for name, macs in by_module.items():
@@ -123,27 +156,33 @@ def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
 
 
 @functools.cache
-def backbone_complexity(arch: str, size: int = 224, batch: int = 1) -> Complexity:
-    """Count a TRT-ViT backbone in its deploy form, where attention is matrix products.
+def backbone_complexity(arch: str, size: int = 224, batch: int = 1, family: str = 'trtvit') -> Complexity:
+    """Count a backbone in its deploy form, where attention is matrix products.
 
     The parameters are those of the training form: folding takes those of the BatchNorms away.
 
     Args:
-        arch: As in :class:`~mmtrtvit.models.TRTViT`.
+        arch: A size of the family.
         size: Height and width of the input.
         batch: Images in the input.
+        family: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
 
     Raises:
         ConfigError: If ``arch`` is unknown.
     """
     with torch.device('meta'):
-        backbone = TRTViT(arch=arch).eval()
-        params = {name: sum(p.numel() for p in part.parameters()) for name, part in _parts(backbone)}
-        total = sum(parameter.numel() for parameter in backbone.parameters())
+        backbone = FAMILIES[family].type(arch=arch).eval()
+        params = {name: _size(part) for name, part in _parts(backbone)}
+        total = _size(backbone)
         backbone.switch_to_deploy()
     counted = count_complexity(backbone, (batch, 3, size, size))
     parts = {name: (params[name], macs) for name, (_, macs) in counted.parts.items()}
     return dataclasses.replace(counted, params=total, parts=parts)
+
+
+def _size(module: nn.Module, trained: bool = False) -> int:
+    """Number of parameters, or of those that are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad or not trained)
 
 
 def _parts(backbone: nn.Module):
@@ -152,45 +191,103 @@ def _parts(backbone: nn.Module):
         yield f'stages.{index}', stage
 
 
-def classifier_complexity(arch: str, size: int = 224) -> tuple[int, int]:
+@functools.cache
+def classifier_params(arch: str, family: str = 'trtvit') -> int:
+    """Parameters of the linear layer to 1000 classes that ends the network for ImageNet."""
+    with torch.device('meta'):
+        width = FAMILIES[family].type(arch=arch).out_channels[-1]
+    return (width + 1) * CLASSES
+
+
+def classifier_complexity(arch: str, size: int = 224, family: str = 'trtvit') -> tuple[int, int]:
     """Parameters and multiply-accumulates with the ImageNet classifier, as published.
 
     The classifier is a BatchNorm, the mean over all pixels and a linear layer.
     """
-    backbone = backbone_complexity(arch, size)
-    width = TRTViT.arch_settings[arch]['widths'][-1]
-    return backbone.params + 2 * width + (width + 1) * CLASSES, backbone.total_macs + width * CLASSES
+    backbone = backbone_complexity(arch, size, family=family)
+    linear = classifier_params(arch, family)
+    width = linear // CLASSES - 1
+    return backbone.params + 2 * width + linear, backbone.total_macs + width * CLASSES
 
 
-def detector_complexity(config: Config) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of a Mask R-CNN config, by the rules of the published totals.
+_counted: dict[tuple, NetworkComplexity] = {}
+"""What was counted already: sizes and schedules share their models."""
 
-    Parameters: all but those of stem and first stage, which the authors freeze. Multiply-accumulates: at
-    1280 x 800 with 1000 proposals and 100 masks, without attention's two matrix products, which the counter that
-    the authors used does not know.
+
+def network_complexity(config: Config, shape: tuple[int, int] | None = None) -> NetworkComplexity:
+    """Count a detector or segmenter: any backbone, any of :data:`~mmtrtvit.benchmark.methods.METHODS`.
+
+    The parts that run in testing are counted one after the other, a RoI head on as many RoIs as published totals
+    are for. Nothing but the network is: no choice of proposals, no suppression, no drawing of masks.
 
     Args:
-        config: A config as ``configs/maskrcnn_trtvit_b_coco.py``.
+        config: A config as ``configs/upernet_trtvit_b_ade20k.py``; it stays as it is.
+        shape: Height and width of the input; by default those of the published totals.
+
+    Raises:
+        ConfigError: If the config is of no method that this package counts.
     """
-    from mmdet.registry import MODELS as DETECTORS
+    name = method_of(config)
+    shape = tuple(shape or METHODS[name].shape)
+    key = (config.default_scope, shape, json.dumps(config.model.to_dict(), sort_keys=True))
+    if key not in _counted:
+        _counted[key] = _count_network(config, name, METHODS[name], shape)
+    return _counted[key]
 
-    model = config.model.copy()
-    model.backbone = dict(model.backbone, frozen_stages=1)
+
+def _count_network(config: Config, name: str, method: Method, shape: tuple[int, int]) -> NetworkComplexity:
+    model = copy.deepcopy(config.model)
+    model.backbone.frozen_stages = method.frozen_stages
+    model.pop('init_cfg', None)
     with torch.device('meta'):
-        detector = DETECTORS.build(dict(model, _scope_='mmdet')).eval()
-        params = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-        detector.backbone.switch_to_deploy()
+        network = MODELS.build(dict(model, _scope_=config.default_scope)).eval()
+        params, trained = _size(network), _size(network, trained=True)
+        sizes = {part: _size(module) for part, module in network.named_children()}
+        network.backbone.switch_to_deploy()
 
-    def run(image: torch.Tensor) -> None:
-        maps = detector.neck(detector.backbone(image))
-        detector.rpn_head(maps)
-        head = detector.roi_head
-        for part, extractor, rois in (
-            (head.bbox_head, head.bbox_roi_extractor, PROPOSALS),
-            (head.mask_head, head.mask_roi_extractor, MASKS),
-        ):
-            size = extractor.roi_layers[0].output_size
-            part(torch.empty(rois, extractor.out_channels, *size, device='meta'))
+    macs, skipped, parts = Counter(), Counter(), {}
 
-    by_operator, _, _ = _count(run, torch.empty(1, 3, *DETECTION_SHAPE, device='meta'))
-    return params, sum(macs for name, macs in by_operator.items() if name != _ATTENTION)
+    def count(part: str, *inputs):
+        module = network.get_submodule(part)
+        output, by_operator, _, left_out = _count(module, *inputs)
+        macs.update(by_operator)
+        skipped.update(left_out)
+        parts[part] = (sizes.get(part, _size(module)), sum(by_operator.values()))
+        return output
+
+    x = torch.empty(1, 3, *shape, device='meta')
+    for part in method.chain:
+        x = count(part, x)
+    for prefix, rois in method.rois.items():
+        extractor = network.get_submodule(f'roi_head.{prefix}_roi_extractor')
+        size = extractor.roi_layers[0].output_size
+        count(f'roi_head.{prefix}_head', torch.empty(rois, extractor.out_channels, *size, device='meta'))
+    ran = {part.split('.')[0] for part in parts}
+    return NetworkComplexity(
+        shape=(1, 3, *shape),
+        params=params,
+        macs=dict(macs),
+        parts=parts,
+        skipped=dict(skipped.most_common()),
+        method=name,
+        trained_params=trained,
+        idle=tuple(part for part, size in sizes.items() if size and part not in ran),
+    )
+
+
+def with_backbone(config: Config, backbone: Mapping) -> Config:
+    """A config with another backbone, and with its channels wherever they are asked for.
+
+    Args:
+        config: A config of one of :data:`~mmtrtvit.benchmark.methods.METHODS`; it stays as it is.
+        backbone: Settings of a backbone, such as ``dict(type='mmtrtvit.NextViT', arch='s')``.
+    """
+    with torch.device('meta'):
+        channels = MODELS.build(dict(backbone)).out_channels
+    config = copy.deepcopy(config)
+    model = config.model
+    model.backbone = dict(backbone)
+    model['neck' if 'neck' in model else 'decode_head'].in_channels = list(channels)
+    if 'auxiliary_head' in model:
+        model.auxiliary_head.in_channels = channels[model.auxiliary_head.in_index]
+    return config

@@ -8,23 +8,42 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-
 from ..atomic import atomic_file
 from ..errors import DataError
 from ..models import TRTViT
 from .complexity import backbone_complexity
-from .metafile import metafile
-from .plots import digest_of, draw_complexity, draw_latency, drawn_from
+from .families import FAMILIES
+from .metafile import metafiles
+from .methods import METHODS
+from .plots import digest_of, draw_complexity, draw_latency, draw_training, drawn_from
+from .published import Published
 from .rows import read_rows
-from .tables import complexity_table, demo_table, detection_table, latency_table, sizes_table
+from .tables import (
+    complexity_table,
+    demo_table,
+    imagenet_table,
+    latency_table,
+    misprints,
+    networks_table,
+    results_table,
+    rules_table,
+    sizes_table,
+    training_table,
+    zoo_table,
+)
 
 RESULTS = Path('docs/results')
-PICTURES = {'docs/images/latency.png': draw_latency, 'docs/images/complexity.png': draw_complexity}
-"""Pictures of the recorded rows, and what draws them."""
-
 DEMO_PICTURE = Path('docs/images/predictions.png')
-METAFILE = Path('configs/metafile.yml')
+TRAINING_PICTURE = Path('docs/images/training.png')
+PICTURES = {
+    'docs/images/latency.png': ('backbones.json', draw_latency),
+    'docs/images/complexity.png': ('backbones.json', draw_complexity),
+    str(TRAINING_PICTURE): ('training.json', draw_training),
+}
+"""Pictures of the recorded rows: which rows, and what draws them."""
+
+RESULT_TABLES = {'detection': ('maskrcnn', 'retinanet'), 'segmentation': ('semfpn', 'upernet')}
+"""Tables of what is published of TRT-ViT, and the methods in them."""
 
 _TABLE = re.compile(r'(<!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end table -->)', re.DOTALL)
 
@@ -36,22 +55,36 @@ def document_paths(root: Path) -> list[Path]:
 
 def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
     """What writes each table, given the document that it stands in."""
-    published = yaml.safe_load((root / RESULTS / 'published.yaml').read_text())
+    published = Published.read(root)
     backbones = read_rows(root / RESULTS / 'backbones.json')
+    training = read_rows(root / RESULTS / 'training.json')
     summary = read_rows(root / RESULTS / 'demo.json')
-    # Counted anew, not read: a change of the code has to show.
-    counted = [dict(arch=arch, **backbone_complexity(arch).to_dict()) for arch in TRTViT.arch_settings]
 
-    def picture(document: Path) -> str:
-        return Path(os.path.relpath(root / DEMO_PICTURE, document.parent)).as_posix()
+    def stages(document: Path) -> str:
+        # Counted anew, not read: a change of the code has to show.
+        counted = [dict(arch=arch, **backbone_complexity(arch).to_dict()) for arch in TRTViT.arch_settings]
+        return complexity_table({'complexity': counted})
 
-    return {
+    def beside(picture: Path, document: Path) -> str:
+        return Path(os.path.relpath(root / picture, document.parent)).as_posix()
+
+    renderers = {
         'sizes': lambda document: sizes_table(published),
-        'detection': lambda document: detection_table(published),
         'latency': lambda document: latency_table(backbones),
-        'complexity': lambda document: complexity_table({'complexity': counted}),
-        'demo': lambda document: demo_table(summary, picture(document)),
+        'complexity': stages,
+        'demo': lambda document: demo_table(summary, beside(DEMO_PICTURE, document)),
+        'training': lambda document: training_table(training, beside(TRAINING_PICTURE, document)),
+        'totals-imagenet': lambda document: imagenet_table(published),
+        'rules': lambda document: rules_table(root),
+        'misprints': lambda document: misprints(root, published),
     }
+    for name, methods in RESULT_TABLES.items():
+        renderers[name] = lambda document, methods=methods: results_table(published, 'trtvit', methods)
+    for method in METHODS:
+        renderers[f'totals-{method}'] = lambda document, method=method: networks_table(root, published, method)
+    for family in FAMILIES:
+        renderers[f'zoo-{family}'] = lambda document, family=family: zoo_table(root, published, family)
+    return renderers
 
 
 def rendered(root: Path) -> dict[Path, str]:
@@ -61,17 +94,11 @@ def rendered(root: Path) -> dict[Path, str]:
         root: A checkout.
 
     Returns:
-        Path to content: the documents with tables, and the metafile.
+        Path to content: the documents with tables, the metafiles, and their index.
 
     Raises:
         DataError: If ``root`` is no checkout, rows cannot be read, or a document asks for an unknown table.
     """
-    if not (root / RESULTS / 'published.yaml').is_file():
-        raise DataError(
-            f'There is no {RESULTS / "published.yaml"} in {root.absolute()}.',
-            expected='a checkout of mmtrtvit',
-            fix='run tools/update_tables.py of a checkout',
-        )
     renderers = _renderers(root)
     files = {}
     for path in document_paths(root):
@@ -88,12 +115,11 @@ def rendered(root: Path) -> dict[Path, str]:
         text = path.read_text(encoding='utf-8')
         if _TABLE.search(text):
             files[path] = _TABLE.sub(fill, text)
-    files[root / METAFILE] = metafile(root)
-    return files
+    return {**files, **metafiles(root)}
 
 
 def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]:
-    """Bring tables, metafile and pictures up to what rows and code give.
+    """Bring tables, metafiles and pictures up to what rows and code give.
 
     Args:
         root: A checkout.
@@ -110,10 +136,10 @@ def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]
             if not check:
                 with atomic_file(path) as temporary:
                     temporary.write_text(text, encoding='utf-8')
-    backbones = read_rows(root / RESULTS / 'backbones.json')
-    for name, draw in PICTURES.items() if backbones else ():
-        if drawn_from(root / name) != digest_of(backbones):
+    for name, (rows, draw) in PICTURES.items():
+        result = read_rows(root / RESULTS / rows)
+        if result and drawn_from(root / name) != digest_of(result):
             stale.append(root / name)
             if not check:
-                draw(backbones, root / name)
+                draw(result, root / name)
     return stale

@@ -1,70 +1,92 @@
-"""``configs/metafile.yml``: what OpenMMLab's ``mim search`` shows of each config."""
+"""``model-index.yml`` and ``configs/metafile_*.yml``: what OpenMMLab's ``mim search`` shows of each config."""
 
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
 
-from ..models import TRTViT
-from .complexity import detector_complexity
+from .complexity import network_complexity
+from .families import FAMILIES, Family
+from .methods import METRIC_TITLES
+from .published import Published
+from .tables.networks import published_params
+from .zoo import Entry, find_configs, schedule_length
 
-PATTERN = 'maskrcnn_trtvit_*_coco.py'
-COLLECTION = 'TRT-ViT'
-PAPER = {
-    'Title': 'TRT-ViT: TensorRT-oriented Vision Transformer',
-    'URL': 'https://arxiv.org/abs/2205.09579',
-}
-_METRICS = {'Object Detection': ('box AP', 'box_ap'), 'Instance Segmentation': ('mask AP', 'mask_ap')}
-_HEAD = '# Made by tools/update_tables.py: parameters and FLOPs are counted, see mmtrtvit/benchmark/complexity.py.\n'
+INDEX = Path('model-index.yml')
+_HEAD = '# Made by tools/update_tables.py: parameters and FLOPs are counted, see docs/complexity.md.\n'
 
 
-def metafile(root: Path) -> str:
-    """The metafile of the detection configs.
+def metafiles(root: Path) -> dict[Path, str]:
+    """The index, and one metafile for each family that has configs.
 
     A published figure is not the result of a checkpoint of this project, which publishes none: its name says
     so, and its source stands beside it.
 
     Args:
         root: A checkout.
+
+    Returns:
+        Path to content.
     """
-    published = yaml.safe_load((root / 'docs/results/published.yaml').read_text())
-    collection = {
-        'Name': COLLECTION,
-        'Paper': PAPER,
-        'README': 'docs/trt_vit.md',
-        'Metadata': {'Architecture': ['TRT-ViT', 'MixBlockC', 'BottleNeck', 'Mask R-CNN', 'FPN']},
+    published = Published.read(root)
+    entries = find_configs(root)
+    files = {}
+    for name, family in FAMILIES.items():
+        own = [entry for entry in entries if entry.family == name]
+        if own:
+            content = {
+                'Collections': [_collection(family, own)],
+                'Models': [_model(entry, published) for entry in own],
+            }
+            text = yaml.safe_dump(content, sort_keys=False, width=120)
+            files[root / 'configs' / f'metafile_{name}.yml'] = _HEAD + text
+    index = {'Import': [path.relative_to(root).as_posix() for path in files]}
+    return {root / INDEX: _HEAD + yaml.safe_dump(index, sort_keys=False), **files}
+
+
+def _collection(family: Family, entries: list[Entry]) -> dict:
+    methods = dict.fromkeys(part for entry in entries for part in entry.about.architecture)
+    title, url = family.paper
+    return {
+        'Name': family.title,
+        'Paper': {'Title': title, 'URL': url},
+        'README': family.page,
+        'Metadata': {'Architecture': [family.title, *family.blocks, *methods]},
     }
-    return _HEAD + yaml.safe_dump(
-        {
-            'Collections': [collection],
-            'Models': [_entry(path, published) for path in sorted((root / 'configs').glob(PATTERN))],
-        },
-        sort_keys=False,
-        width=120,
-    )
 
 
-def _entry(path: Path, published: dict) -> dict:
-    config = Config.fromfile(path)
-    arch = config.model.backbone.arch
-    params, macs = detector_complexity(config)
-    entry = {
-        'Name': path.stem,
-        'In Collection': COLLECTION,
-        'Config': f'configs/{path.name}',
+def _model(entry: Entry, published: Published) -> dict:
+    config, method = entry.load(), entry.about
+    network = network_complexity(config)
+    unit, length = schedule_length(config)
+    figures = published.find(entry.family, entry.arch, entry.table)
+    model = {
+        'Name': entry.name,
+        'In Collection': entry.backbones.title,
+        'Config': f'configs/{entry.path.name}',
         'Metadata': {
-            'Epochs': config.train_cfg.max_epochs,
-            'Parameters (M, stem and stage 1 frozen)': round(params / 1e6, 1),
-            'FLOPs (G, multiply-accumulates at 1280x800)': round(macs / 1e9),
-            'Widths and depths': TRTViT.arch_settings[arch]['provenance'],
-            'Checkpoint': 'none is published',
+            'Training Data': method.dataset,
+            unit: length,
+            'Batch Size': config.auto_scale_lr.base_batch_size,
+            'Recipe': entry.recipe,
+            'Input': '{1}x{0}'.format(*method.shape),
+            'Parameters': network.params,
+            'FLOPs': network.total_macs,
+            'Parameters counted as in published totals (M)': round(
+                published_params(network, entry.family, entry.arch) / 1e6, 1
+            ),
+            'FLOPs counted as in published totals (G)': round(network.published_macs / 1e9),
+            'Widths and depths': entry.backbones.type.arch_settings[entry.arch]['provenance'],
+            'Checkpoint': entry.backbones.weights,
         },
     }
-    coco = published['models'].get(arch, {}).get('coco_maskrcnn_1x')
-    if coco:
-        entry['Metadata']['Source of the results'] = published['sources'][coco['source']]
-        entry['Results'] = [
-            {'Task': task, 'Dataset': 'COCO', 'Metrics': {f'{name} (published)': coco[key]}}
-            for task, (name, key) in _METRICS.items()
+    if figures:
+        model['Metadata']['Source of the results'] = published.text(figures)
+        model['Results'] = [
+            {
+                'Task': task,
+                'Dataset': method.dataset,
+                'Metrics': {f'{METRIC_TITLES[key]} (published)': figures[key] for key in metrics if key in figures},
+            }
+            for task, metrics in method.tasks.items()
         ]
-    return entry
+    return model

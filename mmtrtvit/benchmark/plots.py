@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import atomic_file
-from ..models.backbones.trt_vit import origin
+from .families import FAMILIES
+from .methods import METHODS
 from .rows import RUNTIMES, as_latencies
 
 _COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}
@@ -20,7 +21,8 @@ _SOURCE = 'Source'
 
 def _title(arch: str) -> str:
     """Name of a size on an axis, with where its widths and depths come from."""
-    return f'TRT-ViT-{arch.upper()}\n({origin(arch)})'
+    family = FAMILIES['trtvit']
+    return f'{family.name(arch)}\n({family.origin(arch)})'
 
 
 def digest_of(result: Mapping) -> str:
@@ -38,14 +40,14 @@ def drawn_from(path: str | os.PathLike) -> str | None:
         return picture.info.get(_SOURCE)
 
 
-def _figure(columns: int, width: float, height: float):
+def _figure(columns: int, width: float, height: float, rows: int = 1):
     # Figure without pyplot: no window system is asked for and the caller's figures are left alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.spines[['top', 'right']].set_visible(False)
     return figure, axes
@@ -116,4 +118,38 @@ def draw_complexity(result: Mapping, path: str | os.PathLike) -> None:
         axis.set_ylabel(label)
         axis.margins(y=0.1)
     axes[0].legend(*(list(reversed(items)) for items in axes[0].get_legend_handles_labels()), frameon=False)
+    _save(figure, path, result)
+
+
+def draw_training(result: Mapping, path: str | os.PathLike) -> None:
+    """Draw time and memory of a training iteration as bars: a column of two plots for each method.
+
+    Args:
+        result: What ``training.json`` holds.
+        path: The PNG file to write.
+    """
+    rows = result['training']
+    methods = list(dict.fromkeys(row['method'] for row in rows))
+    variants = list(dict.fromkeys(row['name'] for row in rows))
+    quantities = (
+        ('seconds', lambda row: row['median'] / 1e3),
+        ('added memory, GiB', lambda row: (row['memory']['peak'] - row['memory']['built']) / 2**30),
+    )
+    figure, axes = _figure(len(methods), 2 + 2.6 * len(methods), 5.5, rows=len(quantities))
+    width = 0.8 / len(variants)
+    for number, axis in enumerate(axes):
+        (label, quantity), method = quantities[number // len(methods)], methods[number % len(methods)]
+        archs = list(dict.fromkeys(row['arch'] for row in rows if row['method'] == method))
+        for place, variant in enumerate(variants):
+            values = [quantity(row) for row in rows if row['method'] == method and row['name'] == variant]
+            left = np.arange(len(archs)) + (place - (len(variants) - 1) / 2) * width
+            axis.bar(left, values, 0.92 * width, color=_PART_COLOURS[place + 1], label=variant)
+        axis.set_xticks(range(len(archs)), [arch.upper() for arch in archs])
+        if number < len(methods):
+            axis.set_title(METHODS[method].title, fontsize=10)
+        if number % len(methods) == 0:
+            axis.set_ylabel(label)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(variants), frameon=False)
+    first = rows[0]
+    figure.suptitle(f'One training iteration, {first["shape"]}, {first["machine"]["processor"]}', fontsize=9)
     _save(figure, path, result)

@@ -6,9 +6,9 @@ from mmengine.analysis import FlopAnalyzer
 from torch import nn
 
 from mmtrtvit.benchmark import backbone_complexity, count_complexity
-from mmtrtvit.benchmark.complexity import classifier_complexity
+from mmtrtvit.benchmark.complexity import classifier_complexity, classifier_params
 from mmtrtvit.errors import ConfigError
-from mmtrtvit.models import TRTViT
+from mmtrtvit.models import NextViT, TRTViT
 
 TINY = dict(widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
 
@@ -31,6 +31,7 @@ def test_attention_and_every_part_is_counted():
         backbone.switch_to_deploy()
     counted = count_complexity(backbone, (1, 3, 64, 96))
     tokens, dim = 2 * 3, 64
+    assert counted.attention_macs == counted.macs['bmm']
     assert counted.macs['bmm'] == TINY['depths'][-1] * 2 * tokens**2 * dim
     assert list(counted.parts) == ['stem', 'stages.0', 'stages.1', 'stages.2', 'stages.3']
     assert sum(params for params, _ in counted.parts.values()) == counted.params
@@ -61,6 +62,14 @@ def test_the_classifier_adds_norm_and_linear_layer():
     params, macs = classifier_complexity('a')
     assert params - backbone.params == 2 * 1024 + 1025 * 1000
     assert macs - backbone.total_macs == 1024 * 1000
+
+
+def test_other_families_are_counted_alike():
+    counted = backbone_complexity('s', 64, family='nextvit')
+    assert counted.params == sum(parameter.numel() for parameter in NextViT(arch='s').parameters())
+    assert sum(macs for _, macs in counted.parts.values()) == counted.total_macs
+    assert 0 < counted.attention_macs < counted.total_macs / 10
+    assert classifier_params('s', 'nextvit') == 1025 * 1000
 
 
 def test_unknown_size():

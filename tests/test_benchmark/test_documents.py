@@ -17,13 +17,13 @@ def checkout(tmp_path, root, monkeypatch):
     (tmp_path / 'docs' / 'results' / 'published.yaml').write_text((root / 'docs/results/published.yaml').read_text())
     (tmp_path / 'README.md').write_text(PAGE)
     (tmp_path / 'docs' / 'other.md').write_text('nothing generated\n')
-    monkeypatch.setattr(documents, 'metafile', lambda root: 'entries\n')
+    monkeypatch.setattr(documents, 'metafiles', lambda root: {root / 'configs' / 'metafile_x.yml': 'entries\n'})
     return tmp_path
 
 
 def test_tables_are_written_between_their_markers(checkout):
     readme = checkout / 'README.md'
-    assert update_documents(checkout, check=True) == [readme, checkout / 'configs' / 'metafile.yml']
+    assert update_documents(checkout, check=True) == [readme, checkout / 'configs' / 'metafile_x.yml']
     assert readme.read_text() == PAGE
     assert not (checkout / 'configs').exists()
 
@@ -43,7 +43,11 @@ def test_pictures_belong_to_their_rows(checkout, monkeypatch):
     path = checkout / 'docs' / 'results' / 'backbones.json'
     path.write_text(json.dumps(rows))
     drawn = []
-    monkeypatch.setattr(documents, 'PICTURES', {'docs/images/a.png': lambda result, path: drawn.append((result, path))})
+    pictures = {
+        'docs/images/a.png': ('backbones.json', lambda result, path: drawn.append((result, path))),
+        'docs/images/b.png': ('training.json', lambda result, path: pytest.fail('there are no such rows')),
+    }
+    monkeypatch.setattr(documents, 'PICTURES', pictures)
     picture = checkout / 'docs' / 'images' / 'a.png'
     assert picture in update_documents(checkout, check=True)
     assert not drawn

@@ -1,0 +1,21 @@
+"""Markdown tables, made from rows and from the code, never typed."""
+
+from .backbones import complexity_table, latency_table, sizes_table
+from .demo import demo_table
+from .networks import imagenet_table, misprints, networks_table, results_table, rules_table
+from .training import training_table
+from .zoo import zoo_table
+
+__all__ = [
+    'complexity_table',
+    'demo_table',
+    'imagenet_table',
+    'latency_table',
+    'misprints',
+    'networks_table',
+    'results_table',
+    'rules_table',
+    'sizes_table',
+    'training_table',
+    'zoo_table',
+]

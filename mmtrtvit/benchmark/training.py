@@ -1,0 +1,302 @@
+"""Time and memory of one training iteration, each network and setting in a process of its own."""
+
+import contextlib
+import copy
+import importlib
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from rich.console import Console
+
+from ..atomic import atomic_file
+from ..errors import ConfigError, DeployError
+from .backbones import check_settings
+from .latency import machine, measure
+from .methods import METHODS
+from .plots import draw_training
+from .rows import write_rows
+from .samples import random_batch
+from .tables import training_table
+from .zoo import Entry, find_configs
+
+SCOPE = 'training iteration'
+ROWS = 'training.json'
+
+VARIANTS: dict[str, dict[str, bool]] = {
+    'plain': dict(checkpointing=False, amp=False),
+    'checkpointing': dict(checkpointing=True, amp=False),
+    'AMP': dict(checkpointing=False, amp=True),
+    'AMP, checkpointing': dict(checkpointing=True, amp=True),
+}
+"""What is compared: gradient checkpointing of the backbone, mixed precision (bfloat16 on a CPU, float16 on a GPU)."""
+
+_MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmtrtvit')
+
+
+def _resident() -> tuple[int, int]:
+    """Memory of this process, bytes: that which is resident now, and the most that ever was.
+
+    Linux's own account is read, as ``getrusage`` counts what the process was forked from as well.
+
+    Raises:
+        DeployError: Where there is no such account.
+    """
+    try:
+        fields = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
+    except OSError as error:
+        raise DeployError(
+            'The memory of a process on the CPU is read from /proc/self/status, which is not there.',
+            expected='Linux, or a CUDA GPU',
+            fix='measure on a Linux machine',
+        ) from error
+    return tuple(int(fields[name].split()[0]) * 1024 for name in ('VmRSS', 'VmHWM'))
+
+
+def _memory(device: torch.device) -> tuple[int, int]:
+    """Memory in use and the most that ever was, bytes: PyTorch's own on a GPU, the process's on the CPU."""
+    if device.type == 'cuda':
+        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+    return _resident()
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Count the peak from here on."""
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        # Where this is not allowed, building counts as well; an iteration takes more than that anyway.
+        with contextlib.suppress(OSError):
+            Path('/proc/self/clear_refs').write_text('5')
+
+
+def build_training(
+    config: Config, size: int, checkpointing: bool, amp: bool, device: torch.device
+) -> tuple[BaseModel, OptimWrapper]:
+    """The network of a config in training mode, without pretrained weights, and its optimiser wrapper.
+
+    Args:
+        config: The config; it stays as it is.
+        size: Height and width of the images: segmenters would fill smaller ones up to their crops.
+        checkpointing: Compute activations of the backbone again in the backward pass.
+        amp: Mixed precision, as ``tools/train.py --amp``.
+        device: Where the network is to be.
+    """
+    from ..apis.training import use_amp
+
+    config = copy.deepcopy(config)
+    config.model.backbone.update(with_cp=checkpointing, init_cfg=None)
+    if 'size' in config.model.data_preprocessor:
+        config.model.data_preprocessor.size = (size, size)
+    if amp:
+        use_amp(config)
+    init_default_scope(config.default_scope)
+    network = MODELS.build(dict(config.model, _scope_=config.default_scope)).to(device).train()
+    return network, build_optim_wrapper(network, config.optim_wrapper)
+
+
+def _serve(
+    connection: Connection, path: str, variant: dict, batch: int, size: int, threads: int | None, seed: int = 0
+) -> None:
+    """What runs in the process of one row: build, then one iteration for each ``'step'``, then tell the memory."""
+    logging.disable(logging.INFO)  # mmengine names every parameter of the optimiser
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        config = Config.fromfile(path)
+        device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        data = random_batch(config, batch, size, size, seed)
+        network, wrapper = build_training(config, size, **variant, device=device)
+        _forget_peak(device)
+        built, _ = _memory(device)
+        connection.send(dict(threads=torch.get_num_threads(), device=device.type))
+        while connection.recv() == 'step':
+            # fresh samples: networks write into them
+            losses = network.train_step(copy.deepcopy(data), wrapper)
+            if device.type == 'cuda':
+                torch.cuda.synchronize()
+            connection.send({name: value.item() for name, value in losses.items()})
+        connection.send(dict(built=built, peak=_memory(device)[1]))
+    except EOFError:
+        pass  # the other side has gone
+    except Exception as error:
+        connection.send(error)
+
+
+class _Trainer:
+    """The process of one row, from outside."""
+
+    def __init__(self, *settings) -> None:
+        # a fresh interpreter, not a fork: its memory is its own
+        context = multiprocessing.get_context('spawn')
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, *settings), daemon=True)
+        self.process.start()
+        other.close()
+        self.facts = None
+
+    def _receive(self):
+        try:
+            answer = self.connection.recv()
+        except EOFError as error:
+            raise DeployError(
+                'A process that trained ended without a word.',
+                expected='enough memory for four networks at a time',
+                fix='choose a smaller --size or --batch, or fewer --archs',
+            ) from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def ready(self) -> None:
+        """Wait until the network is built."""
+        self.facts = self._receive()
+
+    def step(self) -> dict[str, float]:
+        """Run one iteration; its losses."""
+        self.connection.send('step')
+        return self._receive()
+
+    def memory(self) -> dict[str, int]:
+        """End, and tell the memory, bytes: when the network was ``built``, and the ``peak`` since the start."""
+        self.connection.send('end')
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process, however it is."""
+        self.connection.close()
+        self.process.join(timeout=10)
+        if self.process.is_alive():
+            self.process.kill()
+
+
+@contextlib.contextmanager
+def _trainers(entry: Entry, *settings) -> Iterator[dict[str, _Trainer]]:
+    trainers: dict[str, _Trainer] = {}
+    try:
+        # built one after the other, so that they do not slow each other down
+        for name, variant in VARIANTS.items():
+            trainers[name] = _Trainer(str(entry.path), variant, *settings)
+            trainers[name].ready()
+        yield trainers
+    finally:
+        for trainer in trainers.values():
+            trainer.close()
+
+
+def _select(root: Path, family: str, methods: Sequence[str], archs: Sequence[str] | None) -> list[Entry]:
+    """The configs with the shortest schedule of each method, of some sizes.
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+    entries = [e for e in find_configs(root) if e.schedule == e.about.schedule and e.family == family]
+    for option, given, known in (
+        ('family', [family], {e.family for e in find_configs(root)}),
+        ('methods', methods, set(METHODS)),
+        ('archs', archs or (), {e.arch for e in entries}),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ConfigError(
+                f'--{option} {" ".join(unknown)}: there is no such name among the configs.',
+                expected=f'of {", ".join(sorted(known))}',
+                fix=f'correct --{option}',
+            )
+    return [e for e in entries if e.method in methods and (not archs or e.arch in archs)]
+
+
+def benchmark_training(
+    root: str | os.PathLike,
+    family: str = 'trtvit',
+    methods: Sequence[str] = tuple(METHODS),
+    archs: Sequence[str] | None = None,
+    size: int = 320,
+    batch: int = 2,
+    iterations: int = 3,
+    out: str | os.PathLike = 'work_dirs/bench',
+    threads: int | None = None,
+) -> dict:
+    """Time one training iteration of each method and size, and take its memory, in each of :data:`VARIANTS`.
+
+    An iteration is what mmengine's runner does with a batch that is loaded: preprocessing, forward pass, losses,
+    backward pass, step of the optimiser of the config. Images and truth are random, weights are as constructed.
+    The variants of a network run in turn, each in a process of its own.
+
+    Memory is what the iterations add to the network: the most that the process ever held less what it held when the
+    network was built. So gradients, optimiser state and activations are in it, the weights and the libraries are not.
+    On a CPU it is resident memory of the process; on a GPU, what PyTorch allocated.
+
+    Args:
+        root: The folder with ``configs/``.
+        family: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
+        methods: Names in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        archs: Sizes; by default all.
+        size: Height and width of the images.
+        batch: Images in an iteration.
+        iterations: Timed iterations of each variant, after one that is not.
+        out: Folder for ``training.json``, ``training.md`` and ``training.png``.
+        threads: Threads of PyTorch; by default as many as it takes.
+
+    Returns:
+        What ``training.json`` holds: ``training`` rows.
+
+    Raises:
+        ConfigError: If an argument has no meaning.
+        DeployError: If memory cannot be measured, or a process ends.
+    """
+    check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
+    entries = _select(Path(root), family, methods, archs)
+    console, out = Console(highlight=False), Path(out)
+    rows: list[dict] = []
+    for number, entry in enumerate(entries, start=1):
+        console.print(f'[{number}/{len(entries)}] {entry.about.title} on {entry.title}', markup=False)
+        load = round(os.getloadavg()[0], 1)
+        with _trainers(entry, batch, size, threads) as trainers:
+            facts = next(iter(trainers.values())).facts
+            settings = dict(
+                config=f'configs/{entry.path.name}',
+                method=entry.method,
+                family=entry.family,
+                arch=entry.arch,
+                shape=f'{batch}x3x{size}x{size}',
+                batch=batch,
+                device=facts['device'],
+                load_average=load,
+                machine=dict(machine(), torch_threads=facts['threads']),
+                versions={name: importlib.import_module(name).__version__ for name in _MODULES},
+            )
+            timed = measure(
+                {name: trainer.step for name, trainer in trainers.items()},
+                scope=SCOPE,
+                settings=settings,
+                warmup_runs=1,
+                warmup_seconds=0,
+                min_runs=iterations,
+                min_seconds=0,
+                max_seconds=float('inf'),
+            )
+            for row in timed:
+                memory = trainers[row.name].memory()
+                rows.append(dict(row.to_dict(), **VARIANTS[row.name], memory=memory))
+                console.print(
+                    f'      {row.name}: {row.median / 1e3:.2f} s, {(memory["peak"] - memory["built"]) / 2**30:.2f} GiB'
+                )
+        result = dict(training=rows)
+        write_rows(result, out / ROWS)  # after each network: an hour of work is not lost to the last one
+    table = training_table(result)
+    with atomic_file(out / 'training.md') as temporary:
+        temporary.write_text(f'{table}\n')
+    draw_training(result, out / 'training.png')
+    console.print(table, markup=False, soft_wrap=True)
+    console.print(f'Rows, table and plot: {out}')
+    return result
