@@ -176,7 +176,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _is_there(module: str) -> bool:
+def is_there(module: str) -> bool:
     """Whether ``module`` can be found, without importing more of it than its parents."""
     try:
         return importlib.util.find_spec(module) is not None
@@ -204,7 +204,7 @@ def _import_version(module: str) -> str:
         NotInstalled: It is not there.
         BaseException: Whatever its import raised.
     """
-    if not _is_there(module):
+    if not is_there(module):
         raise NotInstalled
     imported = importlib.import_module(module)
     version = getattr(imported, '__version__', None)
@@ -223,7 +223,7 @@ def _python_version() -> str:
 
 def _mmcv_ops() -> str:
     """What mmcv's operators were compiled for: ``'CPU'`` or ``'CUDA 12.8'``."""
-    if not _is_there('mmcv'):
+    if not is_there('mmcv'):
         raise NotInstalled
     # The operators are linked against torch's libraries, which are only found once torch is loaded.
     importlib.import_module('torch')
@@ -234,7 +234,7 @@ def _mmcv_ops() -> str:
 
 def _gpu() -> str:
     """Names of the CUDA GPUs that torch can use."""
-    if not _is_there('torch'):
+    if not is_there('torch'):
         raise NotInstalled('no torch to ask')
     torch = importlib.import_module('torch')
     if not torch.cuda.is_available():
@@ -348,7 +348,7 @@ PARTS = (
         module='openvino',
         wanted='>=2024.0',
         purpose='running on Intel CPUs',
-        requirement='openvino>=2024.0',
+        requirement='openvino==2026.4.1',
     ),
     Part(
         name='tensorrt',

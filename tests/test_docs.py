@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -48,6 +49,20 @@ def tool_call(words):
     return None if place is None else (ROOT / words[place], words[place + 1 :])
 
 
+def started_by(script, arguments, folder):
+    """Path of the tool and its arguments that a shell script of ``tools/`` starts, by an interpreter that tells."""
+    for name in ('tell', 'srun'):
+        (folder / name).write_text('#!/bin/sh\necho "$@"\n')
+        (folder / name).chmod(0o755)
+    environment = {**os.environ, 'PYTHON': str(folder / 'tell'), 'PATH': f'{folder}{os.pathsep}{os.environ["PATH"]}'}
+    done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    place = next(index for index, word in enumerate(words) if word.endswith(('/train.py', '/test.py')))
+    return Path(words[place]), words[place + 1 :]
+
+
+SCRIPTS = sorted((ROOT / 'tools').glob('*.sh'))
 TOOL_CALLS = [parameter for parameter in commands() if tool_call(parameter.values[0])]
 
 
@@ -72,7 +87,7 @@ def call_tool(monkeypatch):
 
 
 def test_only_programs_that_are_checked_below():
-    known = {'python', 'pip', 'make', 'torchrun', 'export'}
+    known = {'python', 'pip', 'make', 'torchrun', 'export', *(f'tools/{path.name}' for path in SCRIPTS)}
     assert {parameter.values[0][0] for parameter in commands()} <= known
 
 
@@ -80,9 +95,11 @@ RUN_BELOW = ('check_env', 'make_toy_data')
 
 
 @pytest.mark.parametrize('words', [p for p in TOOL_CALLS if not any(name in str(p.values[0]) for name in RUN_BELOW)])
-def test_tool_commands_parse(words, monkeypatch):
+def test_tool_commands_parse(words, monkeypatch, tmp_path):
     path, arguments = tool_call(words)
     assert path.is_file()
+    if path in SCRIPTS:
+        path, arguments = started_by(path, arguments, tmp_path)
     module = load_tool(path)
     monkeypatch.setattr(sys, 'argv', [str(path), *arguments])
     monkeypatch.setenv('LOCAL_RANK', '0')

@@ -99,7 +99,9 @@ def test_pins_are_those_of_the_requirement_files(environment, stack, file):
         assert environment.in_range(requirement.split('==')[1], part.wanted)
 
 
-@pytest.mark.parametrize(('name', 'file'), [('torch', 'torch.txt'), ('mmdeploy', 'mmdeploy.txt')])
+@pytest.mark.parametrize(
+    ('name', 'file'), [('torch', 'torch.txt'), ('mmdeploy', 'mmdeploy.txt'), ('openvino', 'deploy.txt')]
+)
 def test_other_pins_are_those_of_the_requirement_files(environment, name, file):
     part = next(part for part in environment.PARTS if part.name == name)
     assert part.requirement in (ROOT / 'requirements' / file).read_text().splitlines()

@@ -1,21 +1,35 @@
 """From a checkpoint to an artefact that runs without PyTorch, and the check that it is the same network.
 
-Importing this package registers the rewriters with mmdeploy: ``codebase_config.module=['mmtrtvit.deploy']`` in a
-deploy config does it.
+Importing this package registers the rewriters with mmdeploy where that is installed:
+``codebase_config.module=['mmtrtvit.deploy']`` in a deploy config does it. Where it is not, :func:`load` still runs what
+was exported elsewhere: it needs NumPy, OpenCV and a backend.
 """
 
-from . import repairs, rewriters
-from .artefact import Artefact
-from .conversion import deploy
-from .evaluation import evaluate_artefact
-from .parity import DetectionParity, compare_detections
+import importlib
 
-__all__ = [
-    'Artefact',
-    'DetectionParity',
-    'compare_detections',
-    'deploy',
-    'evaluate_artefact',
-    'repairs',
-    'rewriters',
-]
+from ..environment import is_there, require
+from .runtime import Detections, LabelMap, Predictor, load
+
+_EXPORT = {
+    'Artefact': 'artefact',
+    'DetectionParity': 'parity',
+    'SegmentationParity': 'parity',
+    'compare_detections': 'parity',
+    'compare_label_maps': 'parity',
+    'deploy': 'conversion',
+    'evaluate_artefact': 'evaluation',
+}
+"""What needs PyTorch and OpenMMLab, and where it is."""
+
+__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', 'repairs', 'rewriters', *_EXPORT]
+
+if is_there('mmdeploy') and is_there('mmengine'):
+    from . import repairs, rewriters
+
+
+def __getattr__(name: str):
+    if name in _EXPORT:
+        if not is_there('mmengine'):
+            require()  # says what is missing; otherwise importing mmtrtvit has done it
+        return getattr(importlib.import_module(f'.{_EXPORT[name]}', __name__), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

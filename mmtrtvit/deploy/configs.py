@@ -1,19 +1,143 @@
-"""Reading a deploy config, and what it does to the model config."""
+"""Deploy configs of mmdeploy: reading one, making one, and what it does to the model config."""
 
 import copy
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from mmdeploy.utils import Backend, get_backend, get_input_shape, load_config
+from mmdeploy.utils import Backend, get_input_shape, load_config
 from mmengine.config import Config
 
 from ..errors import ConfigError, DeployError
+from .backends import BACKENDS
+from .description import kind_of
+from .fixed_shape import FixedShapeDetDataPreprocessor
+from .rewriters.registration import FLAVOURS
+from .shapes import CHANNELS, InputShapes
 
-BACKENDS = ('onnxruntime',)
-"""Backends that this version exports to and runs."""
+OPSET = 17
+"""The first with LayerNormalization as one node."""
+
+INPUT = 'input'
+EXACT = 'exact'
+"""Output of portable detectors: 1 where the boxes are certain to be PyTorch's."""
+
+OUTPUTS = {
+    'detection': ('dets', 'labels'),
+    'instance': ('dets', 'labels', 'masks'),
+    'segmentation': ('output',),
+}
+"""What a network of each kind gives, by name."""
+
+_FREE_SIDES = {
+    INPUT: {0: 'batch', 2: 'height', 3: 'width'},
+    'dets': {0: 'batch', 1: 'num_dets'},
+    'labels': {0: 'batch', 1: 'num_dets'},
+    'masks': {0: 'batch', 1: 'num_dets', 2: 'mask_height', 3: 'mask_width'},
+    EXACT: {0: 'batch'},
+    'output': {0: 'batch', 2: 'height', 3: 'width'},
+}
+
+_DETECTION = dict(
+    type='mmdet',
+    task='ObjectDetection',
+    model_type='end2end',
+    # Thresholds come from the model's own test_cfg; mmdeploy asks for these keys and uses some on other backends.
+    post_processing=dict(
+        score_threshold=0.05,
+        confidence_threshold=0.005,
+        iou_threshold=0.5,
+        max_output_boxes_per_class=200,
+        pre_top_k=5000,
+        keep_top_k=100,
+        background_label_id=-1,
+        export_postprocess_mask=False,
+    ),
+)
+CODEBASES = {
+    'detection': _DETECTION,
+    'instance': _DETECTION,
+    # logits, not labels: mmseg resizes them to the image before it decides
+    'segmentation': dict(type='mmseg', task='Segmentation', with_argmax=False),
+}
+"""``codebase_config`` of each kind."""
+
+MMDEPLOY_BACKENDS = {'tensorrt-rtx': 'tensorrt'}
+"""What mmdeploy calls a backend, where it has another name for it."""
+
+PORTABLE_BACKENDS = ('tensorrt-rtx',)
+"""Backends that have neither ``NonMaxSuppression`` nor ``NonZero``."""
 
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
+
+
+def default_flavour(backend: str, kind: str) -> str:
+    """The flavour that suits a backend: plain arithmetic where it lacks the standard operators."""
+    return 'portable' if backend in PORTABLE_BACKENDS and kind != 'segmentation' else 'native'
+
+
+def make_deploy_config(
+    model: Mapping, backend: str, flavour: str | None = None, shapes: InputShapes | None = None
+) -> Config:
+    """A deploy config for mmdeploy.
+
+    Args:
+        model: ``config.model``.
+        backend: A key of :data:`~mmtrtvit.deploy.backends.BACKENDS`.
+        flavour: ``'native'`` or ``'portable'``; by default what suits the backend.
+        shapes: Input sizes; ``None`` for any.
+
+    Returns:
+        The config, with ``backend_config.type`` as mmdeploy calls the backend and ``codebase_config.backend`` as this
+        package does.
+
+    Raises:
+        ConfigError: If backend or flavour are unknown, or a backend that needs input sizes has none.
+    """
+    for option, given, known in (('--backend', backend, tuple(BACKENDS)), ('--flavour', flavour, (None, *FLAVOURS))):
+        if given not in known:
+            raise ConfigError(
+                f'{option} {given} is unknown.', expected=f'one of {", ".join(filter(None, known))}', fix='correct it'
+            )
+    kind = kind_of(model)
+    flavour = flavour or default_flavour(backend, kind)
+    if shapes is None and backend in ('tensorrt', 'tensorrt-rtx'):
+        raise ConfigError(
+            f'--backend {backend} without an input size.',
+            expected='--shape 800x1344, or --dynamic MIN OPT MAX for sizes that vary',
+            fix='add one of them',
+        )
+    outputs = OUTPUTS[kind] + ((EXACT,) if flavour == 'portable' and kind != 'segmentation' else ())
+    fixed = () if shapes is None else ((0, shapes.batch), (2, shapes.size), (3, shapes.size))
+    taken = {side for side, value in fixed if value is not None}
+    free = {side: name for side, name in _FREE_SIDES[INPUT].items() if side not in taken}
+    axes = {INPUT: free, **{name: _FREE_SIDES[name] for name in outputs}} if free else None
+    size = shapes.size if shapes is not None else None
+    backend_config = dict(type=MMDEPLOY_BACKENDS.get(backend, backend))
+    if shapes is not None and backend_config['type'] == 'tensorrt':
+        profile = dict(zip(('min_shape', 'opt_shape', 'max_shape'), map(list, shapes.profile), strict=True))
+        backend_config['model_inputs'] = [dict(input_shapes={INPUT: profile})]
+    return Config(
+        dict(
+            onnx_config=dict(
+                type='onnx',
+                export_params=True,
+                keep_initializers_as_inputs=False,
+                opset_version=OPSET,
+                save_file='end2end.onnx',
+                input_names=[INPUT],
+                output_names=list(outputs),
+                input_shape=None if size is None else list(size[::-1]),  # mmdeploy writes width first
+                optimize=False,  # mmdeploy's passes need its C++ extension; onnxslim runs instead
+                **({'dynamic_axes': axes} if axes else {}),
+            ),
+            codebase_config=dict(
+                **copy.deepcopy(CODEBASES[kind]), module=['mmtrtvit.deploy'], flavour=flavour, backend=backend
+            ),
+            backend_config=backend_config,
+        )
+    )
 
 
 def load_deploy_config(path: str | os.PathLike) -> Config:
@@ -58,9 +182,9 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
             expected=f'one of {", ".join(BACKENDS)}',
             fix='correct backend_config.type',
         )
-    if name not in BACKENDS:
+    if backend_name(config) not in BACKENDS:
         raise DeployError(
-            f'{path}: mmdeploy knows the backend {name!r}, but tools/deploy.py does not convert to it yet.',
+            f'{path}: mmdeploy knows the backend {name!r}, but tools/deploy.py does not convert to it.',
             expected=f'one of {", ".join(BACKENDS)}',
             fix='choose a deploy config of such a backend; the exported ONNX has standard operators only and can be '
             'given to that backend by its own tools',
@@ -69,29 +193,91 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
 
 
 def backend_name(deploy_config: Config) -> str:
-    """The backend of a deploy config, such as ``'onnxruntime'``."""
-    return get_backend(deploy_config).value
+    """The backend of a deploy config as this package calls it, such as ``'onnxruntime'`` or ``'tensorrt-rtx'``."""
+    return deploy_config.codebase_config.get('backend', deploy_config.backend_config.type)
 
 
-def follow_input_shape(model_config: Config, deploy_config: Config) -> Config:
-    """The model config with the test pipeline that an artefact of this deploy config needs.
+def flavour_name(deploy_config: Config) -> str:
+    """The flavour of a deploy config."""
+    return deploy_config.codebase_config.get('flavour', 'native')
 
-    A fixed input shape resizes every image to exactly that shape, whatever its aspect ratio, as mmdeploy does
-    it when it exports. Comparing PyTorch with the artefact is fair only on the same pipeline.
+
+def shapes_of(deploy_config: Config) -> InputShapes | None:
+    """The input sizes of a deploy config, ``None`` where it takes any.
+
+    Raises:
+        ConfigError: If only a part of them is fixed and the deploy config does not give the range of the others.
+    """
+    inputs = deploy_config.backend_config.get('model_inputs') or []
+    profile = inputs[0].get('input_shapes', {}).get(INPUT) if inputs else None
+    if profile:
+        return InputShapes(*(tuple(profile[name]) for name in ('min_shape', 'opt_shape', 'max_shape')))
+    size = get_input_shape(deploy_config)
+    axes = deploy_config.onnx_config.get('dynamic_axes', {}).get(INPUT, {})
+    if size is None:
+        return None
+    if axes:
+        raise ConfigError(
+            f'The deploy config has onnx_config.input_shape={list(size)} and free sides ({dict(axes)}).',
+            expected='a fixed shape without dynamic_axes, or free sides without input_shape',
+            fix='correct the deploy config, or use --shape, --dynamic and --batch instead',
+        )
+    return InputShapes(*[(1, CHANNELS, *size[::-1])] * 3)
+
+
+def for_export(deploy_config: Config) -> Config:
+    """The deploy config by which the ONNX is made: with every side free, and by the rewriters of ONNX Runtime.
+
+    A fixed size is put into the graph afterwards, which folds whatever depends on it: one way of exporting for all
+    sizes and backends. mmdeploy's own rewriters for TensorRT are left out, as they need its plugin library.
+    """
+    config = copy.deepcopy(deploy_config)
+    config.onnx_config.input_shape = None
+    names = [*config.onnx_config.input_names, *config.onnx_config.output_names]
+    config.onnx_config.dynamic_axes = {name: _FREE_SIDES[name] for name in names}
+    config.backend_config = dict(type='onnxruntime')
+    return config
+
+
+def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
+    """The model config with the test pipeline that an artefact with these input sizes needs.
+
+    Where height and width are fixed, images are made to fit into them as large as their aspect ratio allows; they are
+    then padded to them at the right and at the bottom (see :func:`pad_to_input_shape`).
 
     Args:
         model_config: The model config, left as it is.
-        deploy_config: A deploy config.
+        shapes: The input sizes.
 
     Returns:
         A copy; its test data loader gives one image at a time.
     """
     config = copy.deepcopy(model_config)
-    shape = get_input_shape(deploy_config)
-    pipelines = [config.test_pipeline, config.test_dataloader.dataset.pipeline]
-    if shape is not None:
-        for transform in (transform for pipeline in pipelines for transform in pipeline):
-            if transform.type == 'Resize':
-                transform.update(scale=tuple(shape), keep_ratio=False)
     config.test_dataloader.batch_size = 1
+    if shapes is not None and shapes.size is not None:
+        height, width = shapes.size
+        for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
+            for transform in pipeline:
+                if transform.type.rpartition('.')[2] == 'Resize':
+                    transform.update(scale=(width, height), keep_ratio=True)
+    return config
+
+
+def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
+    """The model config whose network in PyTorch pads its input as a fixed engine needs it.
+
+    Comparing the two is fair only on the same input: attention sees the padding.
+
+    Returns:
+        A copy, or the config itself where height and width are free.
+    """
+    if shapes is None or shapes.size is None:
+        return model_config
+    config = copy.deepcopy(model_config)
+    if kind_of(config.model) == 'segmentation':
+        config.model.data_preprocessor.test_cfg = dict(size=shapes.size)
+    else:
+        config.model.data_preprocessor.update(
+            type=f'mmtrtvit.{FixedShapeDetDataPreprocessor.__name__}', fixed_shape=shapes.size
+        )
     return config

@@ -1,55 +1,148 @@
 """From a checkpoint to an artefact: the steps of ``tools/deploy.py``."""
 
 import copy
+import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
+import torch.nn as nn
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
+from mmengine.config import Config
 
 from ..apis.config import load_config, make_work_dir
 from ..atomic import atomic_files
 from ..checkpoint import allow_mmengine_checkpoints
-from .artefact import DEPLOY_CONFIG, MODEL_CONFIG, ONNX_FILE, build_backend_model
-from .configs import backend_name, follow_input_shape, load_deploy_config
-from .inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image, sample_images
+from ..visualization.sheet import draw_side_by_side
+from .artefact import DEPLOY_CONFIG, MODEL_CONFIG
+from .backend_model import BackendModel
+from .configs import (
+    backend_name,
+    flavour_name,
+    follow_input_shape,
+    for_export,
+    load_deploy_config,
+    make_deploy_config,
+    pad_to_input_shape,
+    shapes_of,
+)
+from .description import describe_model
+from .engine import ONNX_FILE, EngineOptions, make_engine
+from .graph_precision import convert_precision
+from .inference import build_pytorch_model, dataset_metainfo, input_of, read_image, sample_images
 from .manifest import MANIFEST, sha256, write_manifest
-from .onnx_graph import operators, read_graph, require_standard_operators, simplify
-from .parity import DetectionParity, compare_detections
-from .picture import draw_side_by_side
+from .onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
+from .proof import Proof, prove
+from .report import PAGE, REPORT, to_markdown
+from .shapes import InputShapes
 from .steps import Steps, quiet
 
-DRAWN = 6
-"""Images of the visual check at most."""
+EXPORT_SIDE = 320
+"""Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
+
+CALIBRATION_IMAGES = 32
+"""Images that INT8 is calibrated on, and a search for layers to keep is evaluated on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What :func:`deploy` was asked for, resolved.
+
+    Attributes:
+        config: The model config, with the test pipeline that the artefact needs.
+        deploy_config: mmdeploy's deploy config.
+        shapes: Input sizes, ``None`` for any.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+    """
+
+    config: Config
+    deploy_config: Config
+    shapes: InputShapes | None
+    precision: str
+
+    @property
+    def backend(self) -> str:
+        """As this package calls it."""
+        return backend_name(self.deploy_config)
+
+
+def export_onnx(conversion: Conversion, checkpoint: str, image: np.ndarray, path: Path) -> tuple[int, int]:
+    """Export a checkpoint to ONNX through mmdeploy, fold what is constant, and check the operators.
+
+    Args:
+        conversion: What is wanted.
+        checkpoint: The checkpoint.
+        image: ``(H, W, 3)`` uint8, BGR: an image to trace.
+        path: The file to write.
+
+    Returns:
+        The number of nodes before and after folding.
+
+    Raises:
+        DeployError: If the graph needs operators outside of the ONNX standard.
+    """
+    scale = EXPORT_SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale) if scale < 1 else image
+    config = copy.deepcopy(conversion.config)  # mmdeploy changes the test pipeline for an image that is in memory
+    for transform in config.test_pipeline:
+        if transform.type.rpartition('.')[2] == 'Resize':
+            transform.update(scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
+    config.test_dataloader.dataset.pipeline = config.test_pipeline
+    torch2onnx(
+        small, str(path.parent), path.name, for_export(conversion.deploy_config), config, checkpoint, device='cpu'
+    )
+    if conversion.shapes is not None:
+        fix_input_shape(path, conversion.shapes)
+    nodes = simplify(path)
+    require_standard_operators(read_graph(path))
+    return nodes
 
 
 def deploy(
     model_cfg: str | os.PathLike,
     checkpoint: str,
     *,
-    deploy_cfg: str | os.PathLike,
     work_dir: str | os.PathLike,
+    backend: str = 'onnxruntime',
+    precision: str = 'fp32',
+    flavour: str | None = None,
+    shapes: InputShapes | None = None,
+    deploy_cfg: str | os.PathLike | None = None,
+    engine: EngineOptions | None = None,
     image: str | None = None,
-    images: int = 3,
+    images: int = 8,
+    keep: Sequence[str] = (),
+    search: bool = False,
+    timed: bool = True,
     cfg_options: Mapping | None = None,
     allow_mismatch: bool = False,
-) -> tuple[dict, DetectionParity]:
+) -> tuple[dict, Proof]:
     """Export a checkpoint, compare the artefact with PyTorch, and leave it with all that belongs to it.
 
-    The folder then holds the ONNX file, both configs as JSON, mmdeploy's SDK metadata (``deploy.json``,
-    ``detail.json``, ``pipeline.json``), ``parity.json``, ``visual_check.png`` and ``manifest.json``. Files
-    appear all together when everything succeeded.
+    The folder then holds the ONNX file, the engine where the backend has one, both configs as JSON, mmdeploy's SDK
+    metadata (``deploy.json``, ``detail.json``, ``pipeline.json``), ``deploy_report.json`` and ``deploy_report.md``,
+    ``visual_check.png`` and ``manifest.json``. Files appear all together when everything succeeded.
 
     Args:
         model_cfg: The model config.
         checkpoint: The checkpoint.
-        deploy_cfg: The deploy config.
         work_dir: Where the artefact goes.
+        backend: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt-rtx``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        flavour: ``native`` or ``portable``; by default what suits the backend.
+        shapes: Input sizes; ``None`` for any, which TensorRT does not take.
+        deploy_cfg: A deploy config of mmdeploy in place of ``backend``, ``flavour`` and ``shapes``.
+        engine: What only some backends know.
         image: An image to trace, compare and draw; by default the first ones of the test split.
-        images: How many of the test split to compare on.
+        images: How many of the test split to compare and evaluate on.
+        keep: Layers that stay in FP32 whatever the precision.
+        search: Look for further layers to keep until the outputs meet the tolerance of the precision.
+        timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.
 
@@ -60,74 +153,98 @@ def deploy(
         ConfigError, CheckpointError, DataError, DeployError: For input that cannot be used, or naming the
             step that failed.
     """
-    steps = Steps(6)
+    steps = Steps(7)
     with steps.step('read configs and checkpoint') as say, quiet():
-        deploy_config = load_deploy_config(deploy_cfg)
-        config = follow_input_shape(load_config(model_cfg, cfg_options), deploy_config)
-        samples = [read_image(image)] if image else sample_images(config, images)
-        allow_mmengine_checkpoints()
-        reference = build_pytorch_model(config, checkpoint, allow_mismatch)
+        config = load_config(model_cfg, cfg_options)
+        if deploy_cfg is None:
+            deploy_config = make_deploy_config(config.model, backend, flavour, shapes)
+        else:
+            deploy_config = load_deploy_config(deploy_cfg)
+            shapes = shapes_of(deploy_config)
+        conversion = Conversion(follow_input_shape(config, shapes), deploy_config, shapes, precision)
+        config, backend = conversion.config, conversion.backend
+        options = engine or EngineOptions()
+        options.check(backend, precision)
         metainfo = dataset_metainfo(config)
+        description = describe_model(config, metainfo, shapes.size if shapes else None)
+        samples = [read_image(image)] if image else sample_images(config, max(images, 1))
+        allow_mmengine_checkpoints()
+        padded = pad_to_input_shape(config, shapes)
+        reference = build_pytorch_model(padded, checkpoint, allow_mismatch)
         say(f'{sum(p.numel() for p in reference.parameters()) / 1e6:.1f} M parameters')
 
     with atomic_files(make_work_dir(work_dir), last=MANIFEST) as folder:
-        with steps.step('export to ONNX') as say, quiet():
-            # a copy, as mmdeploy changes the test pipeline for an image that is in memory
-            torch2onnx(
-                samples[0], str(folder), ONNX_FILE, deploy_config, copy.deepcopy(config), str(checkpoint), device='cpu'
+        path = folder / ONNX_FILE
+        with steps.step(f'export to ONNX ({flavour_name(deploy_config)} operators)') as say, quiet():
+            nodes = export_onnx(conversion, str(checkpoint), samples[0], path)
+            say(f'opset {deploy_config.onnx_config.opset_version}, {nodes[0]} -> {nodes[1]} nodes')
+        with steps.step(f'precision {precision}') as say, quiet():
+            found = convert_precision(
+                path,
+                precision,
+                backend=backend,
+                keep=keep,
+                search=search,
+                feeds=lambda: _feeds(reference, samples, padded, shapes),
             )
-            say(f'opset {deploy_config.onnx_config.opset_version}')
-        with steps.step('simplify and check the graph') as say, quiet():
-            before, after = simplify(folder / ONNX_FILE)
-            graph = read_graph(folder / ONNX_FILE)
-            require_standard_operators(graph)
-            say(f'{before} -> {after} nodes, standard operators only')
-        with steps.step(f'compare {backend_name(deploy_config)} with PyTorch on {len(samples)} images') as say, quiet():
-            model = build_backend_model(folder, config, deploy_config)
-            pairs = [tuple(run_on_image(net, sample, config) for net in (reference, model)) for sample in samples]
-            parity = compare_detections(pairs)
-            (folder / 'parity.json').write_text(json.dumps(parity.to_dict(), indent=2) + '\n')
-            say(
-                f'{parity.same} of {parity.detections} detections the same, largest differences: '
-                f'box {parity.boxes.max:.1e} px, score {parity.scores.max:.1e}, mask {parity.masks.max:.1e}'
+            say(found.summary)
+        with steps.step(f'{backend}: make what it runs') as say, quiet():
+            made = make_engine(backend, path, precision, shapes, options)
+            say(made.summary)
+        with steps.step(f'compare with PyTorch on {1 if image else images} images') as say, quiet():
+            model = BackendModel(made.session, {**description, **_profiles(shapes)})
+            proof, drawn = prove(
+                reference,
+                model,
+                config,
+                subject=made.subject,
+                precision=precision,
+                images=images,
+                image=image,
+                timed=timed and made.runs_here,
             )
+            say('PASS' if proof.passed else f'FAIL: {"; ".join(proof.failures)}')
         with steps.step('draw the visual check'), quiet():
-            rows = [
-                (sample[..., ::-1], {'PyTorch': ours, backend_name(deploy_config): theirs})
-                for sample, (ours, theirs) in list(zip(samples, pairs, strict=True))[:DRAWN]
-            ]
-            draw_side_by_side(rows, metainfo, folder / 'visual_check.png')
-        with steps.step('write metadata and manifest'), quiet():
+            draw_side_by_side(drawn, metainfo, folder / 'visual_check.png')
+        with steps.step('write report, metadata and manifest'), quiet():
             # a copy, as mmdeploy turns the test pipeline of what it is given into that of its SDK
-            export2SDK(deploy_config, copy.deepcopy(config), str(folder), pth=str(checkpoint), device='cpu')
+            export2SDK(for_export(deploy_config), copy.deepcopy(config), str(folder), pth=str(checkpoint), device='cpu')
             config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
-            manifest = write_manifest(
-                folder,
-                dict(
-                    method=config.model.type,
-                    backbone=dict(config.model.backbone),
-                    backend=backend_name(deploy_config),
-                    precision='fp32',
-                    opset=deploy_config.onnx_config.opset_version,
-                    inputs=_values(graph.graph.input),
-                    outputs=_values(graph.graph.output),
-                    operators=dict(sorted(operators(graph).items())),
-                    classes=list(metainfo.get('classes', ())),
-                    preprocessing=dict(
-                        pipeline=[dict(step) for step in config.test_pipeline],
-                        data_preprocessor=dict(config.model.data_preprocessor),
-                    ),
-                    source=dict(
-                        model_config=Path(model_cfg).name,
-                        deploy_config=Path(deploy_cfg).name,
-                        checkpoint=Path(checkpoint).name,
-                        checkpoint_sha256=sha256(checkpoint),
-                    ),
-                    parity=parity.to_dict(),
+            graph = read_graph(path)
+            artefact = dict(
+                **description,
+                backbone=dict(config.model.backbone),
+                backend=backend,
+                flavour=flavour_name(deploy_config),
+                precision=precision,
+                engine=made.file,
+                opset=deploy_config.onnx_config.opset_version,
+                inputs=_values(graph.graph.input),
+                outputs=_values(graph.graph.output),
+                **_profiles(shapes),
+                operators=dict(sorted(operators(graph).items())),
+                source=dict(
+                    model_config=Path(model_cfg).name,
+                    deploy_config=Path(deploy_cfg).name if deploy_cfg else None,
+                    checkpoint=Path(checkpoint).name,
+                    checkpoint_sha256=sha256(checkpoint),
                 ),
             )
-    return manifest, parity
+            _write_report(folder, artefact, proof, nodes, found, made)
+            manifest = write_manifest(folder, {**artefact, 'proof': proof.to_dict()})
+    return manifest, proof
+
+
+def _feeds(
+    reference: nn.Module, samples: Sequence[np.ndarray], config: Config, shapes: InputShapes | None
+) -> list[dict[str, np.ndarray]]:
+    """Inputs of the network for images, as its data preprocessor makes them."""
+    return [{'input': input_of(reference, sample, config)} for sample in samples]
+
+
+def _profiles(shapes: InputShapes | None) -> dict:
+    return {} if shapes is None else {'profiles': {'input': shapes.to_dict()}}
 
 
 def _values(values) -> dict[str, dict]:
@@ -135,7 +252,23 @@ def _values(values) -> dict[str, dict]:
     return {
         value.name: dict(
             dtype=onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
-            shape=[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim],
+            shape=[side.dim_param or side.dim_value or -1 for side in value.type.tensor_type.shape.dim],
         )
         for value in values
     }
+
+
+def _write_report(folder: Path, artefact: Mapping, proof: Proof, nodes: tuple[int, int], found, made) -> None:
+    from .manifest import versions
+
+    report = dict(
+        artefact=artefact,
+        proof=proof.to_dict(),
+        graph=dict(nodes_before=nodes[0], nodes=nodes[1]),
+        precision=found.to_dict(),
+        engine_bytes=made.bytes,
+        engine=made.report,
+        versions=versions(),
+    )
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + '\n')
+    (folder / PAGE).write_text(to_markdown(report))

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 import torch.nn as nn
 from mmcv.transforms import Compose
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoint import load_checkpoint
 from ..errors import DataError
@@ -59,7 +58,8 @@ def sample_images(config: Config, count: int) -> list[np.ndarray]:
         ``(H, W, 3)`` uint8 images, BGR.
     """
     dataset = config.test_dataloader.dataset
-    folder = Path(dataset.get('data_root') or '') / (dataset.get('data_prefix') or {}).get('img', '')
+    prefix = dataset.get('data_prefix') or {}
+    folder = Path(dataset.get('data_root') or '') / prefix.get('img', prefix.get('img_path', ''))  # mmdet, mmseg
     paths = sorted(path for path in folder.glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:count]
     if paths:
         return [read_image(path) for path in paths]
@@ -69,7 +69,15 @@ def sample_images(config: Config, count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]]
 
 
-def run_on_image(model: nn.Module, image: np.ndarray, config: Config) -> InstanceData:
+def _prepare(image: np.ndarray, config: Config) -> dict:
+    """An image as a data loader gives it."""
+    init_default_scope(config.default_scope)
+    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in step.type]
+    pipeline[0] = dict(type=f'{config.default_scope}.LoadImageFromNDArray')
+    return pseudo_collate([Compose(pipeline)(dict(img=image, img_id=0))])
+
+
+def run_on_image(model: nn.Module, image: np.ndarray, config: Config) -> InstanceData | BaseDataElement:
     """Run the test pipeline and a network on one image.
 
     Args:
@@ -78,18 +86,32 @@ def run_on_image(model: nn.Module, image: np.ndarray, config: Config) -> Instanc
         config: The model config with the test pipeline.
 
     Returns:
-        ``pred_instances`` in the image's own pixels.
+        ``pred_instances`` of a detector, in the image's own pixels; of a segmentor the data sample, with
+        ``pred_sem_seg`` and ``seg_logits`` of the image's own size.
     """
-    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in step.type]
-    pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
-    data = Compose(pipeline)(dict(img=image, img_id=0))
     with torch.no_grad():
-        return model.test_step(pseudo_collate([data]))[0].pred_instances
+        sample = model.test_step(_prepare(image, config))[0]
+    return sample.pred_instances if 'pred_instances' in sample else sample
+
+
+def input_of(model: nn.Module, image: np.ndarray, config: Config) -> np.ndarray:
+    """What a network is given for one image.
+
+    Args:
+        model: A network with a data preprocessor.
+        image: ``(H, W, 3)`` uint8, BGR.
+        config: The model config with the test pipeline.
+
+    Returns:
+        ``(1, 3, H, W)`` float32, normalised and padded.
+    """
+    return model.data_preprocessor(_prepare(image, config), False)['inputs'].cpu().numpy()
 
 
 def dataset_metainfo(config: Config) -> dict:
     """``classes`` and ``palette`` of a model config's test data set."""
     dataset = config.test_dataloader.dataset
-    metainfo = dict(DATASETS.get(dataset.type).METAINFO)
+    name = dataset.type if '.' in dataset.type else f'{config.default_scope}.{dataset.type}'
+    metainfo = dict(DATASETS.get(name).METAINFO)
     metainfo.update(dataset.get('metainfo') or {})
     return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}

@@ -1,22 +1,157 @@
-"""What an exported artefact consists of, and whether it is still what was exported."""
+"""What an exported artefact consists of, and whether it is still what was exported.
+
+A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only.
+"""
 
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..atomic import atomic_file
 from ..errors import DeployError
 from ..version import __version__
+from .backends import BACKENDS
+from .description import KINDS, RESIZE_RULES
 
 MANIFEST = 'manifest.json'
-FORMAT = 1
+FORMAT = 2
 """Counted up when the manifest changes in a way that an older reader cannot follow."""
 
-_MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'onnx', 'onnxruntime')
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+FLAVOURS = ('native', 'portable')
+
+_MODULES = (
+    *('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'numpy', 'cv2'),
+    *('onnx', 'onnxslim', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'),
+)
+
+# --- what has to be in it ---------------------------------------------------------------------------------------------
+
+
+def _is_integer(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list(value: Any, of: Callable[[Any], bool], length: int | None = None) -> bool:
+    return isinstance(value, list) and (length is None or len(value) == length) and all(map(of, value))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether this names a file in the folder itself."""
+    return isinstance(value, str) and value not in ('', '.', '..') and not set(value) & {'/', '\\', ':', '\0'}
+
+
+def _is_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(tensor, dict)
+        and isinstance(tensor.get('dtype'), str)
+        and _is_list(tensor.get('shape'), lambda side: isinstance(side, str) or _is_integer(side, -1))
+        for tensor in value.values()
+    )
+
+
+def _is_resize(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(_is_integer(value.get(side)) for side in ('width', 'height'))
+        and value.get('rule') in RESIZE_RULES
+    )
+
+
+def _is_padding(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_number(value.get('value'))
+        and _is_integer(value.get('divisor'))
+        and (value.get('shape', ()) is None or _is_list(value.get('shape'), _is_integer, 2))
+    )
+
+
+def _is_profiles(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(profile, dict)
+        and all(_is_list(profile.get(name), lambda side: _is_integer(side, 0)) for name in ('min', 'opt', 'max'))
+        for profile in value.values()
+    )
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'method': (lambda value: isinstance(value, str), 'a name'),
+    'kind': (lambda value: value in KINDS, ' or '.join(KINDS)),
+    'backend': (lambda value: value in tuple(BACKENDS), ' or '.join(BACKENDS)),
+    'precision': (lambda value: value in PRECISIONS, ' or '.join(PRECISIONS)),
+    'flavour': (lambda value: value in FLAVOURS, ' or '.join(FLAVOURS)),
+    'engine': (_is_name, 'the name of a file in the folder'),
+    'inputs': (_is_tensors, 'name to dtype and shape'),
+    'outputs': (_is_tensors, 'name to dtype and shape'),
+    'classes': (lambda value: _is_list(value, lambda name: isinstance(name, str)), 'a list of names'),
+    'palette': (
+        lambda value: _is_list(value, lambda colour: _is_list(colour, lambda c: _is_integer(c, 0) and c < 256, 3)),
+        'a list of three numbers from 0 to 255 each',
+    ),
+    'preprocessing.resize': (_is_resize, f'width, height and rule ({", ".join(RESIZE_RULES)}), or null'),
+    'preprocessing.channels': (lambda value: value in ('rgb', 'bgr'), 'rgb or bgr'),
+    'preprocessing.mean': (lambda value: _is_list(value, _is_number, 3), 'three numbers'),
+    'preprocessing.std': (lambda value: _is_list(value, lambda s: _is_number(s) and s > 0, 3), 'three numbers above 0'),
+    'preprocessing.pad': (_is_padding, 'value, divisor and shape'),
+}
+"""Dotted key to a test of its value, and what the test asks for in words."""
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'profiles': (_is_profiles, 'name of an input to the shapes min, opt and max'),
+}
+"""What need not be there, but has to have a meaning."""
+
+_KIND_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    'detection': {},
+    'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
+    'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
+}
+"""What each kind needs beside that."""
+
+
+def _look_up(content: Mapping, dotted: str) -> Any:
+    for key in dotted.split('.'):
+        content = content.get(key, ...) if isinstance(content, Mapping) else ...
+    return content
+
+
+def check_content(manifest: Mapping, path: Path) -> None:
+    """Make sure that a manifest says all that a runtime needs.
+
+    Args:
+        manifest: The manifest.
+        path: Where it is from, for the message.
+
+    Raises:
+        DeployError: Naming the first key that is missing or has a value without a meaning.
+    """
+    kind = manifest.get('kind')
+    of_kind = _KIND_RULES[kind] if kind in KINDS else {}  # the rules of all kinds refuse any other
+    for key, (test, expected) in {**_RULES, **of_kind, **_OPTIONAL}.items():
+        value = _look_up(manifest, key)
+        if value is ... and key in _OPTIONAL:
+            continue
+        if value is ... or not test(value):
+            state = 'is missing' if value is ... else f'is {json.dumps(value)[:80]}'
+            raise DeployError(f'{path}: {key} {state}.', expected=expected, fix='export again with tools/deploy.py')
+    if manifest['engine'] not in manifest['files']:
+        raise DeployError(
+            f'{path}: the engine {manifest["engine"]} is not among its files.', fix='export again with tools/deploy.py'
+        )
+
+
+# --- writing and reading ----------------------------------------------------------------------------------------------
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -44,7 +179,10 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
 
     Args:
         folder: The artefact's folder; every file in it is listed with its size and hash.
-        content: What else to say: backend, precision, shapes, classes, where it came from.
+        content: What else to say: what :func:`~mmtrtvit.deploy.description.describe_model` gives, ``backend``,
+            ``precision``, ``flavour``, ``engine`` (a file of the folder), ``inputs`` and ``outputs`` (name to
+            ``dtype`` and ``shape``), ``profiles`` where the engine has some (name of the input to ``min``, ``opt`` and
+            ``max`` shape), and whatever is good to know of where it came from.
 
     Returns:
         The manifest as written.
@@ -61,11 +199,25 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
     return json.loads(text)  # tuples of a config are lists in it
 
 
+def _check_files(folder: Path, files: Mapping) -> None:
+    for name, said in files.items():
+        if not _is_name(name):
+            raise DeployError(
+                f'{folder / MANIFEST} names the file {name!r}, which is not in its folder.',
+                expected='plain names of files',
+                fix='do not use this artefact: it was not made by tools/deploy.py',
+            )
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != said['bytes'] or sha256(file) != said['sha256']:
+            state = 'is missing' if not file.is_file() else 'is not the file that was exported (size or hash differs)'
+            raise DeployError(f'{file} {state}.', fix='copy the whole folder again, or export again')
+
+
 def read_manifest(folder: str | os.PathLike) -> dict:
-    """Read the manifest of an artefact and check every file that it lists.
+    """Read the manifest of an artefact, and check it and every file that it lists.
 
     Raises:
-        DeployError: If there is no manifest, it is not one, or a file is missing or was changed.
+        DeployError: If there is no manifest, it is not one or not complete, or a file is missing or was changed.
     """
     folder = Path(folder)
     path = folder / MANIFEST
@@ -77,16 +229,16 @@ def read_manifest(folder: str | os.PathLike) -> dict:
         )
     try:
         manifest = json.loads(path.read_text())
-        files, version = manifest['files'], manifest['format']
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        version = manifest['format']
+        files = {
+            str(name): dict(bytes=said['bytes'], sha256=said['sha256']) for name, said in manifest['files'].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise DeployError(f'{path} is not a manifest: {error!r}', fix='export again with tools/deploy.py') from error
     if version != FORMAT:
         raise DeployError(
             f'{path} has format {version!r}, this version of mmtrtvit reads {FORMAT}.', fix='export again with it'
         )
-    for name, said in files.items():
-        file = folder / Path(name).name
-        if not file.is_file() or file.stat().st_size != said['bytes'] or sha256(file) != said['sha256']:
-            state = 'is missing' if not file.is_file() else 'is not the file that was exported (size or hash differs)'
-            raise DeployError(f'{file} {state}.', fix='copy the whole folder again, or export again')
+    _check_files(folder, files)
+    check_content(manifest, path)
     return manifest

@@ -9,6 +9,7 @@ import onnxslim
 
 from ..atomic import atomic_file
 from ..errors import DeployError
+from .shapes import InputShapes
 
 STANDARD_DOMAINS = ('', 'ai.onnx')
 
@@ -78,3 +79,25 @@ def simplify(path: str | os.PathLike) -> tuple[int, int]:
     with atomic_file(path) as temporary:
         onnx.save(slim, temporary)
     return before, sum(operators(slim).values())
+
+
+def fix_input_shape(path: str | os.PathLike, shapes: InputShapes) -> None:
+    """Write the sides of the input that do not vary into an ONNX file, in place.
+
+    What depends on them becomes constant when the graph is simplified afterwards.
+
+    Args:
+        path: An ONNX file with one image input, all sides but the channels free.
+        shapes: Smallest and largest input.
+    """
+    model = read_graph(path)
+    sides = model.graph.input[0].type.tensor_type.shape.dim
+    for side, least, most in zip(sides, shapes.smallest, shapes.largest, strict=True):
+        if least == most:
+            side.dim_value = least  # which takes the place of the name
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField('shape')
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    with atomic_file(path) as temporary:
+        onnx.save(model, temporary)

@@ -16,7 +16,6 @@ from mmdeploy.core import RewriterContext
 from mmdeploy.utils import IR
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from pycocotools import mask as coco_mask
 
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
 from mmtrtvit.apis import evaluate
@@ -37,16 +36,26 @@ def seeded_and_on_one_core():
 
 
 @pytest.fixture(scope='session')
-def rewriting() -> Callable[[], RewriterContext]:
+def rewriting() -> Callable[..., RewriterContext]:
     """Make a context in which mmdeploy's rewriters for ONNX Runtime are in force, on tensors that have values."""
-    config = Config(
-        dict(
-            onnx_config=dict(type='onnx', input_names=['input'], dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'})),
-            backend_config=dict(type='onnxruntime'),
-            codebase_config=dict(type='mmdet', task='ObjectDetection'),
+
+    def make(flavour: str = 'native') -> RewriterContext:
+        config = Config(
+            dict(
+                onnx_config=dict(type='onnx', input_names=['input'], dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'})),
+                backend_config=dict(type='onnxruntime'),
+                codebase_config=dict(type='mmdet', task='ObjectDetection', flavour=flavour),
+            )
         )
-    )
-    return lambda: RewriterContext(cfg=config, backend='onnxruntime', ir=IR.ONNX, opset=17)
+        return RewriterContext(cfg=config, backend='onnxruntime', ir=IR.ONNX, opset=17)
+
+    return make
+
+
+@pytest.fixture(scope='session', params=['native', 'portable'])
+def flavour(request) -> str:
+    """Each of the two forms of a graph."""
+    return request.param
 
 
 @dataclasses.dataclass
@@ -141,8 +150,7 @@ def annotate(toy, toy_checkpoint, tmp_path_factory) -> Callable[[dict], Path]:
             found = sample['pred_instances']
             for index in range(0, 40, 2):
                 x1, y1, x2, y2 = found['bboxes'][index].tolist()
-                mask = torch.as_tensor(found['masks'][index]).numpy().astype(np.uint8)
-                rle = coco_mask.encode(np.asfortranarray(mask))
+                rle = found['masks'][index]
                 content['annotations'].append(
                     dict(
                         id=len(content['annotations']) + 1,

@@ -3,7 +3,17 @@
 import pytest
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.deploy.configs import backend_name, follow_input_shape, load_deploy_config
+from mmtrtvit.deploy.configs import (
+    backend_name,
+    flavour_name,
+    follow_input_shape,
+    for_export,
+    load_deploy_config,
+    make_deploy_config,
+    pad_to_input_shape,
+    shapes_of,
+)
+from mmtrtvit.deploy.shapes import input_shapes
 from mmtrtvit.errors import ConfigError, DeployError
 
 
@@ -22,14 +32,65 @@ def changed(dynamic_config, tmp_path):
     return write
 
 
-def test_every_shipped_one_can_be_used(deploy_configs):
+MODELS = {
+    'detection': 'retinanet_trtvit_a_coco.py',
+    'instance-seg': 'maskrcnn_trtvit_a_coco.py',
+    'semantic-seg': 'upernet_trtvit_a_ade20k.py',
+}
+
+
+def test_every_shipped_one_is_what_the_options_make(root, deploy_configs):
+    """The files say in full what `--backend`, `--flavour`, `--shape`, `--dynamic` and `--batch` stand for."""
     paths = sorted(deploy_configs.glob('*.py'))
-    assert paths
+    assert len(paths) == 15
     for path in paths:
         config = load_deploy_config(path)
-        assert backend_name(config) == path.stem.split('_')[1]
-        assert config.codebase_config.module == ['mmtrtvit.deploy'] and config.onnx_config.opset_version == 17
-        assert ('dynamic_axes' in config.onnx_config) == path.stem.endswith('dynamic')
+        task, backend, *rest = path.stem.split('_')
+        assert backend_name(config) == backend
+        assert flavour_name(config) == (
+            'portable' if 'portable' in rest or config.onnx_config.output_names[-1] == 'exact' else 'native'
+        )
+        *_, form = rest
+        kind, *sizes = form.split('-')
+        if kind == 'static':
+            shapes = input_shapes(shape=sizes[0])
+        elif sizes:
+            usual = '512x512' if task == 'semantic-seg' else '800x1344'
+            shapes = input_shapes(dynamic=[sizes[0], usual, sizes[1]], batch=[1, 1, 4])
+        else:
+            shapes = None
+        assert shapes_of(config) == shapes
+        model = load_config(root / 'configs' / MODELS[task]).model
+        flavour = 'portable' if 'portable' in rest else None
+        made = make_deploy_config(model, backend, flavour, shapes)
+        config.onnx_config.setdefault('dynamic_axes', {})
+        made.onnx_config.setdefault('dynamic_axes', {})
+        assert config.to_dict() == made.to_dict(), path.name
+
+
+@pytest.mark.parametrize('given, said', [(('tensorflow', None), 'tensorflow'), (('onnxruntime', 'small'), 'small')])
+def test_unknown_backends_and_flavours_are_refused(root, given, said):
+    model = load_config(root / 'configs' / MODELS['detection']).model
+    with pytest.raises(ConfigError, match=f'{said} is unknown'):
+        make_deploy_config(model, *given)
+
+
+@pytest.mark.parametrize('backend', ['tensorrt', 'tensorrt-rtx'])
+def test_tensorrt_needs_to_know_the_input_sizes(root, backend):
+    model = load_config(root / 'configs' / MODELS['detection']).model
+    with pytest.raises(ConfigError, match='without an input size'):
+        make_deploy_config(model, backend)
+
+
+def test_export_leaves_every_side_free_and_needs_no_plugin(deploy_configs):
+    for path in sorted(deploy_configs.glob('*.py')):
+        config = load_deploy_config(path)
+        exported = for_export(config)
+        assert exported.backend_config == dict(type='onnxruntime')
+        assert exported.onnx_config.input_shape is None
+        assert exported.onnx_config.dynamic_axes.input == {0: 'batch', 2: 'height', 3: 'width'}
+        assert set(exported.onnx_config.dynamic_axes) == {'input', *config.onnx_config.output_names}
+        assert flavour_name(exported) == flavour_name(config)
 
 
 def test_near_names_are_offered(deploy_configs):
@@ -55,27 +116,55 @@ def test_one_that_cannot_be_read(changed, text):
         load_deploy_config(changed(text))
 
 
-@pytest.mark.parametrize(
-    'name, said', [('onnxruntim', 'unknown'), ('tensorrt', 'not convert to it yet'), ('openvino', 'yet')]
-)
+@pytest.mark.parametrize('name, said', [('onnxruntim', 'unknown'), ('ncnn', 'not convert to it')])
 def test_other_backends_are_named(changed, name, said):
+    text = f"backend_config = dict(type='{name}')\ncodebase_config = dict(backend='{name}')"
     with pytest.raises(DeployError, match=f"'{name}'.*{said}.*\n.*onnxruntime"):
-        load_deploy_config(changed(f"backend_config = dict(type='{name}')"))
+        load_deploy_config(changed(text))
 
 
-def test_a_fixed_shape_changes_the_test_pipeline_of_a_copy(root, deploy_configs):
-    model = load_config(root / 'configs' / 'maskrcnn_trtvit_a_coco.py')
-    config = follow_input_shape(
-        model, load_deploy_config(deploy_configs / 'instance-seg_onnxruntime_static-800x1344.py')
-    )
+def test_fixed_shape_and_free_sides_contradict_each_other(changed):
+    with pytest.raises(ConfigError, match='free sides'):
+        shapes_of(load_deploy_config(changed('onnx_config = dict(input_shape=[96, 64])')))
+
+
+@pytest.mark.parametrize('name', ['maskrcnn_trtvit_a_coco.py', 'semfpn_trtvit_a_ade20k.py'])
+def test_a_fixed_shape_changes_the_test_pipeline_of_a_copy(root, name):
+    model = load_config(root / 'configs' / name)
+    before = [tuple(step.scale) for step in model.test_pipeline if step.type == 'Resize']
+    config = follow_input_shape(model, input_shapes('800x1344'))
     for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
         (resize,) = (step for step in pipeline if step.type == 'Resize')
-        assert tuple(resize.scale) == (1344, 800) and resize.keep_ratio is False
-    assert model.test_pipeline[1].keep_ratio is True and tuple(model.test_pipeline[1].scale) == (1333, 800)
+        assert tuple(resize.scale) == (1344, 800) and resize.keep_ratio is True
+    assert [tuple(step.scale) for step in model.test_pipeline if step.type == 'Resize'] == before
 
 
-def test_free_shapes_leave_the_pipeline_alone(root, dynamic_config):
+@pytest.mark.parametrize('shapes', [None, input_shapes(dynamic=['64x64', '96x96', '128x96'])])
+def test_free_shapes_leave_the_pipeline_alone(root, shapes):
     model = load_config(root / 'configs' / 'maskrcnn_trtvit_a_coco.py', {'test_dataloader.batch_size': 4})
-    config = follow_input_shape(model, load_deploy_config(dynamic_config))
+    config = follow_input_shape(model, shapes)
     assert config.test_pipeline == model.test_pipeline
     assert (config.test_dataloader.batch_size, model.test_dataloader.batch_size) == (1, 4)
+    assert pad_to_input_shape(config, shapes) is config
+
+
+@pytest.mark.parametrize('name', ['retinanet_trtvit_a_toy.py', 'semfpn_trtvit_a_toy.py'])
+def test_pytorch_pads_its_input_to_a_fixed_shape(root, name):
+    """The reference sees what the engine sees: the image in the corner, exactly 0 in all the rest."""
+    import numpy as np
+    from mmengine.registry import MODELS as REGISTRY
+    from mmengine.registry import init_default_scope
+
+    from mmtrtvit.deploy.inference import input_of
+
+    shapes = input_shapes('96x160')
+    config = pad_to_input_shape(follow_input_shape(load_config(root / 'configs' / name), shapes), shapes)
+    init_default_scope(config.default_scope)
+
+    class Reference:
+        data_preprocessor = REGISTRY.build(config.model.data_preprocessor)
+
+    image = np.full((50, 60, 3), 200, np.uint8)
+    given = input_of(Reference, image, config)
+    assert given.shape == (1, 3, 96, 160) and given.dtype == np.float32
+    assert (given[..., :115] != 0).all() and (given[..., 116:] == 0).all()

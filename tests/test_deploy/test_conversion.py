@@ -130,8 +130,9 @@ def test_parity_is_reported(deployed):
 
 def test_visual_check_can_be_looked_at(deployed):
     image = cv2.imread(str(deployed.folder / 'visual_check.png'))
-    assert image.shape == (3 * 400, 2 * 400, 3)  # three images, PyTorch beside ONNX Runtime
-    assert (image[:, :400].std(), image[:, 400:].std()) > (10, 10)
+    height, width = image.shape[:2]
+    assert height > width > 800  # three images, PyTorch beside ONNX Runtime
+    assert image[:, : width // 2].std() > 10 and image[:, width // 2 :].std() > 10
 
 
 @pytest.mark.parametrize('size', [(51, 77), (128, 128), (200, 90), (33, 300), (480, 640)], ids=lambda size: f'{size}')

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 
-from mmtrtvit.deploy import compare_detections
+from mmtrtvit.deploy import compare_detections, compare_label_maps
+from mmtrtvit.deploy.parity import Tolerance
 
 
 def instances(boxes, scores, labels=None, masks=None):
@@ -38,7 +40,7 @@ def test_the_same_in_another_order():
     parity = compare_detections([(reference(), other), (reference(), reference())])
     assert (parity.images, parity.detections, parity.same, parity.extra) == (2, 6, 6, 0)
     assert parity.passed and parity.boxes.max == parity.scores.max == parity.labels.max == parity.masks.max == 0
-    assert parity.to_dict()['passed'] is True and parity.to_dict()['tolerances']['iou'] == 0.99
+    assert parity.to_dict()['passed'] is True and parity.to_dict()['tolerance']['iou'] == 0.99
 
 
 def change(**values):
@@ -96,3 +98,80 @@ def test_one_in_a_thousand_may_differ():
     ours, theirs = instances(boxes, [0.5] * 1000), instances(boxes[1:], [0.5] * 999)
     assert compare_detections([(ours, theirs)]).passed
     assert not compare_detections([(ours, theirs[1:])]).passed
+
+
+def labelled(labels, logits=None):
+    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.as_tensor(labels)[None]))
+    if logits is not None:
+        sample.seg_logits = PixelData(data=torch.as_tensor(logits, dtype=torch.float32))
+    return sample
+
+
+def test_label_maps_are_counted_by_class():
+    ours = labelled([[0, 0, 1], [1, 3, 3]])
+    theirs = labelled([[0, 0, 1], [1, 3, 5]])
+    parity = compare_label_maps([(ours, theirs), (ours, ours)])
+    assert (parity.images, parity.pixels, parity.same, parity.logits) == (2, 12, 11, None)
+    assert not parity.passed and parity.to_dict()['passed'] is False
+    counts = {label: (c.pytorch, c.artefact, c.both) for label, c in parity.classes.items()}
+    assert counts == {0: (4, 4, 4), 1: (4, 4, 4), 3: (4, 3, 3), 5: (0, 1, 0)}
+    assert parity.to_dict()['classes'][5] == {'pytorch': 0, 'artefact': 1, 'both': 0}
+
+
+def test_images_of_different_size_and_no_images():
+    pairs = [(labelled([[0, 1]]), labelled([[0, 1]])), (labelled([[2] * 5] * 7), labelled([[2] * 5] * 7))]
+    parity = compare_label_maps(pairs)
+    assert parity.passed and parity.pixels == 37 and parity.classes[2].both == 35
+    assert compare_label_maps([]).passed
+
+
+def test_one_pixel_in_a_thousand_may_differ():
+    ours = torch.zeros(40, 50, dtype=torch.long)
+    for differing, passed in ((2, True), (3, False)):
+        theirs = ours.clone()
+        theirs[0, :differing] = 1
+        assert compare_label_maps([(labelled(ours), labelled(theirs))]).passed is passed
+
+
+def test_logits_are_compared_where_both_have_them():
+    with_logits = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 4.0]]])
+    other = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 3.0]]])
+    parity = compare_label_maps([(with_logits, other), (with_logits, labelled([[0, 1]]))])
+    assert parity.logits.values == 4 and parity.logits.max_absolute == 1.0 and parity.logits.max_relative == 0.25
+    assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median_absolute'] == 0
+
+
+def test_median_of_the_differences():
+    ours = instances([[30 * i, 0, 30 * i + 20, 20] for i in range(3)], [0.5, 0.5, 0.5])
+    theirs = instances([[30 * i, 0, 30 * i + 20, 20 + shift] for i, shift in enumerate((0, 0.05, 0.1))], [0.5] * 3)
+    parity = compare_detections([(ours, theirs)])
+    assert parity.boxes.median == pytest.approx(0.05, abs=1e-5) and parity.to_dict()['boxes']['median'] > 0
+
+
+def test_ties_are_excused_while_they_are_few():
+    boxes = [[300 * i, 0, 300 * i + 100, 100] for i in range(100)]
+    ours = instances(boxes, [0.5] * 100)
+    for moved, passed in ((2, True), (3, False), (100, False)):
+        theirs = instances(
+            [[x1, y1, x2, y2 + 10 * (i < moved)] for i, (x1, y1, x2, y2) in enumerate(boxes)], [0.5] * 100
+        )
+        parity = compare_detections([(ours, theirs)])
+        assert (parity.same, parity.ties, parity.extra) == (100 - moved, moved, 0) and parity.passed is passed
+    theirs.scores[:2] += 2e-5
+    assert compare_detections([(ours, theirs)]).ties == 98
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'bf16', 'int8'])
+def test_other_precisions_have_more_room(precision):
+    tolerance = Tolerance.of(precision)
+    other = change(scores=0.9 - 0.9 * tolerance.score)
+    assert not compare_detections([(reference(), other)]).passed
+    parity = compare_detections([(reference(), other)], tolerance)
+    assert parity.passed and parity.to_dict()['tolerance']['score'] == tolerance.score
+    beyond = change(scores=0.9 - 1.1 * tolerance.score)
+    assert compare_detections([(reference(), beyond)], tolerance).same == 2
+    ours, theirs = torch.zeros(100, 100, dtype=torch.long), torch.zeros(100, 100, dtype=torch.long)
+    theirs.view(-1)[: round((1 - tolerance.matched) * 1e4)] = 1
+    pair = [(labelled(ours), labelled(theirs))]
+    assert compare_label_maps(pair, tolerance).passed and not compare_label_maps(pair).passed
+    assert compare_label_maps(pair, tolerance).to_dict()['agreement'] == pytest.approx(tolerance.matched)

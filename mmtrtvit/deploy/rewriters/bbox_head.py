@@ -1,18 +1,14 @@
 """Detections of a two-stage head, selected as mmdet selects them."""
 
+import torch
 from mmdeploy.core import FUNCTION_REWRITER
-from mmdeploy.utils import IR
 
 from .image_extent import IMAGE_EXTENT, clip_boxes
-from .selection import nms_scores, top_boxes
+from .registration import is_portable, rewrites
+from .selection import EXACTNESS, best_after_suppression, nms_scores, plain_iou_threshold, top_boxes
 
 
-@FUNCTION_REWRITER.register_rewriter(
-    'mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat', ir=IR.ONNX, backend='onnxruntime'
-)
-@FUNCTION_REWRITER.register_rewriter(
-    'mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat', ir=IR.ONNX, backend='openvino'
-)
+@rewrites('mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat')
 def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_metas, rcnn_test_cfg=None, rescale=False):
     """Detections of a batch: every class has its own box of a proposal and its own NMS.
 
@@ -27,7 +23,9 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
     Returns:
         ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels.
     """
+    ctx = FUNCTION_REWRITER.get_context()
     classes = self.num_classes
+    iou_threshold, score_threshold = plain_iou_threshold(rcnn_test_cfg.nms), rcnn_test_cfg.score_thr
     proposals = rois[..., 1:]
     scores = self.loss_cls.get_activation(cls_scores) if self.custom_cls_channels else cls_scores.softmax(-1)
     scores = scores[..., :classes].transpose(1, 2)
@@ -36,17 +34,30 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
 
     boxes = self.bbox_coder.decode(proposals, bbox_preds)
     boxes = clip_boxes(boxes.flatten(1).unflatten(1, (-1, 4)), batch_img_metas[0][IMAGE_EXTENT])
-    if self.reg_class_agnostic:
-        kept = nms_scores(boxes, scores, rcnn_test_cfg.nms.iou_threshold, rcnn_test_cfg.score_thr)
-        boxes = boxes.unsqueeze(1).expand(-1, classes, -1, -1)
-    else:
-        boxes = boxes.unflatten(1, (-1, classes)).transpose(1, 2)
-        kept = nms_scores(
-            boxes.flatten(0, 1),
-            scores.flatten(0, 1).unsqueeze(1),
-            rcnn_test_cfg.nms.iou_threshold,
-            rcnn_test_cfg.score_thr,
+    shared = self.reg_class_agnostic
+    # (B, C, N, 4): the box that each class has of each proposal
+    by_class = (
+        boxes.unsqueeze(1).expand(-1, classes, -1, -1) if shared else boxes.unflatten(1, (-1, classes)).transpose(1, 2)
+    )
+
+    if is_portable(ctx.cfg):
+        class_ids = torch.arange(classes, device=scores.device).reshape(1, -1, 1).expand(scores.shape)
+        dets, labels, exact = best_after_suppression(
+            by_class.flatten(1, 2),
+            scores.flatten(1, 2),
+            class_ids.flatten(1, 2),
+            iou_threshold,
+            score_threshold,
+            rcnn_test_cfg.max_per_img,
         )
-    dets, index = top_boxes(boxes.flatten(1, 2), kept.reshape(scores.shape).flatten(1, 2), rcnn_test_cfg.max_per_img)
-    labels = index.div(rois.shape[1], rounding_mode='floor')
+        batch_img_metas[0][EXACTNESS].append(exact)
+    else:
+        if shared:
+            kept = nms_scores(boxes, scores, iou_threshold, score_threshold)
+        else:
+            groups = by_class.flatten(0, 1), scores.flatten(0, 1).unsqueeze(1)
+            kept = nms_scores(*groups, iou_threshold, score_threshold)
+        kept = kept.reshape(scores.shape).flatten(1, 2)
+        dets, index = top_boxes(by_class.flatten(1, 2), kept, rcnn_test_cfg.max_per_img)
+        labels = index.div(rois.shape[1], rounding_mode='floor')
     return dets, labels * (dets[..., 4] > 0).to(labels.dtype)

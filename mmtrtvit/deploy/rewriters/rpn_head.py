@@ -2,18 +2,36 @@
 
 import torch
 from mmdeploy.core import FUNCTION_REWRITER
-from mmdeploy.utils import IR, is_dynamic_shape
+from mmdeploy.utils import is_dynamic_shape
+from torch import Tensor
 
+from ..portable import suppress
 from .image_extent import IMAGE_EXTENT, clip_boxes
-from .selection import nms_scores, top_boxes
+from .registration import is_portable, rewrites
+from .selection import EXACTNESS, nms_scores, plain_iou_threshold, top_boxes
 
 
-@FUNCTION_REWRITER.register_rewriter(
-    'mmdet.models.dense_heads.rpn_head.RPNHead.predict_by_feat', ir=IR.ONNX, backend='onnxruntime'
-)
-@FUNCTION_REWRITER.register_rewriter(
-    'mmdet.models.dense_heads.rpn_head.RPNHead.predict_by_feat', ir=IR.ONNX, backend='openvino'
-)
+def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float) -> Tensor:
+    """One ``NonMaxSuppression`` for all levels, each of which is a class of it."""
+    levels = torch.cat([torch.full_like(part, float(level)) for level, part in enumerate(scores)], dim=1)
+    together = torch.cat(scores, dim=1)
+    # a score of -1 keeps a box out of the levels that it is not of
+    ids = torch.arange(len(scores), device=together.device, dtype=levels.dtype).reshape(1, -1, 1)
+    by_level = torch.where(levels.unsqueeze(1) == ids, together.unsqueeze(1), -torch.ones_like(together.unsqueeze(1)))
+    return nms_scores(torch.cat(boxes, dim=1), by_level, iou_threshold, score_threshold=-0.5).amax(dim=1)
+
+
+def _suppress_portably(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float, exactness: list) -> Tensor:
+    """Level by level in plain arithmetic; whether each is settled is noted in ``exactness``."""
+    kept = []
+    for level_boxes, level_scores in zip(boxes, scores, strict=True):
+        keep, settled = suppress(level_boxes, level_scores > -0.5, iou_threshold)
+        kept.append(torch.where(keep, level_scores, -torch.ones_like(level_scores)))
+        exactness.append(settled.to(level_scores.dtype))
+    return torch.cat(kept, dim=1)
+
+
+@rewrites('mmdet.models.dense_heads.rpn_head.RPNHead.predict_by_feat')
 def rpn_head_predict_by_feat(
     self,
     cls_scores,
@@ -39,8 +57,11 @@ def rpn_head_predict_by_feat(
     priors = self.anchor_generator.grid_anchors(sizes, device=cls_scores[0].device)
     batch = cls_scores[0].shape[0]
 
-    level_boxes, level_scores, levels = [], [], []
-    for level, (logits, deltas, anchors) in enumerate(zip(cls_scores, bbox_preds, priors, strict=True)):
+    extent = batch_img_metas[0][IMAGE_EXTENT]
+    least_side = max(cfg.get('min_bbox_size', 0), 0)
+
+    level_boxes, level_scores = [], []
+    for logits, deltas, anchors in zip(cls_scores, bbox_preds, priors, strict=True):
         logits = logits.permute(0, 2, 3, 1)
         if self.use_sigmoid_cls:
             scores = logits.reshape(batch, -1).sigmoid()
@@ -51,18 +72,15 @@ def rpn_head_predict_by_feat(
             anchors = anchors.data
         scores, index = scores.topk(cfg.nms_pre, dim=1)
         deltas = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-        level_boxes.append(self.bbox_coder.decode(anchors[index], deltas))
-        level_scores.append(scores)
-        levels.append(torch.full_like(scores, float(level)))
-    boxes, scores, levels = (torch.cat(parts, dim=1) for parts in (level_boxes, level_scores, levels))
-    boxes = clip_boxes(boxes, batch_img_metas[0][IMAGE_EXTENT])
+        boxes = clip_boxes(self.bbox_coder.decode(anchors[index], deltas), extent)
+        valid = (boxes[..., 2:] - boxes[..., :2] > least_side).all(dim=-1)
+        level_boxes.append(boxes)
+        level_scores.append(torch.where(valid, scores, -torch.ones_like(scores)))
 
-    size = boxes[..., 2:] - boxes[..., :2]
-    valid = (size > max(cfg.get('min_bbox_size', 0), 0)).all(dim=-1)
-    # Each level is a class of the suppression: a score of -1 keeps a box out of the levels that it is not of.
-    level_ids = torch.arange(len(cls_scores), device=boxes.device, dtype=levels.dtype).reshape(1, -1, 1)
-    takes_part = (levels.unsqueeze(1) == level_ids) & valid.unsqueeze(1)
-    by_level = torch.where(takes_part, scores.unsqueeze(1), torch.full_like(scores.unsqueeze(1), -1.0))
-    kept = nms_scores(boxes, by_level, cfg.nms.iou_threshold, score_threshold=-0.5).amax(dim=1)
-    dets, _ = top_boxes(boxes, kept, cfg.max_per_img)
+    iou_threshold = plain_iou_threshold(cfg.nms)
+    if is_portable(ctx.cfg):
+        kept = _suppress_portably(level_boxes, level_scores, iou_threshold, batch_img_metas[0][EXACTNESS])
+    else:
+        kept = _suppress_natively(level_boxes, level_scores, iou_threshold)
+    dets, _ = top_boxes(torch.cat(level_boxes, dim=1), kept, cfg.max_per_img)
     return dets, torch.zeros_like(dets[..., 0], dtype=torch.int64)

@@ -1,14 +1,39 @@
-"""Non-maximum suppression and top-k on batches, in standard ONNX operators."""
+"""Non-maximum suppression and top-k on batches, in standard ONNX operators or in plain arithmetic."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from mmcv.ops import nms
 from torch import Tensor
 
+from ...errors import DeployError
+from ..portable import suppress
+
 NO_LIMIT = torch.iinfo(torch.int32).max
 """More boxes a class than there ever are: engines take the smaller of this and the number of boxes."""
+
+CANDIDATES = 1000
+"""Boxes of all classes, the best ones, that the portable suppression looks at. TensorRT's top-k ends at 3840."""
+
+EXACTNESS = 'exactness'
+"""Where heads note, in the meta information of the data samples, whether what they selected is certain."""
+
+
+def plain_iou_threshold(nms_cfg: Mapping) -> float:
+    """The IoU threshold of a head's ``test_cfg.nms``.
+
+    Raises:
+        DeployError: If it is no plain suppression in each class: nothing else is exported exactly.
+    """
+    kind, agnostic = nms_cfg.get('type', 'nms'), nms_cfg.get('class_agnostic', False)
+    if kind != 'nms' or agnostic or nms_cfg.get('max_num', -1) > 0:
+        raise DeployError(
+            f'test_cfg.nms={dict(nms_cfg)} cannot be exported.',
+            expected="dict(type='nms', iou_threshold=...), a plain suppression in each class",
+            fix='change it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
+        )
+    return float(nms_cfg['iou_threshold'])
 
 
 @contextlib.contextmanager
@@ -87,3 +112,36 @@ def top_boxes(boxes: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
     dets = torch.cat([boxes, best.unsqueeze(-1)], dim=-1)
     return dets * (best > 0).unsqueeze(-1).to(dets.dtype), index
+
+
+def best_after_suppression(
+    boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float, score_threshold: float, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``k`` best boxes that survive suppression in their class, in plain arithmetic.
+
+    Only the :data:`CANDIDATES` best boxes are looked at. As suppression goes from the best to the worst, what the
+    others do cannot change which of these survive: the result is the same unless fewer than ``k`` of them do.
+
+    Args:
+        boxes: ``(B, N, 4)``.
+        scores: ``(B, N)``.
+        classes: ``(B, N)``.
+        iou_threshold: A box is suppressed by a better one of its class that overlaps it by more than this.
+        score_threshold: Only boxes with a higher score take part.
+        k: How many at most.
+
+    Returns:
+        ``(B, K, 5)`` boxes with their score, zeros where there are fewer; ``(B, K)`` their classes; and ``(B,)``
+        float, 1 where this is certain to be the greedy result.
+    """
+    best, index = scores.topk(CANDIDATES, dim=1)
+    boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+    classes = classes.gather(1, index)
+    valid = best > score_threshold
+    keep, settled = suppress(boxes, valid, iou_threshold, classes)
+    one = torch.ones_like(best)
+    kept = (one * keep).sum(1)
+    cut = (scores > score_threshold).to(scores.dtype).sum(1) - (one * valid).sum(1)
+    exact = settled & ((cut < 0.5) | (kept > k - 0.5))
+    dets, chosen = top_boxes(boxes, torch.where(keep, best, -one), k)
+    return dets, classes.gather(1, chosen), exact.to(scores.dtype)

@@ -6,6 +6,7 @@ from mmdet.models import Shared2FCBBoxHead
 from mmengine.config import ConfigDict
 
 from mmtrtvit.deploy.rewriters.image_extent import IMAGE_EXTENT
+from mmtrtvit.deploy.rewriters.selection import EXACTNESS
 
 CLASSES = 5
 TEST_CFG = dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
@@ -67,7 +68,7 @@ def with_padding(outputs, real):
 
 
 @pytest.fixture(scope='module')
-def detections(rewriting):
+def detections(rewriting, flavour):
     """Case to mmdet's detections and those of the rewritten head (which is slow to put in force, so once)."""
     torch.manual_seed(0)
     two = [(64, 96), (51, 77)]
@@ -89,12 +90,15 @@ def detections(rewriting):
             theirs = [list(values) for values in outputs]
         expected[case] = head.predict_by_feat(*theirs, batch_img_metas=metas, rcnn_test_cfg=cfg)
         extent = torch.tensor([[w, h, w, h] for h, w in shapes], dtype=torch.float32)
-        given[case] = head, outputs, [{IMAGE_EXTENT: extent}] * len(shapes), cfg
-    with rewriting():
-        return {
+        given[case] = head, outputs, [{IMAGE_EXTENT: extent, EXACTNESS: []}] * len(shapes), cfg
+    with rewriting(flavour):
+        found = {
             case: (expected[case], head.predict_by_feat(*outputs, batch_img_metas=metas, rcnn_test_cfg=cfg))
             for case, (head, outputs, metas, cfg) in given.items()
         }
+    notes = [note for _, _, metas, _ in given.values() for note in metas[0][EXACTNESS]]
+    assert len(notes) == (len(given) if flavour == 'portable' else 0) and all(note.all() for note in notes)
+    return found
 
 
 @pytest.mark.parametrize('class_agnostic', [False, True])

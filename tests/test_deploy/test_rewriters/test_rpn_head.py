@@ -6,6 +6,7 @@ from mmdet.models import RPNHead
 from mmengine.config import ConfigDict
 
 from mmtrtvit.deploy.rewriters.image_extent import IMAGE_EXTENT
+from mmtrtvit.deploy.rewriters.selection import EXACTNESS
 
 STRIDES = (4, 8, 16)
 
@@ -34,7 +35,7 @@ def maps_of(head, batch, size, spread=2.0):
 def metas_of(shapes):
     """What mmdet's head, and what the rewritten one is told of images of ``shapes`` in one padded batch."""
     extent = torch.tensor([[w, h, w, h] for h, w in shapes], dtype=torch.float32)
-    return [dict(img_shape=shape) for shape in shapes], [{IMAGE_EXTENT: extent}] * len(shapes)
+    return [dict(img_shape=shape) for shape in shapes], [{IMAGE_EXTENT: extent, EXACTNESS: []}] * len(shapes)
 
 
 def assert_same(expected, dets):
@@ -82,7 +83,7 @@ def same_box_on_two_levels():
 
 
 @pytest.fixture(scope='module')
-def proposals(rewriting):
+def proposals(rewriting, flavour):
     """Case to mmdet's proposals and those of the rewritten head (which is slow to put in force, so once)."""
     torch.manual_seed(0)
     inputs = {case: usual(case) for case in CASES}
@@ -92,11 +93,13 @@ def proposals(rewriting):
         case: head.predict_by_feat(*maps, batch_img_metas=metas_of(shapes)[0])
         for case, (head, maps, shapes) in inputs.items()
     }
-    with rewriting():
+    metas = {case: metas_of(shapes)[1] for case, (_, _, shapes) in inputs.items()}
+    with rewriting(flavour):
         found = {
-            case: head.predict_by_feat(*maps, batch_img_metas=metas_of(shapes)[1])
-            for case, (head, maps, shapes) in inputs.items()
+            case: head.predict_by_feat(*maps, batch_img_metas=metas[case]) for case, (head, maps, _) in inputs.items()
         }
+    notes = [note for given in metas.values() for note in given[0][EXACTNESS]]
+    assert len(notes) == (3 * len(inputs) if flavour == 'portable' else 0) and all(note.all() for note in notes)
     return {case: (expected[case], *found[case]) for case in inputs}
 
 

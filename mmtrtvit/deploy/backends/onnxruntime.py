@@ -1,0 +1,65 @@
+"""ONNX Runtime."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...errors import DeployError
+from .base import Session, TensorSpec
+from .package import import_backend
+
+PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
+"""Where to run: what ONNX Runtime calls it."""
+
+_DTYPES = {'float': 'float32', 'double': 'float64'}
+"""ONNX Runtime's names of element types that are not NumPy's."""
+
+
+def _spec(value) -> TensorSpec:
+    kind = value.type.removeprefix('tensor(').removesuffix(')')
+    return TensorSpec(value.name, _DTYPES.get(kind, kind), tuple(-1 if side is None else side for side in value.shape))
+
+
+class OnnxRuntimeSession(Session):
+    """An ONNX file in ONNX Runtime.
+
+    Args:
+        path: The file.
+        threads: How many threads one operator may use. By default as many as there are cores.
+        device: ``'cpu'`` or ``'cuda'`` (which needs the package ``onnxruntime-gpu``).
+
+    Raises:
+        DeployError: If the package, the device or the file cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, threads: int | None = None, device: str = 'cpu') -> None:
+        onnxruntime = import_backend('onnxruntime')
+        provider = PROVIDERS.get(device)
+        if provider not in onnxruntime.get_available_providers():
+            offered = [name for name, key in PROVIDERS.items() if key in onnxruntime.get_available_providers()]
+            raise DeployError(
+                f'This onnxruntime cannot run on {device!r}.',
+                expected=f'one of {", ".join(offered)}',
+                fix='for cuda install onnxruntime-gpu in place of onnxruntime',
+            )
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3  # warnings on every fused node are of no use to a user
+        if threads:
+            settings.intra_op_num_threads = threads
+        # What CUDA has no kernel for runs on the CPU.
+        providers = list(dict.fromkeys([provider, PROVIDERS['cpu']]))
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        except Exception as error:  # it raises classes of its own for every kind of failure
+            raise DeployError(
+                f'onnxruntime {onnxruntime.__version__} cannot load {path}: {str(error).splitlines()[0]}',
+                fix='export again with the versions that are installed now (tools/check_env.py lists them)',
+            ) from error
+        self.inputs = tuple(map(_spec, self._session.get_inputs()))
+        self.outputs = tuple(map(_spec, self._session.get_outputs()))
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the network on arrays that were checked."""
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))

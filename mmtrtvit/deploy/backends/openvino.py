@@ -1,0 +1,96 @@
+"""OpenVINO, by its current Python API (2024 and newer; mmdeploy's is the one that was removed)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DeployError
+from .base import Session, TensorSpec
+from .package import import_backend
+
+PRECISIONS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
+"""Precision of an artefact to OpenVINO's hint. INT8 and FP16 are in the graph itself; the rest of it stays FP32."""
+
+
+def _read(openvino, path: Path):
+    try:
+        return openvino.Core().read_model(path)
+    except Exception as error:  # RuntimeError with a C++ trace, mostly
+        raise DeployError(
+            f'OpenVINO {openvino.__version__.split("-")[0]} cannot read {path}: {_reason(error)}',
+            expected='a complete ONNX file, or an .xml file with its .bin file beside it',
+            fix='export again with the versions that are installed now (tools/check_env.py lists them)',
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of OpenVINO's error that says something: those above it name its own source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(('Exception from', 'Check '))]
+    return (said or lines or [type(error).__name__])[0]
+
+
+def save_ir(onnx_path: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Turn an ONNX file into OpenVINO's own format, which loads faster.
+
+    Args:
+        onnx_path: The ONNX file.
+        path: The ``.xml`` file to be; the weights go beside it, into a ``.bin`` file.
+
+    Raises:
+        DeployError: If OpenVINO is not installed or cannot read the file (it names the operators).
+    """
+    openvino = import_backend('openvino')
+    # Weights stay as they are in the graph: halving them behind the user's back would be another network.
+    openvino.save_model(_read(openvino, Path(onnx_path)), Path(path), compress_to_fp16=False)
+
+
+class OpenVinoSession(Session):
+    """An ONNX file or an IR (``.xml`` with ``.bin``) on the CPU, in OpenVINO.
+
+    Args:
+        path: The ``.onnx`` or ``.xml`` file.
+        threads: How many threads to use. By default as many as there are cores.
+        precision: Of the arithmetic: ``'fp32'``, or ``'bf16'`` where the CPU has it. Without being told, OpenVINO
+            computes in bfloat16 on CPUs that have AMX; so it is always told.
+
+    Raises:
+        DeployError: If the package or the file cannot be used, or the CPU lacks the precision.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, threads: int | None = None, precision: str = 'fp32') -> None:
+        openvino = import_backend('openvino')
+        if precision not in PRECISIONS:
+            raise DeployError(f'OpenVINO: precision {precision!r}.', expected=f'one of {", ".join(PRECISIONS)}')
+        hint = PRECISIONS[precision]
+        core = openvino.Core()
+        if hint == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            raise DeployError(
+                'This CPU has no bfloat16 arithmetic, so OpenVINO would compute in FP32 all the same.',
+                expected='a CPU with AVX512-BF16 or AMX (Intel Cooper Lake, Sapphire Rapids, AMD Zen 4, or newer)',
+                fix='use --precision fp32 here',
+            )
+        settings = {'INFERENCE_PRECISION_HINT': hint, 'PERFORMANCE_HINT': 'LATENCY'}
+        if threads:
+            settings['INFERENCE_NUM_THREADS'] = threads
+        model = _read(openvino, Path(path))
+        try:
+            self._model = core.compile_model(model, 'CPU', settings)
+        except Exception as error:
+            raise DeployError(f'OpenVINO cannot compile {path}: {_reason(error)}') from error
+        self._request = self._model.create_infer_request()
+        self.inputs = tuple(map(_spec, self._model.inputs))
+        self.outputs = tuple(map(_spec, self._model.outputs))
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the network on arrays that were checked."""
+        found = self._request.infer(dict(feeds))
+        # Copies: the arrays that OpenVINO gives lie in memory that the next run writes to.
+        return {spec.name: np.array(found[place]) for place, spec in enumerate(self.outputs)}
+
+
+def _spec(port) -> TensorSpec:
+    shape = tuple(side.get_length() if side.is_static else -1 for side in port.partial_shape)
+    return TensorSpec(port.any_name, port.element_type.to_dtype().name, shape)

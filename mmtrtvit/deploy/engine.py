@@ -1,0 +1,175 @@
+"""From an ONNX file to what a backend runs: an engine, and a session to prove it by."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import torch
+
+from ..errors import ConfigError
+from .backends import BACKENDS, Session, open_session
+from .configs import INPUT
+from .precision.emulation import emulate
+from .shapes import InputShapes
+
+ONNX_FILE = 'end2end.onnx'
+
+PRECISIONS = {
+    'onnxruntime': ('fp32', 'fp16', 'int8'),
+    'openvino': ('fp32', 'bf16', 'int8'),
+    'tensorrt': ('fp32', 'fp16', 'bf16', 'int8'),
+    'tensorrt-rtx': ('fp32', 'fp16', 'bf16', 'int8'),
+}
+"""What each backend computes in. BF16 is a setting of OpenVINO's; all else is in the graph."""
+
+_TENSORRT_ONLY = ('targets', 'timing_cache', 'workspace_mib')
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineOptions:
+    """What only some backends know.
+
+    Attributes:
+        targets: GPUs to build for, such as ``('sm86', 'sm120')``; TensorRT for RTX only.
+        timing_cache: A file of measured kernels, read if it is there and written afterwards; TensorRT only.
+        workspace_mib: Limit of the scratch memory, MiB; TensorRT only, without it there is none.
+    """
+
+    targets: tuple[str, ...] = ()
+    timing_cache: str | None = None
+    workspace_mib: int | None = None
+
+    def check(self, backend: str, precision: str) -> None:
+        """Make sure that a backend knows these options and the precision.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        if precision not in PRECISIONS[backend]:
+            able = [name for name, known in PRECISIONS.items() if precision in known]
+            raise ConfigError(
+                f'--backend {backend} --precision {precision}: {backend} has no such precision.',
+                expected=f'one of {", ".join(PRECISIONS[backend])}'
+                + (f'; {precision} is known to {", ".join(able)}' if able else ''),
+                fix='choose another precision or backend',
+            )
+        given = [name for name in _TENSORRT_ONLY if getattr(self, name)]
+        if given and not backend.startswith('tensorrt'):
+            raise ConfigError(
+                f'--{given[0].replace("_", "-")} means nothing to --backend {backend}.',
+                expected='--backend tensorrt or tensorrt-rtx beside it',
+                fix='leave it out',
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What a backend runs.
+
+    Attributes:
+        file: Its name in the artefact's folder.
+        session: What the proof is made with.
+        subject: What the session runs, in words.
+        runs_here: Whether the session is the engine itself, so that timing it means something.
+        summary: What there is to say of it in a line.
+        bytes: Size of the file.
+        report: A part of the report page, where the backend gives one.
+    """
+
+    file: str
+    session: Session
+    subject: str
+    runs_here: bool
+    summary: str
+    bytes: int
+    report: str | None = None
+    layers: dict | None = None
+
+
+def _megabytes(path: Path) -> str:
+    return f'{path.stat().st_size / 1e6:.1f} MB'
+
+
+def _onnxruntime(path: Path, precision: str, shapes: InputShapes | None, options: EngineOptions) -> Engine:
+    session = open_session('onnxruntime', path)
+    subject = f'{path.name} in ONNX Runtime on the CPU'
+    return Engine(path.name, session, subject, True, _megabytes(path), path.stat().st_size)
+
+
+def _openvino(path: Path, precision: str, shapes: InputShapes | None, options: EngineOptions) -> Engine:
+    from .backends.openvino import save_ir
+
+    engine = path.with_name(BACKENDS['openvino'].engine)
+    save_ir(path, engine)
+    weights = engine.with_suffix('.bin')
+    session = open_session('openvino', engine, precision=precision)
+    subject = f'{engine.name} in OpenVINO on the CPU'
+    return Engine(engine.name, session, subject, True, _megabytes(weights), weights.stat().st_size)
+
+
+def _stand_in(path: Path, precision: str) -> Session:
+    """The graph in ONNX Runtime, with every tensor rounded as the engine's types say."""
+    if precision in ('fp32', 'int8'):
+        return open_session('onnxruntime', path)
+    with tempfile.TemporaryDirectory() as folder:
+        emulated = os.path.join(folder, path.name)
+        onnx.save(emulate(onnx.load(path)), emulated)
+        return open_session('onnxruntime', emulated)
+
+
+def _tensorrt(package: str) -> Callable[..., Engine]:
+    def make(path: Path, precision: str, shapes: InputShapes | None, options: EngineOptions) -> Engine:
+        from .backends.tensorrt_builder import build_engine
+        from .backends.tensorrt_report import to_markdown
+
+        backend = package.replace('_', '-')
+        engine = path.with_name(BACKENDS[backend].engine)
+        report = build_engine(
+            path,
+            engine,
+            package=package,
+            profiles={INPUT: shapes.profile},
+            targets=options.targets or None,
+            timing_cache=options.timing_cache,
+            workspace_mib=options.workspace_mib,
+        )
+        summary = f'{_megabytes(engine)}, {len(report.layers)} layers in {sum(report.seconds.values()):.1f} s'
+        if torch.cuda.is_available():
+            session, subject, runs_here = open_session(backend, engine), f'{engine.name} on the GPU', True
+        else:
+            session, runs_here = _stand_in(path, precision), False
+            subject = (
+                f'{path.name}, the graph of the engine, in ONNX Runtime on the CPU: there is no GPU here, so '
+                'the engine was built and not run'
+            )
+        size = engine.stat().st_size
+        return Engine(engine.name, session, subject, runs_here, summary, size, to_markdown(report), report.to_dict())
+
+    return make
+
+
+_MAKERS: dict[str, Callable[..., Engine]] = {
+    'onnxruntime': _onnxruntime,
+    'openvino': _openvino,
+    'tensorrt': _tensorrt('tensorrt'),
+    'tensorrt-rtx': _tensorrt('tensorrt_rtx'),
+}
+
+
+def make_engine(backend: str, path: Path, precision: str, shapes: InputShapes | None, options: EngineOptions) -> Engine:
+    """Make what a backend runs, beside its ONNX file.
+
+    Args:
+        backend: A key of :data:`~mmtrtvit.deploy.backends.BACKENDS`.
+        path: The ONNX file, in its precision.
+        precision: What that is.
+        shapes: Input sizes.
+        options: What only some backends know.
+
+    Raises:
+        DeployError: If the backend is missing or cannot use the file.
+    """
+    return _MAKERS[backend](path, precision, shapes, options)

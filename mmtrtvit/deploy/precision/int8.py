@@ -1,0 +1,138 @@
+"""INT8 by explicit quantisation: ``QuantizeLinear`` and ``DequantizeLinear`` in front of convolutions and products.
+
+Symmetric as TensorRT wants it, zero points 0: inputs of layers with one scale, weights with one for each output
+channel and stored as INT8. Only inputs are quantised, once for all layers that read a tensor, so that an engine can
+put activation and residual sum behind a layer before it quantises again. Biases stay as they are.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from .calibration import LEVELS, calibrate
+from .emulation import Feeds
+from .graph import fresh, initializers, last_layers, layers, prepare, replaced, tensor_names
+from .rules import Keep
+
+LARGEST = LEVELS - 1
+
+
+def _channel_axis(node: onnx.NodeProto, weight: np.ndarray) -> int:
+    """The axis of a layer's weight that counts its output channels."""
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    first = node.op_type == 'Conv' or (node.op_type == 'Gemm' and attributes.get('transB', 0))
+    return 0 if first else 1 if node.op_type == 'ConvTranspose' else weight.ndim - 1
+
+
+def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
+    others = tuple(number for number in range(weight.ndim) if number != axis)
+    largest = np.abs(weight).max(axis=others)
+    # a channel of zeros is right with every scale
+    return (np.where(largest > 0, largest, 1.0) / LARGEST).astype(np.float32)
+
+
+def int8_candidates(model: onnx.ModelProto, keep: Keep = Keep()) -> tuple[str, ...]:  # noqa: B008
+    """Names of the layers that :func:`to_int8` would quantise: those with weights of their own, but the last ones
+    of the heads and what ``keep`` names.
+
+    Raises:
+        ConfigError: If ``keep`` names a layer that is not there.
+    """
+    model = prepare(model)
+    keep.check(node.name for node in model.graph.node)
+    weights, last = initializers(model), last_layers(model)
+    return tuple(
+        node.name
+        for node in layers(model)
+        if node.input[1] in weights
+        and weights[node.input[1]].dtype == np.float32
+        and node.input[0] not in weights
+        and node.name not in last
+        and not keep.covers(node.name)
+    )
+
+
+def to_int8(
+    model: onnx.ModelProto,
+    feeds: Iterable[Feeds],
+    keep: Keep = Keep(),  # noqa: B008
+    method: str = 'minmax',
+) -> onnx.ModelProto:
+    """Quantise the layers of a float32 graph; inputs, outputs and all else stay float32.
+
+    Args:
+        model: A float32 ONNX graph without subgraphs. It is left as it is.
+        feeds: Inputs to calibrate on, taken once, one by one.
+        keep: Layers not to quantise, beside the last ones of the heads.
+        method: How the range of an input is chosen: ``minmax``, ``percentile`` or ``entropy``.
+
+    Raises:
+        ConfigError: If ``keep`` names a layer that is not there, or there is no such method.
+        DataError: If there are no feeds, or values are not finite.
+        DeployError: If the graph has subgraphs or types that cannot be told.
+    """
+    model = prepare(model)
+    names = set(int8_candidates(model, keep))
+    ranges = calibrate(model, (node.input[0] for node in model.graph.node if node.name in names), feeds, method)
+    return quantise(model, sorted(names), ranges)
+
+
+def quantise(model: onnx.ModelProto, names: Sequence[str], ranges: dict[str, float]) -> onnx.ModelProto:
+    """Quantise the named layers of a graph, whose inputs have the given ranges.
+
+    Layers whose input has no range are left as they are.
+    """
+    model = prepare(model)
+    weights, taken = initializers(model), tensor_names(model)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    done: dict[tuple, str] = {}
+    nodes: list[onnx.NodeProto] = []
+
+    def store(name: str, array: np.ndarray) -> str:
+        name = fresh(name, taken)
+        stored[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def pair(tensor: str, largest: float) -> str:
+        if tensor not in done:
+            scale = store(f'{tensor}_scale', np.array(largest / LARGEST, np.float32))
+            zero = store(f'{tensor}_zero_point', np.array(0, np.int8))
+            integers, done[tensor] = (fresh(f'{tensor}_{suffix}', taken) for suffix in ('quantized', 'dequantized'))
+            nodes.append(
+                helper.make_node('QuantizeLinear', [tensor, scale, zero], [integers], name=f'{integers}/QuantizeLinear')
+            )
+            nodes.append(_dequantise(integers, scale, zero, done[tensor]))
+        return done[tensor]
+
+    def weight_of(node: onnx.NodeProto) -> str:
+        name, axis = node.input[1], _channel_axis(node, weights[node.input[1]])
+        if (name, axis) not in done:
+            scales = _scales(weights[name], axis)
+            shape = [-1 if number == axis else 1 for number in range(weights[name].ndim)]
+            integers = np.clip(np.rint(weights[name] / scales.reshape(shape)), -LARGEST, LARGEST).astype(np.int8)
+            inputs = (
+                store(f'{name}_quantized', integers),
+                store(f'{name}_scale', scales),
+                store(f'{name}_zero_point', np.zeros(scales.shape, np.int8)),
+            )
+            done[name, axis] = fresh(f'{name}_dequantized', taken)
+            nodes.append(_dequantise(*inputs, done[name, axis], axis=axis))
+        return done[name, axis]
+
+    for node in model.graph.node:
+        if node.name in names and node.input[0] in ranges:
+            node.input[0] = pair(node.input[0], ranges[node.input[0]])
+            node.input[1] = weight_of(node)
+        nodes.append(node)
+    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    result = replaced(model, nodes, [tensor for name, tensor in stored.items() if name in read])
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def _dequantise(integers: str, scale: str, zero: str, name: str, **attributes) -> onnx.NodeProto:
+    return helper.make_node(
+        'DequantizeLinear', [integers, scale, zero], [name], name=f'{name}/DequantizeLinear', **attributes
+    )

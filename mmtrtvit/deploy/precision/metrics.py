@@ -1,0 +1,102 @@
+"""How wrong the outputs of a converted graph are, as one number: 0 is perfect, larger is worse."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+
+Outputs = Sequence[Mapping[str, np.ndarray]]
+"""For each feed: output name to array."""
+
+Metric = Callable[[Outputs, Outputs], float]
+"""Takes the outputs of the float32 graph and of the converted one."""
+
+PARTNER_IOU = 0.5
+"""Two detections of one class are the same thing from this overlap on."""
+
+
+def output_error(reference: Outputs, converted: Outputs) -> float:
+    """The largest relative error (in the L2 norm) of any floating-point output for any feed.
+
+    Infinite where the converted graph gives another shape, or values that are not finite. Of no use for detections,
+    which change places when two scores are nearly equal: see :func:`detection_error`.
+    """
+    worst = 0.0
+    for ours, theirs in zip(reference, converted, strict=True):
+        for name, array in ours.items():
+            if array.dtype.kind != 'f':
+                continue
+            finite = np.isfinite(array)
+            if array.shape != theirs[name].shape or not np.isfinite(theirs[name][finite]).all():
+                return float('inf')
+            true, gap = (part[finite].astype(np.float64) for part in (array, array - theirs[name]))
+            if gap.any():
+                norm = np.linalg.norm(true)
+                worst = max(worst, float(np.linalg.norm(gap) / norm) if norm else float('inf'))
+    return worst
+
+
+def label_disagreement(reference: Outputs, converted: Outputs, name: str = 'output') -> float:
+    """Share of the pixels with another label: of logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``."""
+
+    def labels(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        array = outputs[name]
+        return array.argmax(1) if array.dtype.kind == 'f' else array[:, 0]
+
+    wrong = total = 0
+    for ours, theirs in zip(reference, converted, strict=True):
+        expected = labels(ours)
+        wrong += int((expected != labels(theirs)).sum())
+        total += expected.size
+    return wrong / total
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of a box ``(4,)`` and others ``(N, 4)``."""
+    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None)
+    shared = sides.prod(1)
+    areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1) for boxes in (box, others)]
+    return shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
+
+
+def detection_error(reference: Outputs, converted: Outputs) -> float:
+    """How far detections are from the reference, weighted by their scores: 0 the same ones, 1 none the same.
+
+    Each detection of the reference, the surest first, takes the free one of its class that overlaps it most. A pair
+    counts ``1 - IoU`` plus the difference of scores, 1 at most; a detection without partner on either side counts 1.
+    So those with low scores, which come and go with the last bit, count little.
+
+    Args:
+        reference, converted: With ``dets (B, K, 5)``, x1 y1 x2 y2 score, and ``labels (B, K)``.
+    """
+    error = weight = 0.0
+    for ours, theirs in zip(reference, converted, strict=True):
+        batch = zip(ours['dets'], ours['labels'], theirs['dets'], theirs['labels'], strict=True)
+        for dets, labels, others, other_labels in batch:
+            dets, others = (np.nan_to_num(array.astype(np.float64)) for array in (dets, others))
+            free = others[:, 4] > 0
+            for index in np.argsort(-dets[:, 4], kind='stable'):
+                score = float(dets[index, 4])
+                if score <= 0:
+                    break
+                overlap = np.where(
+                    free & (other_labels == labels[index]), _overlaps(dets[index, :4], others[:, :4]), -1.0
+                )
+                partner = int(overlap.argmax()) if overlap.size else -1
+                wrong = 1.0
+                if partner >= 0 and overlap[partner] >= PARTNER_IOU:
+                    free[partner] = False
+                    wrong = min(1.0, 1 - overlap[partner] + abs(score - others[partner, 4]))
+                error += wrong * score
+                weight += score
+            error += float(others[free, 4].sum())
+            weight += float(others[free, 4].sum())
+    return error / weight if weight else 0.0
+
+
+def metric_for(model: onnx.ModelProto) -> Metric:
+    """The metric for a graph by its outputs: of detections, of label maps, or of plain tensors."""
+    outputs = {value.name for value in model.graph.output}
+    if {'dets', 'labels'} <= outputs:
+        return detection_error
+    return label_disagreement if outputs == {'output'} else output_error

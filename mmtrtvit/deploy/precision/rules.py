@@ -1,0 +1,136 @@
+"""Which operators stay in float32 when a graph is converted, and why: the table, and what a user adds to it."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+from onnx import TensorProto
+
+from ...errors import ConfigError
+
+_SUMS = 'a sum over many values, whose rounding errors add up and which may leave the range'
+_RANGE = 'grows faster than the range of half precision'
+_ORDER = 'the order of nearly equal values decides which boxes are kept'
+
+KEPT_OPERATORS: dict[str, str] = {
+    'LayerNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
+    'InstanceNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
+    'GroupNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
+    'LpNormalization': 'sums of squares: above 255 a square leaves the range',
+    'Softmax': 'a sum of exponentials over all tokens',
+    'LogSoftmax': 'a sum of exponentials over all tokens',
+    'Exp': _RANGE,
+    'Log': 'loses the digits of values near 1',
+    'Pow': _RANGE,
+    'ReduceMean': _SUMS,
+    'ReduceSum': _SUMS,
+    'ReduceSumSquare': _SUMS,
+    'ReduceL1': _SUMS,
+    'ReduceL2': _SUMS,
+    'ReduceLogSumExp': _SUMS,
+    'ReduceProd': _RANGE,
+    'GlobalAveragePool': _SUMS,
+    'CumSum': _SUMS,
+    'Range': 'index arithmetic: half precision counts no further than 2048',
+    'GridSample': 'coordinates: half precision tells 2048 places apart; TensorRT wants map and grid of one type',
+    'RoiAlign': 'coordinates: half precision rounds boxes to whole pixels above 1024; map and boxes have one type',
+    'NonMaxSuppression': 'coordinates of boxes',
+    'TopK': _ORDER,
+    'ArgMax': _ORDER,
+    'ArgMin': _ORDER,
+}
+"""Operator to the reason why it stays in float32."""
+
+COORDINATES: dict[str, tuple[int, ...]] = {
+    'GridSample': (1,),
+    'RoiAlign': (1,),
+    'NonMaxSuppression': (0, 1),
+    'Resize': (1, 2),
+}
+"""Operator to the inputs that say where, not what: what computes them is no part of the data that layers read."""
+
+FLOAT32_INPUTS: dict[str, tuple[int, ...]] = {'Resize': (2,)}
+"""Operator to the inputs that ONNX wants in float32, whatever the type of the data."""
+
+ANY_TYPE: frozenset[str] = frozenset({'Shape', 'Size', 'Cast'})
+"""Operators that take what there is: a cast in front of them would do nothing."""
+
+MOVEMENT: frozenset[str] = frozenset(
+    {
+        'Concat', 'DepthToSpace', 'Expand', 'Flatten', 'Gather', 'GatherElements', 'GatherND', 'Identity', 'Reshape',
+        'ScatterElements', 'ScatterND', 'Slice', 'SpaceToDepth', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze',
+    }
+)  # fmt: skip
+"""Operators that move values and compute none: exact in every type, so they follow their input."""
+
+
+class HalfFormat(NamedTuple):
+    """A 16-bit floating-point format.
+
+    Attributes:
+        name: As users write it.
+        onnx_type: The element type of ONNX.
+        dtype: The NumPy type.
+        largest: The largest finite value.
+        normal: The smallest value with all digits.
+        smallest: The smallest value that is not 0.
+        opset: The first opset whose convolutions take it.
+        operators: What stays in float32 beside :data:`KEPT_OPERATORS`, and why.
+    """
+
+    name: str
+    onnx_type: int
+    dtype: np.dtype
+    largest: float
+    normal: float
+    smallest: float
+    opset: int
+    operators: Mapping[str, str]
+
+
+def _format(name: str, onnx_type: int, dtype, opset: int, operators: Mapping[str, str]) -> HalfFormat:
+    info = ml_dtypes.finfo(dtype)
+    limits = (float(value) for value in (info.max, info.smallest_normal, info.smallest_subnormal))
+    return HalfFormat(name, onnx_type, np.dtype(dtype), *limits, opset, operators)
+
+
+FP16 = _format('fp16', TensorProto.FLOAT16, np.float16, 11, {})
+BF16 = _format(
+    'bf16',
+    TensorProto.BFLOAT16,
+    ml_dtypes.bfloat16,
+    22,
+    {'ConvTranspose': 'TensorRT for RTX 1.7 cannot build it in bf16'},
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """What stays in float32 because someone wants it to, beside the table of this module.
+
+    Attributes:
+        layers: Names of nodes, or of modules (``/backbone/stages.3.0``), which stand for all nodes in them.
+    """
+
+    layers: tuple[str, ...] = ()
+
+    def covers(self, node: str) -> bool:
+        """Whether a node of this name stays."""
+        return any(node == layer or node.startswith(f'{layer.rstrip("/")}/') for layer in self.layers)
+
+    def check(self, nodes: Iterable[str]) -> None:
+        """Make sure that every layer is in the graph.
+
+        Raises:
+            ConfigError: Naming those that are not.
+        """
+        nodes = list(nodes)
+        unknown = [layer for layer in self.layers if not any(Keep((layer,)).covers(node) for node in nodes)]
+        if unknown:
+            raise ConfigError(
+                f'The graph has no layer {", ".join(unknown)}.',
+                expected=f'names of nodes or modules, such as {", ".join(nodes[:3])}',
+                fix='correct the layers to keep; Netron shows the names of a graph',
+            )

@@ -1,0 +1,214 @@
+"""The proof beside an engine: that it finds what PyTorch finds, scores what PyTorch scores, and how long it takes.
+
+Everything is measured on the same images with the same pipeline, on the artefact itself or, where it cannot run on this
+machine, on the graph that it was built from; which of the two is written down.
+"""
+
+import copy
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.structures import BaseDataElement
+from tqdm import tqdm
+
+from ..benchmark.latency import Latency, measure, ratio
+from .inference import read_image, run_on_image, sample_images
+from .parity import DetectionParity, SegmentationParity, Tolerance, compare_detections, compare_label_maps
+
+METRIC_DROP = {'fp32': 0.001, 'fp16': 0.005, 'bf16': 0.01, 'int8': 0.03}
+"""How much mAP (0 to 1) or mIoU (0 to 1) an artefact of each precision may lose."""
+
+_COUNTED = ('mAP', 'mIoU')
+"""Metrics that the verdict looks at end in one of these."""
+
+SCOPE = 'end-to-end: one image in memory to results in its pixels (resize, network, post-processing)'
+
+
+@dataclasses.dataclass
+class Proof:
+    """How an artefact compares with PyTorch.
+
+    Attributes:
+        subject: What was run: the engine, or what stood in for it.
+        precision: Of the artefact; the tolerances follow from it.
+        parity: Detections or label maps, image by image.
+        metrics: Metric to PyTorch's and the artefact's figure; empty where there is no annotated data.
+        exact: Share of the images for which the portable selection of boxes was certain; ``None`` where there is none.
+        latency: One row each for PyTorch and the artefact, measured in turn; empty if the engine cannot run here.
+    """
+
+    subject: str
+    precision: str
+    parity: DetectionParity | SegmentationParity
+    metrics: dict[str, tuple[float, float]]
+    exact: float | None
+    latency: list[Latency]
+
+    @property
+    def failures(self) -> list[str]:
+        """What is outside the tolerances, in words."""
+        found = [] if self.parity.passed else ['what it finds differs from PyTorch beyond the tolerance']
+        for name, (ours, theirs) in self.metrics.items():
+            # mmseg gives percent
+            scale = 100.0 if max(abs(ours), abs(theirs)) > 1 else 1.0
+            if name.endswith(_COUNTED) and ours - theirs > METRIC_DROP[self.precision] * scale:
+                found.append(f'{name} drops from {ours:.4g} to {theirs:.4g}')
+        if self.exact is not None and self.exact < 1:
+            found.append(f'the selection of boxes was not certain in {1 - self.exact:.1%} of the images')
+        return found
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is within the tolerances."""
+        return not self.failures
+
+    def to_dict(self) -> dict:
+        """As plain data, with the verdict and what it rests on."""
+        return dict(
+            subject=self.subject,
+            precision=self.precision,
+            passed=self.passed,
+            failures=self.failures,
+            parity=self.parity.to_dict(),
+            metrics={name: dict(pytorch=ours, artefact=theirs) for name, (ours, theirs) in self.metrics.items()},
+            metric_drop_allowed=METRIC_DROP[self.precision],
+            exact=self.exact,
+            latency=[row.to_dict() for row in self.latency],
+            latency_ratio=ratio(self.latency, of='PyTorch', to='artefact') if self.latency else None,
+        )
+
+
+def _subset_of(config: Config, images: int, folder: Path) -> Config:
+    """The config with the first images of its test split only, in its evaluator as well."""
+    config = copy.deepcopy(config)
+    dataset = config.test_dataloader.dataset
+    dataset.indices = images
+    evaluators = config.test_evaluator
+    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+        if evaluator.get('ann_file'):
+            content = json.loads(Path(evaluator.ann_file).read_text())
+            # the data set sorts by image id
+            kept = sorted(content['images'], key=lambda image: image['id'])[:images]
+            ids = {image['id'] for image in kept}
+            content['images'] = kept
+            content['annotations'] = [item for item in content['annotations'] if item['image_id'] in ids]
+            path = folder / 'annotations.json'
+            path.write_text(json.dumps(content))
+            evaluator.ann_file = str(path)
+    return config
+
+
+def _has_data(config: Config) -> bool:
+    dataset = config.test_dataloader.dataset
+    root = Path(dataset.get('data_root') or '.')
+    prefixes = (dataset.get('data_prefix') or {}).values()
+    return root.is_dir() and all((root / prefix).is_dir() for prefix in prefixes)
+
+
+def _predictions(networks: Mapping[str, nn.Module], item: Mapping) -> dict[str, BaseDataElement]:
+    with torch.no_grad():
+        return {name: network.test_step(pseudo_collate([copy.deepcopy(item)]))[0] for name, network in networks.items()}
+
+
+def _compared(sample: BaseDataElement) -> BaseDataElement:
+    return sample.pred_instances if 'pred_instances' in sample else sample
+
+
+def _on_the_test_split(networks: Mapping[str, nn.Module], config: Config, images: int, progress: bool):
+    """Predictions of all networks on the first images of the test split, and the metrics of each."""
+    init_default_scope(config.default_scope)
+    with tempfile.TemporaryDirectory() as folder:
+        config = _subset_of(config, images, Path(folder))
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+        evaluators = {name: Evaluator(copy.deepcopy(config.test_evaluator)) for name in networks}
+        for evaluator in evaluators.values():
+            evaluator.dataset_meta = dataset.metainfo
+        pairs = []
+        for index in tqdm(range(len(dataset)), desc='      compare', disable=not progress, leave=False):
+            item = dataset[index]
+            samples = _predictions(networks, item)
+            pairs.append([_compared(copy.deepcopy(sample)) for sample in samples.values()])
+            for name, evaluator in evaluators.items():
+                evaluator.process(data_samples=[samples[name]], data_batch=pseudo_collate([item]))
+        metrics = {name: evaluator.evaluate(len(dataset)) for name, evaluator in evaluators.items()}
+    return pairs, metrics
+
+
+def prove(
+    reference: nn.Module,
+    artefact: nn.Module,
+    config: Config,
+    *,
+    subject: str,
+    precision: str,
+    images: int,
+    image: str | None = None,
+    timed: bool = True,
+    progress: bool = True,
+) -> tuple[Proof, list[tuple[np.ndarray, dict[str, BaseDataElement]]]]:
+    """Compare an artefact with PyTorch.
+
+    Args:
+        reference: The network in PyTorch, which pads its input as the artefact does.
+        artefact: A :class:`~mmtrtvit.deploy.backend_model.BackendModel`.
+        config: The model config that both follow.
+        subject: What is run in the artefact's place, in words.
+        precision: Of the artefact.
+        images: How many of the test split to compare and evaluate on.
+        image: Compare on this image alone, without metrics.
+        timed: Whether to time both, in turn.
+        progress: Show a bar.
+
+    Returns:
+        The proof; and the first images (RGB), each with what both found, to be drawn.
+    """
+    networks = {'PyTorch': reference, 'artefact': artefact}
+    metrics: dict[str, tuple[float, float]] = {}
+    artefact.exact.clear()
+    if image is None and _has_data(config):
+        pairs, found = _on_the_test_split(networks, config, images, progress)
+        metrics = {
+            name: (float(value), float(found['artefact'][name]))
+            for name, value in found['PyTorch'].items()
+            if isinstance(value, (int, float)) and np.isfinite(value)
+        }
+        samples = sample_images(config, min(images, 4))
+    else:
+        samples = [read_image(image)] if image else sample_images(config, images)
+        pairs = [[run_on_image(network, sample, config) for network in networks.values()] for sample in samples]
+    tolerance = Tolerance.of(precision)
+    compare = compare_label_maps if 'pred_sem_seg' in pairs[0][0] else compare_detections
+    parity = compare([tuple(pair) for pair in pairs], tolerance)
+    exact = sum(artefact.exact) / len(artefact.exact) if artefact.exact else None
+    drawn = [
+        (sample[..., ::-1], {name: run_on_image(network, sample, config) for name, network in networks.items()})
+        for sample in samples
+    ]
+    latency = []
+    if timed:
+        latency = measure(
+            {
+                name: lambda network=network: run_on_image(network, samples[0], config)
+                for name, network in networks.items()
+            },
+            scope=SCOPE,
+            settings=dict(
+                image='x'.join(map(str, samples[0].shape[:2])),
+                batch=1,
+                precision=precision,
+                threads=torch.get_num_threads(),
+            ),
+            min_runs=10,
+            max_seconds=60.0,
+        )
+    return Proof(subject, precision, parity, metrics, exact, latency), drawn

@@ -1,0 +1,8 @@
+"""Running an artefact with nothing but NumPy, OpenCV and its backend."""
+
+from .network import Network, open_network
+from .postprocess import Detections, LabelMap
+from .predictor import Predictor, load
+from .preprocess import Preprocessing
+
+__all__ = ['Detections', 'LabelMap', 'Network', 'Predictor', 'Preprocessing', 'load', 'open_network']

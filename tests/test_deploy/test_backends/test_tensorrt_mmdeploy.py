@@ -1,0 +1,153 @@
+"""mmdeploy's backend ``tensorrt``: replaced from TensorRT 10 on, left alone before."""
+
+import pytest
+import torch
+from mmdeploy.backend.base import BACKEND_MANAGERS, BACKEND_WRAPPER, get_backend_manager
+from mmdeploy.utils import Backend
+from mmengine.config import Config
+
+from mmtrtvit.deploy.backends import mmdeploy_tensorrt
+from mmtrtvit.deploy.backends.base import TensorSpec
+from mmtrtvit.errors import DeployError
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """mmdeploy's registries as they are without a TensorRT, given back afterwards."""
+    monkeypatch.setattr(BACKEND_MANAGERS, '_module_dict', dict(BACKEND_MANAGERS._module_dict))
+    monkeypatch.setattr(BACKEND_WRAPPER, '_module_dict', dict(BACKEND_WRAPPER._module_dict))
+
+
+@pytest.mark.usefixtures('registries')
+@pytest.mark.parametrize('version', [None, (8, 6, 1), (9, 3)])
+def test_nothing_is_replaced_before_10(monkeypatch, version):
+    before = get_backend_manager('tensorrt')
+    monkeypatch.setattr(mmdeploy_tensorrt, 'installed_version', lambda name: version)
+    assert not mmdeploy_tensorrt.register()
+    assert get_backend_manager('tensorrt') is before
+
+
+@pytest.mark.usefixtures('registries')
+@pytest.mark.parametrize('version', [(10, 0, 1), (10, 16, 1), (11, 4)])
+def test_it_is_replaced_from_10_on(monkeypatch, version):
+    monkeypatch.setattr(mmdeploy_tensorrt, 'installed_version', lambda name: version)
+    monkeypatch.setattr(mmdeploy_tensorrt, 'require_version', lambda name: version)
+    assert mmdeploy_tensorrt.register()
+    manager = get_backend_manager('tensorrt')
+    assert manager is mmdeploy_tensorrt.CurrentTensorRTManager
+    assert BACKEND_WRAPPER.module_dict['tensorrt'] is mmdeploy_tensorrt.TensorRTWrapper
+    assert manager.is_available() and not manager.is_available(with_custom_ops=True)
+    assert manager.get_version() == '.'.join(map(str, version))
+    assert mmdeploy_tensorrt.register()  # a second time changes nothing
+    assert get_backend_manager('tensorrt') is manager
+
+
+@pytest.mark.usefixtures('registries')
+def test_a_tensorrt_that_cannot_be_imported_leaves_mmdeploy_alone(monkeypatch):
+    def broken(name):
+        raise ImportError('libnvinfer.so.10')
+
+    before = dict(BACKEND_MANAGERS._module_dict)
+    monkeypatch.setattr(mmdeploy_tensorrt, 'installed_version', lambda name: (10, 16))
+    monkeypatch.setattr(mmdeploy_tensorrt.importlib, 'import_module', broken)
+    assert not mmdeploy_tensorrt.register()
+    assert before == BACKEND_MANAGERS._module_dict
+
+
+class Session:
+    opened = []
+
+    def __init__(self, engine, package, output_names, device):
+        self.opened.append((engine, package, output_names, device))
+        self.outputs = tuple(TensorSpec(name, 'float32', (1,)) for name in output_names or ['dets', 'labels'])
+
+    def run_tensors(self, feeds):
+        return {spec.name: feeds['input'] + place for place, spec in enumerate(self.outputs)}
+
+
+@pytest.fixture
+def session(monkeypatch):
+    monkeypatch.setattr(mmdeploy_tensorrt, 'TensorRTSession', Session)
+    Session.opened = []
+    return Session
+
+
+def test_the_wrapper_gives_outputs_in_the_order_of_mmdeploy(session):
+    wrapper = mmdeploy_tensorrt.CurrentTensorRTManager.build_wrapper(
+        ['e.engine'], 'cuda:1', ['input'], ['labels', 'dets']
+    )
+    outputs = wrapper({'input': torch.zeros(1)})
+    assert wrapper.output_to_list(outputs) == [torch.tensor([0.0]), torch.tensor([1.0])]
+    assert list(outputs) == ['labels', 'dets']
+    assert session.opened == [('e.engine', 'tensorrt', ['labels', 'dets'], 'cuda:1')]
+
+
+def test_the_names_of_the_engine_where_mmdeploy_has_none(session):
+    assert mmdeploy_tensorrt.TensorRTWrapper('e.engine').output_names == ['dets', 'labels']
+
+
+@pytest.mark.parametrize('device', ['cpu', 'CUDA'])
+def test_another_device(session, device):
+    with pytest.raises(DeployError, match='--device cuda:0'):
+        mmdeploy_tensorrt.CurrentTensorRTManager.build_wrapper(['e.engine'], device)
+    assert not session.opened
+
+
+def deploy_config(**common):
+    shapes = dict(min_shape=[1, 3, 320, 320], opt_shape=[1, 3, 800, 1344], max_shape=[2, 3, 1344, 1344])
+    return Config(
+        dict(
+            onnx_config=dict(type='onnx', input_names=['input'], save_file='end2end.onnx'),
+            codebase_config=dict(type='mmdet', task='ObjectDetection'),
+            backend_config=dict(
+                type=Backend.TENSORRT.value,
+                common_config=common,
+                model_inputs=[dict(input_shapes=dict(input=shapes))],
+            ),
+        )
+    )
+
+
+@pytest.fixture
+def built(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        mmdeploy_tensorrt, 'build_engine', lambda *paths, **settings: calls.append((*map(str, paths), settings))
+    )
+    return calls
+
+
+@pytest.mark.parametrize('workspace, mib', [(0, None), (1 << 30, 1024), (None, None)])
+def test_engines_are_built_as_the_deploy_config_says(built, tmp_path, workspace, mib):
+    common = {} if workspace is None else dict(max_workspace_size=workspace)
+    files = mmdeploy_tensorrt.CurrentTensorRTManager.to_backend(
+        [str(tmp_path / 'end2end.onnx')], str(tmp_path), deploy_config(fp16_mode=False, **common), device='cuda:1'
+    )
+    assert files == [str(tmp_path / 'end2end.engine')]
+    ((graph, engine, settings),) = built
+    assert (graph, engine) == (str(tmp_path / 'end2end.onnx'), files[0])
+    assert settings == dict(
+        profiles={'input': ((1, 3, 320, 320), (1, 3, 800, 1344), (2, 3, 1344, 1344))}, workspace_mib=mib, device=1
+    )
+
+
+def test_shapes_without_names_are_those_of_the_inputs_in_order(built, tmp_path):
+    config = deploy_config()
+    (inputs,) = config.backend_config.model_inputs
+    inputs.input_shapes = [inputs.input_shapes['input']]
+    mmdeploy_tensorrt.CurrentTensorRTManager.to_backend(['a.onnx'], str(tmp_path), config)
+    assert list(built[0][2]['profiles']) == ['input']
+
+
+@pytest.mark.parametrize('flag', ['fp16_mode', 'int8_mode'])
+@pytest.mark.parametrize('version', [(10, 16, 1), (11, 4, 0)])
+def test_precision_by_builder_flags_is_refused(built, monkeypatch, tmp_path, flag, version):
+    monkeypatch.setattr(mmdeploy_tensorrt, 'require_version', lambda name: version)
+    with pytest.raises(DeployError, match='--precision fp16'):
+        mmdeploy_tensorrt.CurrentTensorRTManager.to_backend(['a.onnx'], str(tmp_path), deploy_config(**{flag: True}))
+    assert not built
+
+
+def test_more_graphs_than_shapes(built, tmp_path):
+    with pytest.raises(DeployError, match='shapes for 1 graphs, and there are 2'):
+        mmdeploy_tensorrt.CurrentTensorRTManager.to_backend(['a.onnx', 'b.onnx'], str(tmp_path), deploy_config())

@@ -1,0 +1,195 @@
+"""INT8: which layers are quantised, by which scales, calibrated on what."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+from mmtrtvit.deploy.precision import Keep, int8_candidates, output_error, run_graph, to_fp16, to_int8
+from mmtrtvit.deploy.precision.calibration import METHODS, Magnitudes
+from mmtrtvit.deploy.precision.graph import element_types, initializers, layers
+from mmtrtvit.errors import ConfigError, DataError
+
+LAST = {'/scores/Conv', '/sizes/Conv', '/classes/MatMul'}
+
+
+def makers(model):
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+@pytest.fixture(scope='module')
+def int8(detector, images):
+    return to_int8(detector, iter(images))
+
+
+def test_every_layer_but_the_last_ones_has_a_pair(detector, int8):
+    made_by = makers(int8)
+    quantised = set()
+    for node in layers(int8):
+        before = [made_by[name].op_type if name in made_by else None for name in node.input[:2]]
+        if before == ['DequantizeLinear'] * 2:
+            quantised.add(node.name)
+            assert made_by[made_by[node.input[0]].input[0]].op_type == 'QuantizeLinear'
+        else:
+            assert 'DequantizeLinear' not in before
+    assert {node.name for node in layers(detector)} - quantised == LAST
+    assert quantised == set(int8_candidates(detector))
+
+
+def test_products_of_data_and_biases_are_left(int8):
+    made_by = makers(int8)
+    attention = [node for node in int8.graph.node if node.op_type == 'MatMul' and '/attend/' in node.name]
+    assert attention and not any(
+        made_by[name].op_type == 'DequantizeLinear' for node in attention for name in node.input
+    )
+    weights = initializers(int8)
+    assert all(weights[node.input[2]].dtype == np.float32 for node in int8.graph.node if node.op_type == 'Conv')
+
+
+def test_weights_are_stored_as_int8_with_a_scale_for_each_channel(detector, int8):
+    true, stored, made_by = initializers(detector), initializers(int8), makers(int8)
+    originals = {node.name: node for node in detector.graph.node}
+    seen = 0
+    for node in layers(int8):
+        if node.name in LAST:
+            continue
+        dequantise = made_by[node.input[1]]
+        integers, scale, zero = (stored[name] for name in dequantise.input)
+        axis = dequantise.attribute[0].i
+        original = true[originals[node.name].input[1]]
+        assert integers.dtype == zero.dtype == np.int8 and not zero.any()
+        assert axis == (0 if node.op_type == 'Conv' else original.ndim - 1) and scale.shape == (original.shape[axis],)
+        shape = [-1 if number == axis else 1 for number in range(original.ndim)]
+        assert np.abs(integers * scale.reshape(shape) - original).max() <= scale.max() / 2 * 1.001
+        seen += 1
+    assert seen > 20
+    before, after = (sum(array.nbytes for array in weights.values()) for weights in (true, stored))
+    assert after < 0.4 * before
+
+
+def test_a_tensor_is_quantised_once(int8):
+    sources = [node.input[0] for node in int8.graph.node if node.op_type == 'QuantizeLinear']
+    assert len(set(sources)) == len(sources)
+
+
+def test_scales_are_those_of_onnx_runtimes_quantiser(detector, images, tmp_path):
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = list(images)
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    copy = onnx.ModelProto.FromString(detector.SerializeToString())  # it changes what it is given
+    names = list(int8_candidates(detector))
+    quantize_static(
+        copy,
+        str(tmp_path / 'theirs.onnx'),
+        Reader(),
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=['Conv', 'MatMul', 'Gemm'],
+        nodes_to_quantize=names,
+        extra_options=dict(ActivationSymmetric=True, WeightSymmetric=True, QuantizeBias=False),
+    )
+    theirs = onnx.load(tmp_path / 'theirs.onnx')
+    ours, found = (
+        {
+            node.input[0]: float(weights[node.input[1]])
+            for node in model.graph.node
+            if node.op_type == 'QuantizeLinear' and weights[node.input[1]].ndim == 0
+        }
+        for model in (to_int8(detector, images), theirs)
+        for weights in [initializers(model)]
+    )
+    assert len(ours) > 15 and set(ours) <= set(found)
+    for name, scale in ours.items():
+        assert scale == pytest.approx(found[name], rel=1e-4), name
+
+
+def test_calibration_uses_the_given_images_only(detector, images):
+    taken = []
+
+    def feeds():
+        for image in images:
+            taken.append(image['image'].shape)
+            yield image
+
+    ours = initializers(to_int8(detector, feeds()))
+    assert taken == [image['image'].shape for image in images]
+    largest = max(np.abs(image['image']).max() for image in images)
+    assert ours['image_scale'] == pytest.approx(largest / 127)
+    assert initializers(to_int8(detector, images[:1]))['image_scale'] == pytest.approx(
+        np.abs(images[0]['image']).max() / 127
+    )
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_results_are_near(detector, images, method):
+    reference = run_graph(detector, images)
+    assert 0 < output_error(reference, run_graph(to_int8(detector, images, method=method), images)) < 0.2
+
+
+def test_what_is_kept_is_not_quantised(detector, images):
+    names = set(int8_candidates(detector))
+    kept = set(int8_candidates(detector, Keep(('/backbone/stem', '/neck/Conv'))))
+    assert '/neck/Conv' in names - kept
+    assert all(name == '/neck/Conv' or name.startswith('/backbone/stem/') for name in names - kept)
+
+
+def test_the_rest_can_be_half_precision(detector, int8, images):
+    mixed = to_fp16(int8)
+    assert mixed.opset_import[0].version >= 19
+    types, made_by = element_types(mixed), makers(mixed)
+    quantised = [node for node in layers(mixed) if node.name not in LAST]
+    for node in quantised:
+        assert [made_by[name].op_type for name in node.input[:2]] == ['DequantizeLinear'] * 2, 'a cast tears them apart'
+        assert types[node.output[0]] == TensorProto.FLOAT16
+    reference, plain = run_graph(detector, images), run_graph(int8, images)
+    assert output_error(reference, run_graph(mixed, images)) < output_error(reference, plain) + 0.02
+
+
+def test_a_layer_that_sees_only_zeros_is_left(graph_of):
+    nodes = [
+        helper.make_node('MatMul', ['x', 'w'], ['a'], name='first'),
+        helper.make_node('MatMul', ['a', 'w'], ['y'], name='last'),
+    ]
+    model = graph_of(nodes, dict(w=np.eye(2, dtype=np.float32)), shape=(1, 2))
+    found = to_int8(model, [dict(x=np.zeros((1, 2), np.float32))])
+    assert [node.op_type for node in found.graph.node] == ['MatMul', 'MatMul']
+
+
+def test_bad_input(detector, images):
+    with pytest.raises(DataError, match='no inputs to calibrate on'):
+        to_int8(detector, [])
+    with pytest.raises(ConfigError, match='minmax, percentile, entropy'):
+        to_int8(detector, images, method='guess')
+    with pytest.raises(ConfigError, match='no layer /nowhere'):
+        to_int8(detector, images, Keep(('/nowhere',)))
+    broken = [dict(image=np.full((1, 3, 96, 96), np.nan, np.float32))]
+    with pytest.raises(DataError, match='not a number for calibration input 1'):
+        to_int8(detector, broken)
+
+
+def test_magnitudes_of_parts_are_those_of_the_whole():
+    numbers = np.random.default_rng(0)
+    parts = [numbers.normal(size=5000) * factor for factor in (0.01, 1.0, 30.0, 0.1)]
+    seen = Magnitudes()
+    for part in parts:
+        seen.add(part)
+    whole = np.abs(np.concatenate(parts))
+    assert seen.largest == whole.max() <= seen.limit and seen.counts.sum() == whole.size
+    # what was counted in narrow bins before the range grew lies in the right wide ones
+    edges = np.linspace(0, seen.limit, len(seen.counts) + 1)
+    np.testing.assert_allclose(np.cumsum(seen.counts), np.searchsorted(np.sort(whole), edges[1:]), atol=2)
+
+
+def test_percentile_and_entropy_leave_an_outlier_out():
+    seen = Magnitudes()
+    seen.add(np.random.default_rng(0).normal(size=100_000))
+    seen.add(np.array([50.0]))
+    assert METHODS['minmax'](seen) == 50.0
+    assert METHODS['percentile'](seen) == pytest.approx(3.89, abs=0.25)
+    assert 2.0 < METHODS['entropy'](seen) < 10.0

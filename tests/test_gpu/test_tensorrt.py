@@ -1,0 +1,215 @@
+"""TensorRT and TensorRT for RTX on a GPU: build, parity, latency and mAP. ``docs/tensorrt.md`` has the one command."""
+
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from mmtrtvit.benchmark.latency import measure
+from mmtrtvit.deploy.backends.tensorrt_builder import build_engine
+from mmtrtvit.deploy.backends.tensorrt_report import to_markdown
+from mmtrtvit.deploy.backends.tensorrt_session import TensorRTSession
+from mmtrtvit.deploy.backends.tensorrt_support import PACKAGES, installed_version, refuse_combination
+from mmtrtvit.errors import DeployError
+from mmtrtvit.models import TRTViT
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+
+SIZES = ((1, 3, 64, 64), (1, 3, 224, 224), (4, 3, 320, 480))
+
+
+USES = {'fp32': 'float32 graph', 'fp16': 'typed graph', 'int8': 'typed graph'}
+"""What a precision asks of a package."""
+
+
+def skip_unless_usable(package, uses=''):
+    version = installed_version(package)
+    if version is None:
+        pytest.skip(f'{PACKAGES[package].title} is not installed ({PACKAGES[package].install})')
+    try:
+        refuse_combination(package, version, torch.cuda.get_device_capability(), uses)
+    except DeployError as error:
+        pytest.skip(str(error).splitlines()[0])
+    return package
+
+
+@pytest.fixture(scope='module', params=list(PACKAGES))
+def package(request):
+    return skip_unless_usable(request.param)
+
+
+@dataclasses.dataclass
+class Built:
+    """An engine, its graph, and the network that it was made of."""
+
+    graph: object
+    path: object
+    report: object
+    network: torch.nn.Module
+    package: str
+    precision: str
+
+    def session(self, **settings):
+        return TensorRTSession(self.path, self.package, **settings)
+
+
+@pytest.fixture(scope='module')
+def network():
+    torch.manual_seed(0)
+    network = TRTViT(arch='a', out_indices=(0, 1, 2, 3))
+    with torch.no_grad():  # statistics of noise, so that activations have a spread at every depth
+        network.train()
+        network(torch.randn(2, 3, 128, 128))
+    network.eval().switch_to_deploy()
+    return network
+
+
+@pytest.fixture(scope='module', params=['fp32', 'fp16'])
+def built(request, package, network, tmp_path_factory):
+    """TRT-ViT-A with batch, height and width free."""
+    skip_unless_usable(package, USES[request.param])
+    folder = tmp_path_factory.mktemp(f'{package}_{request.param}')
+    graph, names = folder / 'backbone.onnx', [f'c{stage}' for stage in range(2, 6)]
+    axes = {'input': {0: 'B', 2: 'H', 3: 'W'}, **{name: {0: 'B', 2: 'h', 3: 'w'} for name in names}}
+    half = request.param == 'fp16'
+    exported = copy.deepcopy(network).half() if half else network
+    torch.onnx.export(
+        exported,
+        torch.zeros(1, 3, 64, 96, dtype=torch.half if half else torch.float),
+        str(graph),
+        opset_version=17,
+        dynamo=False,
+        input_names=['input'],
+        output_names=names,
+        dynamic_axes=axes,
+    )
+    report = build_engine(
+        graph, folder / 'e.engine', package=package, profiles={'input': SIZES}, timing_cache=folder / 'timing.cache'
+    )
+    return Built(graph, folder / 'e.engine', report, network, package, request.param)
+
+
+def test_build(built):
+    assert built.path.stat().st_size == built.report.engine_bytes
+    assert built.report.layers and built.report.activation_bytes
+    assert 'ONNX nodes are named' in to_markdown(built.report)
+    wanted = {'fp32': 'float32', 'fp16': 'float16'}[built.precision]
+    assert built.report.share_of_layers()[wanted] > 0.5
+
+
+@pytest.mark.parametrize('shape', [*SIZES, (3, 3, 96, 352)], ids=lambda shape: 'x'.join(map(str, shape)))
+def test_parity_with_pytorch(built, shape):
+    """FP32 without TF32: the last bits. FP16: its 11 bits of mantissa through some thirty layers."""
+    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    found = built.session()({'input': image})
+    with torch.no_grad():
+        wanted = built.network(torch.from_numpy(image))
+    tolerance = {'fp32': 1e-3, 'fp16': 3e-2}[built.precision]
+    for ours, theirs in zip(wanted, found.values(), strict=True):
+        assert theirs.dtype == np.float32 and theirs.shape == tuple(ours.shape)
+        assert np.abs(ours.numpy() - theirs).max() <= tolerance * ours.abs().max().item()
+
+
+def test_tensors_on_the_gpu_and_another_stream(built):
+    session, image = built.session(), torch.randn(SIZES[1], device='cuda')
+    usual = session.run_tensors({'input': image})
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        other = session.run_tensors({'input': image})
+    torch.cuda.synchronize()
+    for name, tensor in usual.items():
+        assert tensor.is_cuda
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-3)
+
+
+def test_order_of_outputs_is_by_name(built):
+    session = built.session(output_names=['c5', 'c2'])
+    assert list(session({'input': np.zeros(SIZES[0], np.float32)})) == ['c5', 'c2']
+
+
+@pytest.mark.parametrize('shape', [(5, 3, 64, 64), (1, 3, 32, 64), (1, 3, 320, 512)])
+def test_beyond_the_profile(built, shape):
+    with pytest.raises(DeployError, match='from 1 x 3 x 64 x 64 to 4 x 3 x 320 x 480'):
+        built.session()({'input': np.zeros(shape, np.float32)})
+
+
+def test_a_truncated_engine(built, tmp_path):
+    (tmp_path / 'e.engine').write_bytes(built.path.read_bytes()[:1000])
+    with pytest.raises(DeployError, match='cannot load'):
+        TensorRTSession(tmp_path / 'e.engine', built.package)
+
+
+def test_latency(built, record_property):
+    """It is measured, beside PyTorch's on the same GPU, and shown with ``-rP``."""
+    session, image = built.session(), torch.randn(SIZES[1], device='cuda')
+    network = built.network.cuda()
+    try:
+        with torch.no_grad():
+            rows = measure(
+                {'PyTorch': lambda: network(image), built.package: lambda: session.run_tensors({'input': image})},
+                scope='backbone',
+                settings=dict(shape=SIZES[1], precision=built.precision),
+            )
+    finally:
+        network.cpu()
+    for row in rows:
+        record_property(f'{row.name} {built.precision} median ms', row.median)
+        print(f'{row.name} {built.precision}: median {row.median:.3f} ms, spread {row.spread:.1%}')
+    assert all(row.median > 0 for row in rows)
+
+
+def test_an_output_whose_size_depends_on_the_data(tmp_path):
+    """The output allocator. TensorRT only: TensorRT for RTX has no NonZero."""
+    package = skip_unless_usable('tensorrt')
+    graph = helper.make_graph(
+        [helper.make_node('NonZero', ['x'], ['found'])],
+        'g',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, ['n', 4])],
+        [helper.make_tensor_value_info('found', TensorProto.INT64, [2, 'data_found'])],
+    )
+    path = tmp_path / 'g.onnx'
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
+    build_engine(path, tmp_path / 'e.engine', package=package, profiles={'x': ((1, 4), (4, 4), (64, 4))})
+    session = TensorRTSession(tmp_path / 'e.engine', package)
+    reference = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    for filled in (0, 1, 7, 200):
+        x = np.zeros((64, 4), np.float32)
+        x.flat[:filled] = 1
+        np.testing.assert_array_equal(session({'x': x})['found'], reference.run(None, {'x': x})[0])
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
+def test_detector_from_the_command(package, precision, toy, toy_checkpoint, root, tmp_path):
+    """Mask R-CNN by ``tools/deploy.py``: the proof holds mAP of PyTorch and of the engine on the same images."""
+    skip_unless_usable(package, USES[precision])
+    command = [sys.executable, root / 'tools' / 'deploy.py', toy.config, toy_checkpoint]
+    command += ['--backend', PACKAGES[package].backend, '--precision', precision]
+    command += ['--dynamic', '64x64', '128x160', '512x512', '--images', '5', '--work-dir', tmp_path]
+    done = subprocess.run(list(map(str, command)), cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    proof = json.loads((tmp_path / 'deploy_report.json').read_text())['proof']
+    assert proof['passed'] and proof['metrics'] and proof['latency_ratio'] > 0
+    print(json.dumps(proof['metrics'], indent=1), f'artefact over PyTorch: {proof["latency_ratio"]:.3f}')
+
+
+def test_the_engine_runs_without_openmmlab(package, toy, toy_checkpoint, root, tmp_path):
+    """The runtime on an artefact: boxes of an image."""
+    skip_unless_usable(package, USES['fp32'])
+    command = [sys.executable, root / 'tools' / 'deploy.py', toy.config, toy_checkpoint, '--no-latency']
+    command += ['--backend', PACKAGES[package].backend, '--dynamic', '64x64', '128x160', '512x512']
+    subprocess.run(list(map(str, [*command, '--work-dir', tmp_path])), cwd=root, check=True)
+    import cv2
+
+    from mmtrtvit.deploy import load
+
+    found = load(tmp_path)(cv2.imread(str(toy.images[0])))
+    assert found.boxes.shape[1] == 4 and len(found.boxes) == len(found.scores) == len(found.labels)
