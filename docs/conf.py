@@ -23,3 +23,5 @@ autodoc_typehints_description_target = 'documented'
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ['Shape']
+# Attributes of a NamedTuple are members of it already.
+napoleon_use_ivar = True

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,9 @@ from .errors import CheckpointError
 
 _SHOWN = 6
 """How many names of each kind a report prints."""
+
+_NOTHING_FROZEN = {'frozen_stages': -1, 'norm_eval': False}
+"""Settings of a backbone for training from scratch."""
 
 
 def _history_method(owner: type, name: str) -> Callable:
@@ -75,6 +78,7 @@ class LoadReport:
         source: Where the checkpoint came from.
         loaded: Names that are in both with the same shape.
         missing: Names of the model that the checkpoint lacks.
+        new: Names that it lacks as a whole because published weights have no such parts; see :func:`load_backbone`.
         unexpected: Names of the checkpoint that the model lacks.
         reshaped: ``(name, shape in the checkpoint, shape in the model)`` where the shapes differ.
     """
@@ -84,10 +88,11 @@ class LoadReport:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    new: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every parameter and buffer of the model is filled."""
+        """Whether every parameter and buffer of the model is filled, those of new parts aside."""
         return not self.missing and not self.reshaped
 
     @property
@@ -97,13 +102,14 @@ class LoadReport:
         return tuple(name for name in self.unexpected if _part(name) in parts)
 
     def __str__(self) -> str:
-        total = len(self.loaded) + len(self.missing) + len(self.reshaped)
+        total = len(self.loaded) + len(self.missing) + len(self.new) + len(self.reshaped)
         lines = [
             f'{self.source}: {len(self.loaded)} of {total} tensors of the model loaded, {len(self.missing)} missing, '
-            f'{len(self.reshaped)} of another shape; {len(self.unexpected)} in the file have no place in the model'
+            f'{f"{len(self.new)} new, " if self.new else ""}{len(self.reshaped)} of another shape; '
+            f'{len(self.unexpected)} in the file have no place in the model'
         ]
         shapes = [f'{name} {list(theirs)} -> {list(ours)}' for name, theirs, ours in self.reshaped]
-        kinds = {'missing': self.missing, 'other shape': shapes, 'unexpected': self.unexpected}
+        kinds = {'missing': self.missing, 'new': self.new, 'other shape': shapes, 'unexpected': self.unexpected}
         for kind, names in kinds.items():
             lines += [f'  {kind}: {name}' for name in names[:_SHOWN]]
             if len(names) > _SHOWN:
@@ -111,11 +117,12 @@ class LoadReport:
         return '\n'.join(lines)
 
 
-def read_checkpoint(path: str | Path) -> dict:
+def read_checkpoint(path: str | Path, or_else: str = '') -> dict:
     """Read a checkpoint as data: nothing in it is executed.
 
     Args:
         path: A local file, or an address (``https://...``), which is kept in torch's download cache.
+        or_else: What can be done where an address gives none, for the message.
 
     Returns:
         The checkpoint as saved, tensors on the CPU.
@@ -132,7 +139,8 @@ def read_checkpoint(path: str | Path) -> dict:
         except Exception as error:  # whatever the network and its libraries raise
             raise CheckpointError(
                 f'The checkpoint {path} could not be fetched: {error}',
-                fix='check the address and the connection, or download it by hand and give the local path',
+                fix='check the address and the connection, or download it by hand and give the local path'
+                + (f', or {or_else}' if or_else else ''),
             ) from error
     path = Path(path)
     if not path.is_file():
@@ -187,24 +195,33 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def compare(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> LoadReport:
+def compare(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], source: str, new_parts: Sequence[str] = ()
+) -> LoadReport:
     """Say how ``weights`` fit ``model`` without changing it.
+
+    Tensors of ``new_parts`` (modules of these names, at any depth) are no missing ones if ``weights`` has none of
+    them: then they are of a network without these parts. If it has some, it is of one with them, and cut.
 
     BatchNorm's ``num_batches_tracked`` counters do not count: they have no part in the result.
     """
     ours = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     counted = [name for name in ours if not name.endswith('num_batches_tracked')]
     common = [name for name in counted if name in weights]
+    new = [name for name in counted if not set(new_parts).isdisjoint(name.split('.'))]
+    if any(name in weights for name in new):
+        new = []
     return LoadReport(
         source=source,
         loaded=tuple(name for name in common if weights[name].shape == ours[name].shape),
-        missing=tuple(name for name in counted if name not in weights),
+        missing=tuple(name for name in counted if name not in weights and name not in new),
         unexpected=tuple(name for name in weights if name not in ours),
         reshaped=tuple(
             (name, tuple(weights[name].shape), tuple(ours[name].shape))
             for name in common
             if weights[name].shape != ours[name].shape
         ),
+        new=tuple(new),
     )
 
 
@@ -215,6 +232,7 @@ def check_checkpoint(
     allow_mismatch: bool = False,
     prefix: str | None = None,
     allow_other_parts: bool = False,
+    new_parts: Sequence[str] = (),
 ) -> tuple[LoadReport, dict[str, torch.Tensor]]:
     """Read a checkpoint and make sure that it is one of ``model``, without loading it.
 
@@ -224,6 +242,7 @@ def check_checkpoint(
         allow_mismatch: Accept tensors that are missing, unexpected or have another shape.
         prefix: As in :func:`weights_of`.
         allow_other_parts: Accept unexpected tensors of parts that the model has not, such as a classifier.
+        new_parts: Accept that the checkpoint has nothing of these parts; as in :func:`compare`.
 
     Returns:
         The report, and the tensors that fit (same name and shape).
@@ -233,7 +252,7 @@ def check_checkpoint(
             name and shape by shape, and ``allow_mismatch`` is false. The message holds the report.
     """
     weights = weights_of(read_checkpoint(path), prefix)
-    report = compare(unwrapped(model), weights, str(path))
+    report = compare(unwrapped(model), weights, str(path), new_parts)
     fits = report.complete and not (report.foreign if allow_other_parts else report.unexpected)
     print_log(str(report), logger='current', level=logging.INFO if fits else logging.WARNING)
     if not fits and (not allow_mismatch or not report.loaded):
@@ -249,11 +268,30 @@ def check_checkpoint(
     return report, {**fitting, **{name: weights[name] for name in counters}}
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | None) -> LoadReport:
+def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | Sequence[str] | None) -> LoadReport:
     """Load a checkpoint by name and return the report; arguments and errors as :func:`check_checkpoint`."""
     report, fitting = check_checkpoint(model, path, **options)
     unwrapped(model).load_state_dict(fitting, strict=False)
     return report
+
+
+def read_pretrained(backbone: nn.Module, checkpoint: str) -> dict:
+    """Read the checkpoint that ``init_cfg`` of a backbone names.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`. That there is none says how to get it, or to do without.
+    """
+    # What is frozen would stay random.
+    released = {key: value for key, value in _NOTHING_FROZEN.items() if getattr(backbone, key, value) != value}
+    options = ' '.join(f'model.backbone.{key}={value}' for key, value in {'init_cfg': None, **released}.items())
+    from_scratch = f'train from scratch: --cfg-options {options}'
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise CheckpointError(
+            f'There are no pretrained weights at {checkpoint}.',
+            expected='the file that init_cfg of the backbone names; its page in docs/ says where weights are published',
+            fix=f'python tools/convert_weights.py SOURCE --family FAMILY --out {checkpoint}, or {from_scratch}',
+        )
+    return read_checkpoint(checkpoint, or_else=from_scratch)
 
 
 def load_backbone(
@@ -263,8 +301,17 @@ def load_backbone(
 
     Without ``prefix`` the checkpoint may be of the backbone itself or of a network that has it as
     ``backbone``. What it holds beside the backbone (a classifier, heads, a stage that is not built) is
-    reported and left out.
+    reported and left out. What only networks for dense prediction have, the backbone's ``new_parts``, may be lacking
+    as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
     """
-    if prefix is None and any(name.startswith('backbone.') for name in weights_of(read_checkpoint(checkpoint))):
+    weights = weights_of(read_pretrained(backbone, checkpoint))
+    if prefix is None and any(name.startswith('backbone.') for name in weights):
         prefix = 'backbone.'
-    return load_checkpoint(backbone, checkpoint, prefix=prefix, allow_mismatch=allow_mismatch, allow_other_parts=True)
+    return load_checkpoint(
+        backbone,
+        checkpoint,
+        prefix=prefix,
+        allow_mismatch=allow_mismatch,
+        allow_other_parts=True,
+        new_parts=getattr(backbone, 'new_parts', ()),
+    )

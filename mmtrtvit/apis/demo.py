@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..atomic import atomic_file
-from ..benchmark import machine, measure, ratio
+from ..benchmark import machine
 from ..datasets.embedded import make_embedded_dataset
-from ..deploy import Artefact, compare_detections, deploy, evaluate_artefact
+from ..deploy import Artefact, deploy, evaluate_artefact
 from ..deploy.inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image
 from ..deploy.manifest import versions
 from ..deploy.steps import quiet
@@ -99,47 +99,39 @@ def demo(
     headline('3/6 evaluation in PyTorch')
     metrics = {'pytorch': evaluate(config, checkpoint, work_dir=str(work_dir / 'evaluate'))}
 
-    headline('4/6 export, and comparison with PyTorch')
+    headline('4/6 export, and comparison with PyTorch on every test image')
     artefact_dir = work_dir / 'artefact'
-    deploy(config, checkpoint, deploy_cfg=deploy_cfg, work_dir=artefact_dir)
+    _, proof = deploy(config, checkpoint, deploy_cfg=deploy_cfg, work_dir=artefact_dir, images=val_images)
 
     headline('5/6 evaluation of the exported artefact in ONNX Runtime')
     metrics['onnxruntime'] = evaluate_artefact(config, str(artefact_dir), work_dir=str(work_dir / 'evaluate'))
 
-    headline('6/6 parity on every test image, latency, pictures')
+    headline('6/6 pictures')
     cfg = load_config(config)
     with quiet():
-        artefact = Artefact.read(artefact_dir)
-        networks = {'pytorch': build_pytorch_model(cfg, checkpoint), 'onnxruntime': artefact.model}
-        images = test_images(cfg)
-        found = {
-            name: [run_on_image(network, read_image(path), cfg) for path, _ in images]
-            for name, network in networks.items()
+        networks = {
+            'pytorch': build_pytorch_model(cfg, checkpoint),
+            'onnxruntime': Artefact.read(artefact_dir).model,
         }
-    parity = compare_detections(zip(found['pytorch'], found['onnxruntime'], strict=True))
-    rows = [
-        (read_image(path)[..., ::-1], {'truth': truth, **{name: found[name][index] for name in networks}})
-        for index, (path, truth) in enumerate(images[:DRAWN])
-    ]
+        rows = [
+            (
+                image[..., ::-1],
+                {'truth': truth, **{name: run_on_image(network, image, cfg) for name, network in networks.items()}},
+            )
+            for image, truth in ((read_image(path), truth) for path, truth in test_images(cfg)[:DRAWN])
+        ]
     draw_side_by_side(rows, dataset_metainfo(cfg), work_dir / 'predictions.png')
-    image = read_image(images[0][0])
-    scope = 'end-to-end: one image in memory to boxes and masks in its pixels (resize, network, post-processing)'
-    latencies = measure(
-        {name: lambda network=network: run_on_image(network, image, cfg) for name, network in networks.items()},
-        scope=scope,
-        settings=dict(image=f'{image.shape[0]}x{image.shape[1]}', batch=1, precision='fp32'),
-    )
 
     summary = {
         **{
-            row.name: {
-                **{metric: metrics[row.name][PREFIX + metric] for metric in METRICS},
-                'latency_ms': row.to_dict(),
+            name: {
+                **{metric: metrics[name][PREFIX + metric] for metric in METRICS},
+                'latency_ms': dict(row.to_dict(), name=name),
             }
-            for row in latencies
+            for name, row in zip(networks, proof.latency, strict=True)
         },
-        'latency_ratio': ratio(latencies, of='pytorch', to='onnxruntime'),
-        'parity': parity.to_dict(),
+        'latency_ratio': proof.to_dict()['latency_ratio'],
+        'parity': proof.parity.to_dict(),
         'env': {**versions(), **machine()},
         'minutes': (time.perf_counter() - started) / 60,
     }
@@ -169,8 +161,8 @@ def show(summary: dict, console: Console) -> None:
     parity = summary['parity']
     console.print(
         f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same '
-        f'(IoU > {parity["tolerances"]["iou"]}, score within {parity["tolerances"]["score"]}), '
-        f'{parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}'
+        f'(IoU > {parity["tolerance"]["iou"]}, score within {parity["tolerance"]["score"]}), '
+        f'{parity["ties"]} near ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}'
     )
     for output in ('boxes', 'scores', 'labels', 'masks'):
         difference = parity[output]

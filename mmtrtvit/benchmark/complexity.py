@@ -193,21 +193,23 @@ def _parts(backbone: nn.Module):
 
 @functools.cache
 def classifier_params(arch: str, family: str = 'trtvit') -> int:
-    """Parameters of the linear layer to 1000 classes that ends the network for ImageNet."""
+    """Parameters of the linear layer to 1000 classes that ends the network for ImageNet, or of both with two."""
     with torch.device('meta'):
         width = FAMILIES[family].type(arch=arch).out_channels[-1]
-    return (width + 1) * CLASSES
+    return FAMILIES[family].classifiers * (width + 1) * CLASSES
 
 
 def classifier_complexity(arch: str, size: int = 224, family: str = 'trtvit') -> tuple[int, int]:
     """Parameters and multiply-accumulates with the ImageNet classifier, as published.
 
-    The classifier is a BatchNorm, the mean over all pixels and a linear layer.
+    The classifier is a norm, the mean over all pixels and one linear layer, or two whose outputs are averaged. Norms
+    that a backbone has for dense prediction only are not counted.
     """
-    backbone = backbone_complexity(arch, size, family=family)
+    with torch.device('meta'):
+        backbone = FAMILIES[family].type(arch=arch, final_norm=True)
     linear = classifier_params(arch, family)
-    width = linear // CLASSES - 1
-    return backbone.params + 2 * width + linear, backbone.total_macs + width * CLASSES
+    macs = FAMILIES[family].classifiers * backbone.out_channels[-1] * CLASSES
+    return _size(backbone) + linear, backbone_complexity(arch, size, family=family).total_macs + macs
 
 
 _counted: dict[tuple, NetworkComplexity] = {}

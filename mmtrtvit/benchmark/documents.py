@@ -43,7 +43,7 @@ PICTURES = {
 """Pictures of the recorded rows: which rows, and what draws them."""
 
 RESULT_TABLES = {'detection': ('maskrcnn', 'retinanet'), 'segmentation': ('semfpn', 'upernet')}
-"""Tables of what is published of TRT-ViT, and the methods in them."""
+"""Tables of what is published of a family, and the methods in them."""
 
 _TABLE = re.compile(r'(<!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end table -->)', re.DOTALL)
 
@@ -69,7 +69,6 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
         return Path(os.path.relpath(root / picture, document.parent)).as_posix()
 
     renderers = {
-        'sizes': lambda document: sizes_table(published),
         'latency': lambda document: latency_table(backbones),
         'complexity': stages,
         'demo': lambda document: demo_table(summary, beside(DEMO_PICTURE, document)),
@@ -78,12 +77,16 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
         'rules': lambda document: rules_table(root),
         'misprints': lambda document: misprints(root, published),
     }
-    for name, methods in RESULT_TABLES.items():
-        renderers[name] = lambda document, methods=methods: results_table(published, 'trtvit', methods)
     for method in METHODS:
         renderers[f'totals-{method}'] = lambda document, method=method: networks_table(root, published, method)
     for family in FAMILIES:
         renderers[f'zoo-{family}'] = lambda document, family=family: zoo_table(root, published, family)
+        suffix = '' if family == 'trtvit' else f'-{family}'
+        renderers[f'sizes{suffix}'] = lambda document, family=family: sizes_table(published, family)
+        for name, methods in RESULT_TABLES.items():
+            renderers[f'{name}{suffix}'] = lambda document, family=family, methods=methods: results_table(
+                published, family, methods
+            )
     return renderers
 
 

@@ -1,6 +1,7 @@
 """The families of backbones: what each is called, where it comes from, and how its totals are published."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from ..models import PyramidBackbone
 from ..registry import MODELS
@@ -16,8 +17,11 @@ class Family:
         blocks: What a metafile says that it is made of.
         paper: Title and address.
         page: Its page of the documentation.
-        recipe: Whose recipes its configs follow.
+        recipe: Whose recipe its configs follow: published with it, or adapted from another one, and how.
         weights: What there is of weights.
+        licence: Of the authors' code, and of the weights where they say so.
+        classifiers: Linear layers that end the network for ImageNet; with distillation there are two.
+        recipes: The same as ``recipe`` of single tables, such as ``'maskrcnn_1x'``, where it is another one.
         classifier_stays: Whether published parameters of detectors and segmenters include the ImageNet
             classifier, which the authors left in the backbone without using it.
     """
@@ -29,7 +33,10 @@ class Family:
     page: str
     recipe: str
     weights: str
-    classifier_stays: bool
+    licence: str
+    classifiers: int = 1
+    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    classifier_stays: bool = False
 
     @property
     def type(self) -> type[PyramidBackbone]:
@@ -46,9 +53,16 @@ class Family:
         return self.type.arch_settings[arch]['provenance'].split(':')[0].split(' from ')[0]
 
     def name(self, arch: str) -> str:
-        """Name of a size, such as ``'TRT-ViT-C'``."""
-        return f'{self.title}-{arch.upper()}'
+        """Name of a size, such as ``'TRT-ViT-C'``; a family of one size has no other name than its own."""
+        return f'{self.title}-{arch.upper()}' if len(self.archs) > 1 else self.title
 
+
+_ROI_ALIGN = 'RoIAlign takes 2 x 2 samples a bin, as in every config here'
+"""What keeps a detector from being the published one to the letter, and lets it be exported exactly."""
+
+_LONGER = f'three times as long, with crops of many sizes; {_ROI_ALIGN}'
+
+_BORROWED = "adapted from Next-ViT's official config"
 
 FAMILIES: dict[str, Family] = {
     'trtvit': Family(
@@ -57,9 +71,9 @@ FAMILIES: dict[str, Family] = {
         blocks=('MixBlockC', 'BottleNeck'),
         paper=('TRT-ViT: TensorRT-oriented Vision Transformer', 'https://arxiv.org/abs/2205.09579'),
         page='docs/trt_vit.md',
-        recipe="adapted from Next-ViT's official configs, with nothing frozen; TRT-ViT's own is not published",
+        recipe=f"{_BORROWED}, with nothing frozen; TRT-ViT's own is not published",
         weights='none is published',
-        classifier_stays=False,
+        licence='none: there is no code of the authors',
     ),
     'nextvit': Family(
         title='Next-ViT',
@@ -69,10 +83,48 @@ FAMILIES: dict[str, Family] = {
             'Next-ViT: Next Generation Vision Transformer for Efficient Deployment in Realistic Industrial Scenarios',
             'https://arxiv.org/abs/2207.05501',
         ),
-        page='docs/model_zoo.md',
-        recipe="Next-ViT's official configs",
-        weights="none of this project's; the authors': https://github.com/bytedance/Next-ViT",
+        page='docs/next_vit.md',
+        recipe='adapted from the official config for Mask R-CNN',
+        weights="none of this project's; the authors', to be converted: https://github.com/bytedance/Next-ViT",
+        licence='Apache-2.0',
+        recipes={
+            'maskrcnn_1x': f'published: the official config; {_ROI_ALIGN}',
+            'maskrcnn_3x': f'published: the official config; {_ROI_ALIGN}',
+            'semfpn_80k': 'adapted from the official config: as many images, in 80k iterations of 16 for 40k of 32',
+            'upernet_160k': 'published: the official config',
+        },
         classifier_stays=True,
+    ),
+    'efficientformer': Family(
+        title='EfficientFormer',
+        backbone='EfficientFormer',
+        blocks=('Meta4D: pooling', 'Meta3D: attention with biases'),
+        paper=('EfficientFormer: Vision Transformers at MobileNet Speed', 'https://arxiv.org/abs/2206.01191'),
+        page='docs/efficientformer.md',
+        recipe='adapted from the official config for Mask R-CNN 1x',
+        weights="none of this project's; the authors', to be converted: https://github.com/snap-research/EfficientFormer",
+        licence='MIT, parts of the code Apache-2.0',
+        classifiers=2,
+        recipes={
+            'maskrcnn_1x': f'published: the official config; {_ROI_ALIGN}',
+            'maskrcnn_3x': f'adapted from the official config for 1x: {_LONGER}',
+            'retinanet_3x': f'adapted from the official config for Mask R-CNN 1x: {_LONGER}',
+            'semfpn_80k': 'published: the official config, in its form for 4 GPUs',
+            'upernet_160k': f"{_BORROWED}; EfficientFormer's own does not exist",
+        },
+    ),
+    'turbovit': Family(
+        title='TurboViT (stand-in)',
+        backbone='TurboViT',
+        blocks=('Mask Unit Attention', 'Q-pooling'),
+        paper=(
+            'TurboViT: Generating Fast Vision Transformers via Generative Architecture Search',
+            'https://arxiv.org/abs/2308.11421',
+        ),
+        page='docs/turbovit.md',
+        recipe=f"{_BORROWED}, with nothing frozen; TurboViT's own is not published",
+        weights='none is published',
+        licence='none: there is no code of the authors',
     ),
 }
 """Name in the names of configs to the family."""

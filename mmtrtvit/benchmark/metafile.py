@@ -77,6 +77,7 @@ def _model(entry: Entry, published: Published) -> dict:
             'FLOPs counted as in published totals (G)': round(network.published_macs / 1e9),
             'Widths and depths': entry.backbones.type.arch_settings[entry.arch]['provenance'],
             'Checkpoint': entry.backbones.weights,
+            'Licence of the original': entry.backbones.licence,
         },
     }
     if figures:

@@ -62,8 +62,9 @@ class Entry:
 
     @property
     def recipe(self) -> str:
-        """Whose recipe it follows."""
-        return '; '.join(filter(None, (self.backbones.recipe, self.about.recipe)))
+        """Whose recipe it follows: it begins with ``published`` or ``adapted``."""
+        recipe = self.backbones.recipes.get(self.table, self.backbones.recipe)
+        return '; '.join(filter(None, (recipe, self.about.recipe)))
 
     def load(self) -> Config:
         """Read the config."""
@@ -92,7 +93,12 @@ def find_configs(root: Path) -> list[Entry]:
             arch = found['arch'] or FAMILIES[found['family']].archs[0]
             entries.append(Entry(path, method, found['family'], arch, schedule))
     methods, families = list(METHODS), list(FAMILIES)
-    return sorted(entries, key=lambda e: (families.index(e.family), methods.index(e.method), e.schedule, e.name))
+
+    def place(entry: Entry) -> tuple:
+        size = entry.backbones.archs.index(entry.arch)
+        return families.index(entry.family), methods.index(entry.method), entry.schedule, size
+
+    return sorted(entries, key=place)
 
 
 def network_config(root: Path, method: str, family: str, arch: str) -> Config:

@@ -25,6 +25,9 @@ __all__ = ['Detections', 'LabelMap', 'Predictor', 'load', 'repairs', 'rewriters'
 
 if is_there('mmdeploy') and is_there('mmengine'):
     from . import repairs, rewriters
+    from .backends.mmdeploy_tensorrt import register
+
+    register()
 
 
 def __getattr__(name: str):

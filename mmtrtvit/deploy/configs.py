@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmdeploy.utils import Backend, get_input_shape, load_config
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError, DeployError
 from .backends import BACKENDS
 from .description import kind_of
+from .fit_resize import FitResize
 from .fixed_shape import FixedShapeDetDataPreprocessor
 from .rewriters.registration import FLAVOURS
 from .shapes import CHANNELS, InputShapes
@@ -239,6 +240,11 @@ def for_export(deploy_config: Config) -> Config:
     return config
 
 
+def is_resize(transform: Mapping) -> bool:
+    """Whether a transform of a test pipeline gives the image its size."""
+    return transform['type'].rpartition('.')[2] in ('Resize', FitResize.__name__)
+
+
 def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
     """The model config with the test pipeline that an artefact with these input sizes needs.
 
@@ -257,9 +263,9 @@ def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
     if shapes is not None and shapes.size is not None:
         height, width = shapes.size
         for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
-            for transform in pipeline:
-                if transform.type.rpartition('.')[2] == 'Resize':
-                    transform.update(scale=(width, height), keep_ratio=True)
+            for place, transform in enumerate(pipeline):
+                if is_resize(transform):
+                    pipeline[place] = ConfigDict(type=FitResize.__name__, scale=(width, height))
     return config
 
 

@@ -13,7 +13,7 @@ import onnx
 import torch.nn as nn
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..apis.config import load_config, make_work_dir
 from ..atomic import atomic_files
@@ -26,6 +26,7 @@ from .configs import (
     flavour_name,
     follow_input_shape,
     for_export,
+    is_resize,
     load_deploy_config,
     make_deploy_config,
     pad_to_input_shape,
@@ -89,9 +90,9 @@ def export_onnx(conversion: Conversion, checkpoint: str, image: np.ndarray, path
     scale = EXPORT_SIDE / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale) if scale < 1 else image
     config = copy.deepcopy(conversion.config)  # mmdeploy changes the test pipeline for an image that is in memory
-    for transform in config.test_pipeline:
-        if transform.type.rpartition('.')[2] == 'Resize':
-            transform.update(scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
+    for place, transform in enumerate(config.test_pipeline):
+        if is_resize(transform):
+            config.test_pipeline[place] = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
     config.test_dataloader.dataset.pipeline = config.test_pipeline
     torch2onnx(
         small, str(path.parent), path.name, for_export(conversion.deploy_config), config, checkpoint, device='cpu'
@@ -203,6 +204,8 @@ def deploy(
                 image=image,
                 timed=timed and made.runs_here,
             )
+            for name, (ours, theirs) in proof.counted.items():
+                say(f'{name} {ours:.4g} -> {theirs:.4g}')
             say('PASS' if proof.passed else f'FAIL: {"; ".join(proof.failures)}')
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, metainfo, folder / 'visual_check.png')

@@ -76,7 +76,8 @@ class DetectionParity:
         detections: PyTorch's detections above :data:`SCORE_FLOOR`.
         same: Those for which the artefact has the same one.
         ties: Those of the others that may differ because of a near tie: of two overlapping boxes whose scores are the
-            same within :data:`NEAR_TIE`, the artefact kept the other one, and with it what overlaps either changed.
+            same within :data:`NEAR_TIE`, the artefact kept the other one, and with it what overlaps either changed, or
+            lost the last place where the number of detections is limited.
         extra: Detections of the artefact that PyTorch has none for.
         boxes: Difference of box coordinates, pixels of the original image.
         scores: Difference of scores.
@@ -234,6 +235,10 @@ def compare_detections(
         if len(reference) == len(other) and len(reference):
             # both are cut off at the same number: below the worst of PyTorch's nothing is known of what it found
             left &= other.scores >= reference.scores.min()
+            if seeds:  # nor of the artefact's, where a box more of one tie cost another one its place
+                pushed = [index for index in different if reference.scores[index] < other.scores.min()]
+                different = [index for index in different if index not in pushed]
+                ties += len(pushed)
         for label, boxes_of_label in seeds.items():
             lost = [index for index in different if reference.labels[index] == label]
             (found,) = torch.where(left & (other.labels == label))

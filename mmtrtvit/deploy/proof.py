@@ -4,8 +4,10 @@ Everything is measured on the same images with the same pipeline, on the artefac
 machine, on the graph that it was built from; which of the two is written down.
 """
 
+import contextlib
 import copy
 import dataclasses
+import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -55,13 +57,18 @@ class Proof:
     latency: list[Latency]
 
     @property
+    def counted(self) -> dict[str, tuple[float, float]]:
+        """The metrics that the verdict looks at."""
+        return {name: pair for name, pair in self.metrics.items() if name.endswith(_COUNTED)}
+
+    @property
     def failures(self) -> list[str]:
         """What is outside the tolerances, in words."""
         found = [] if self.parity.passed else ['what it finds differs from PyTorch beyond the tolerance']
-        for name, (ours, theirs) in self.metrics.items():
+        for name, (ours, theirs) in self.counted.items():
             # mmseg gives percent
             scale = 100.0 if max(abs(ours), abs(theirs)) > 1 else 1.0
-            if name.endswith(_COUNTED) and ours - theirs > METRIC_DROP[self.precision] * scale:
+            if ours - theirs > METRIC_DROP[self.precision] * scale:
                 found.append(f'{name} drops from {ours:.4g} to {theirs:.4g}')
         if self.exact is not None and self.exact < 1:
             found.append(f'the selection of boxes was not certain in {1 - self.exact:.1%} of the images')
@@ -127,7 +134,8 @@ def _compared(sample: BaseDataElement) -> BaseDataElement:
 def _on_the_test_split(networks: Mapping[str, nn.Module], config: Config, images: int, progress: bool):
     """Predictions of all networks on the first images of the test split, and the metrics of each."""
     init_default_scope(config.default_scope)
-    with tempfile.TemporaryDirectory() as folder:
+    # pycocotools prints pages; what matters of them is in the report
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = _subset_of(config, images, Path(folder))
         dataset = DATASETS.build(config.test_dataloader.dataset)
         evaluators = {name: Evaluator(copy.deepcopy(config.test_evaluator)) for name in networks}

@@ -21,7 +21,7 @@ import mmtrtvit.deploy  # noqa: F401  registers the rewriters
 from mmtrtvit.apis import evaluate
 from mmtrtvit.deploy import deploy
 from mmtrtvit.deploy.onnx_graph import operators
-from mmtrtvit.deploy.parity import DetectionParity
+from mmtrtvit.deploy.proof import Proof
 from mmtrtvit.deploy.steps import quiet
 
 
@@ -109,7 +109,7 @@ class Deployed:
 
     folder: Path
     manifest: dict
-    parity: DetectionParity
+    proof: Proof
 
 
 @pytest.fixture(scope='session')
@@ -122,8 +122,10 @@ def deployed(toy, toy_checkpoint, dynamic_config, tmp_path_factory) -> Deployed:
     """The small detector, exported with batch, height and width free, into a folder with a file of someone else."""
     folder = tmp_path_factory.mktemp('artefact')
     (folder / 'notes.txt').write_text('keep me')
-    manifest, parity = deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=3)
-    return Deployed(folder, manifest, parity)
+    manifest, proof = deploy(
+        toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=3, timed=False
+    )
+    return Deployed(folder, manifest, proof)
 
 
 @pytest.fixture(scope='session')

@@ -21,7 +21,8 @@ from mmtrtvit.errors import CheckpointError, DataError, DeployError
 FILES = {
     'end2end.onnx',
     'manifest.json',
-    'parity.json',
+    'deploy_report.json',
+    'deploy_report.md',
     'visual_check.png',
     'model_config.json',
     'deploy_config.json',
@@ -99,17 +100,15 @@ def test_the_manifest_tells_the_truth(deployed, toy, toy_checkpoint):
         assert manifest['versions'][module]
 
 
-def test_the_pipeline_in_it_is_the_models_own(deployed, toy):
-    config = load_config(toy.config)
-    artefact = Artefact.read(deployed.folder)
-    for steps in (deployed.manifest['preprocessing']['pipeline'], artefact.model_config.test_pipeline):
-        assert [step['type'] for step in steps] == [step.type for step in config.test_pipeline]
-        assert tuple(steps[1]['scale']) == (128, 128) and steps[1]['keep_ratio'] is True
-        assert 'img_id' in steps[-1]['meta_keys']
-    assert deployed.manifest['preprocessing']['data_preprocessor']['mean'] == config.model.data_preprocessor.mean
+def test_the_preprocessing_in_it_is_the_models_own(deployed, toy):
+    preprocessor = load_config(toy.config).model.data_preprocessor
+    said = deployed.manifest['preprocessing']
+    assert said['resize'] == dict(rule='edges', width=128, height=128)
+    assert (said['mean'], said['std'], said['channels']) == (preprocessor.mean, preprocessor.std, 'rgb')
+    assert said['pad'] == dict(value=0.0, divisor=32, shape=None)
 
 
-def test_the_graph_is_portable(deployed, networks):
+def test_the_graph_has_standard_operators_only(deployed, networks):
     model = onnx.load(deployed.folder / 'end2end.onnx')
     onnx.checker.check_model(model, full_check=True)
     found = operators(model)
@@ -121,11 +120,15 @@ def test_the_graph_is_portable(deployed, networks):
     assert found['RoiAlign'] == 8 and found['NonMaxSuppression'] == 2  # four levels for boxes, four for masks
 
 
-def test_parity_is_reported(deployed):
-    assert json.loads((deployed.folder / 'parity.json').read_text()) == deployed.parity.to_dict()
-    assert deployed.manifest['parity'] == deployed.parity.to_dict()
-    assert deployed.parity.images == 3 and deployed.parity.detections >= 200
-    assert deployed.parity.passed and deployed.parity.same == deployed.parity.detections
+def test_the_proof_is_reported(deployed):
+    report = json.loads((deployed.folder / 'deploy_report.json').read_text())
+    assert report['proof'] == json.loads(json.dumps(deployed.proof.to_dict())) == deployed.manifest['proof']
+    parity = deployed.proof.parity
+    assert parity.images == 3 and parity.detections >= 200
+    assert deployed.proof.passed and parity.same == parity.detections
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(deployed.proof.metrics)
+    page = (deployed.folder / 'deploy_report.md').read_text()
+    assert 'PASS' in page and str(parity.detections) in page and 'Not measured' not in page.split('## Latency')[0]
 
 
 def test_visual_check_can_be_looked_at(deployed):
@@ -186,15 +189,26 @@ def test_a_fixed_shape(toy, toy_checkpoint, root, annotate, tmp_path):
     config.write_text(
         STATIC.format(base=str(root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_static-800x1344.py'))
     )
-    manifest, parity = deploy(
-        toy.config, str(toy_checkpoint), deploy_cfg=config, work_dir=tmp_path / 'artefact', image=str(toy.images[1])
+    manifest, proof = deploy(
+        toy.config,
+        str(toy_checkpoint),
+        deploy_cfg=config,
+        work_dir=tmp_path / 'artefact',
+        image=str(toy.images[1]),
+        timed=False,
     )
+    parity = proof.parity
     assert manifest['inputs']['input']['shape'] == [1, 3, 96, 160]
     assert parity.passed and parity.images == 1 and parity.detections >= 50
     # evaluated on the pipeline that it was made for, whatever the config says
-    pipeline = {}
-    for name in ('test_pipeline', 'test_dataloader.dataset.pipeline'):
-        pipeline.update({f'{name}.1.scale': (160, 96), f'{name}.1.keep_ratio': False})
+    fitted = load_config(toy.config).test_pipeline
+    fitted[1] = dict(type='FitResize', scale=(160, 96))
+    pipeline = {
+        'test_pipeline': fitted,
+        'test_dataloader.dataset.pipeline': fitted,
+        'model.data_preprocessor.type': 'mmtrtvit.FixedShapeDetDataPreprocessor',
+        'model.data_preprocessor.fixed_shape': (96, 160),
+    }
     truth = {'test_evaluator.ann_file': str(annotate(pipeline))}
     theirs = evaluate_artefact(toy.config, str(tmp_path / 'artefact'), work_dir=str(tmp_path), cfg_options=truth)
     ours = evaluate(toy.config, str(toy_checkpoint), work_dir=str(tmp_path), cfg_options={**truth, **pipeline})
@@ -211,16 +225,25 @@ def test_a_second_export_replaces_the_first_and_differences_are_found(
     folder = tmp_path / 'artefact'
     shutil.copytree(deployed.folder, folder)
     checkpoint = toy_run / 'epoch_2.pth'
-    manifest, parity = deploy(toy.config, str(checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
-    assert not parity.passed and parity.extra > 0 and manifest['parity']['passed'] is False
+    manifest, proof = deploy(
+        toy.config, str(checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1, timed=False
+    )
+    assert not proof.passed and proof.parity.extra > 0 and manifest['proof']['passed'] is False
     assert {path.name for path in folder.iterdir()} == FILES | {'notes.txt'}
-    assert manifest['source']['checkpoint'] == 'epoch_2.pth' and manifest['parity']['images'] == 1
-    assert json.loads((folder / 'parity.json').read_text()) == manifest['parity']
+    assert manifest['source']['checkpoint'] == 'epoch_2.pth' and manifest['proof']['parity']['images'] == 1
+    assert json.loads((folder / 'deploy_report.json').read_text())['proof'] == manifest['proof']
     assert Artefact.read(folder).manifest == manifest
 
 
 @pytest.mark.parametrize(
-    'step, function', [('export to ONNX', 'torch2onnx'), ('simplify', 'simplify'), ('write metadata', 'export2SDK')]
+    'step, function',
+    [
+        ('export to ONNX', 'torch2onnx'),
+        ('export to ONNX', 'simplify'),
+        ('onnxruntime: make', 'make_engine'),
+        ('compare', 'prove'),
+        ('write report', 'export2SDK'),
+    ],
 )
 def test_a_step_that_fails_leaves_nothing(
     step, function, toy, toy_checkpoint, dynamic_config, deployed, no_tracing, monkeypatch, tmp_path
@@ -232,8 +255,8 @@ def test_a_step_that_fails_leaves_nothing(
     fresh, old = tmp_path / 'fresh', tmp_path / 'old'
     shutil.copytree(deployed.folder, old)
     for folder in (fresh, old):
-        with pytest.raises(DeployError, match=rf'Step \d of 6 \({step}.*RuntimeError: the cat pulled the plug'):
-            deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1)
+        with pytest.raises(DeployError, match=rf'Step \d of 7 \({step}.*RuntimeError: the cat pulled the plug'):
+            deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1, timed=False)
     assert list(fresh.iterdir()) == []
     assert hashes(old) == hashes(deployed.folder)
     Artefact.read(old)

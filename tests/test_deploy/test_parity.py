@@ -161,6 +161,18 @@ def test_ties_are_excused_while_they_are_few():
     assert compare_detections([(ours, theirs)]).ties == 98
 
 
+def test_a_tie_may_cost_the_last_place_where_the_number_is_limited():
+    row = [[300 * i, 0, 300 * i + 100, 100] for i in range(200)]
+    ours = instances(row, [0.9] * 199 + [0.1])
+    moved = [[0, 10, 100, 110], *row[1:199], [0, 60, 100, 160]]  # kept beside the other box of the tie
+    theirs = instances(moved, [0.9] * 199 + [0.5])
+    parity = compare_detections([(ours, theirs)])
+    assert (parity.same, parity.ties, parity.extra) == (198, 2, 0) and parity.passed
+    theirs = instances([*row[:199], [0, 160, 100, 260]], [0.9] * 199 + [0.5])  # without a tie it is a loss
+    parity = compare_detections([(ours, theirs)])
+    assert (parity.same, parity.ties, parity.extra) == (199, 0, 1) and not parity.passed
+
+
 @pytest.mark.parametrize('precision', ['fp16', 'bf16', 'int8'])
 def test_other_precisions_have_more_room(precision):
     tolerance = Tolerance.of(precision)

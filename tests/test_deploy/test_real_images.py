@@ -58,10 +58,16 @@ def checkpoint(config, images, sharpen, tmp_path_factory):
 @pytest.fixture(scope='module')
 def exported(config, checkpoint, dynamic_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp('coco_artefact')
-    manifest, parity = deploy(
-        config, checkpoint, deploy_cfg=dynamic_config, work_dir=folder, images=1, cfg_options=SMALLER
+    manifest, proof = deploy(
+        config,
+        checkpoint,
+        deploy_cfg=dynamic_config,
+        work_dir=folder,
+        images=1,
+        timed=False,
+        cfg_options=SMALLER,
     )
-    return folder, manifest, parity
+    return folder, manifest, proof.parity
 
 
 def test_export(exported):

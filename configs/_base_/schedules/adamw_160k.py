@@ -8,7 +8,11 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        # position embeddings, attention biases and LayerScale, where a backbone has them
+        custom_keys={name: dict(decay_mult=0.0) for name in ('position', 'attention_biases', 'gamma')},
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),

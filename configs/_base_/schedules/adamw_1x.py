@@ -7,7 +7,11 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        # position embeddings, attention biases and LayerScale, where a backbone has them
+        custom_keys={name: dict(decay_mult=0.0) for name in ('position', 'attention_biases', 'gamma')},
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=500),

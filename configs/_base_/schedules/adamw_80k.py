@@ -8,6 +8,8 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-4),
+    # position embeddings, attention biases and LayerScale, where a backbone has them
+    paramwise_cfg=dict(custom_keys={name: dict(decay_mult=0.0) for name in ('position', 'attention_biases', 'gamma')}),
 )
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=1e-6, begin=0, end=80000, by_epoch=False)]
 

@@ -9,25 +9,28 @@ from ..published import Published
 from ..rows import RUNTIMES, as_latencies
 from .text import NO_RUN, Notes, giga, markdown, millions
 
+ARCH_TITLES = {'block_types': 'blocks', 'ntb_widths': 'widths of NTBs', 'attention_blocks': 'blocks with attention'}
+"""Settings of an arch that are called otherwise in the table of sizes."""
 
-def sizes_table(published: Published) -> str:
-    """The sizes of TRT-ViT: what is built, what that counts to, and what is published.
+
+def sizes_table(published: Published, name: str = 'trtvit') -> str:
+    """The sizes of a family: what is built, what that counts to, and what is published.
 
     Args:
         published: What the literature says.
+        name: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
     """
-    rows, notes, family = [], Notes(published), FAMILIES['trtvit']
+    rows, notes, family = [], Notes(published), FAMILIES[name]
+    keys = family.type.arch_keys
     for arch, settings in family.type.arch_settings.items():
-        counted = backbone_complexity(arch)
-        params, macs = classifier_complexity(arch)
-        printed = published.find('trtvit', arch, 'imagenet')
+        counted = backbone_complexity(arch, family=name)
+        params, macs = classifier_complexity(arch, family=name)
+        printed = published.find(name, arch, 'imagenet')
         said = f'{printed["params_m"]} / {printed["flops_g"]} {notes.number(printed)}' if printed else 'none'
         rows.append(
             [
                 family.name(arch),
-                ' '.join(map(str, settings['widths'])),
-                ' '.join(map(str, settings['depths'])),
-                '-'.join(settings['block_types']),
+                *(('-' if key == 'block_types' else ' ').join(map(str, settings[key])) for key in keys),
                 f'{millions(counted.params)} / {giga(counted.total_macs)}',
                 f'{millions(params)} / {giga(macs)}',
                 said,
@@ -36,9 +39,7 @@ def sizes_table(published: Published) -> str:
         )
     header = [
         'size',
-        'widths',
-        'depths',
-        'blocks',
+        *(ARCH_TITLES.get(key, key.replace('_', ' ')) for key in keys),
         'backbone: params M / MACs G',
         'with classifier: params M / MACs G',
         'published: params M / FLOPs G',

@@ -28,7 +28,8 @@ def demo_table(summary: Mapping | None, picture: str) -> str:
         f'*Measured* in one run of {summary["minutes"]:.1f} minutes on {env["processor"]} '
         f'({env["torch_threads"]} threads), Python {env["python"]}, {env["torch"]}.',
         f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same, '
-        f'{parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}; largest differences: {largest}.',
+        f'{parity.get("ties", 0)} near ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}; '
+        f'largest differences: {largest}.',
         f'Latency {latency["scope"]}; image {latency["image"]}, {latency["precision"]}, {latency["runs"]} rounds; '
         f'PyTorch / ONNX Runtime = {summary["latency_ratio"]:.2f}.',
     ]

@@ -21,7 +21,7 @@ def published_params(network: NetworkComplexity, family: str, arch: str) -> int:
 
 def _against(counted: float, figures: Mapping | None, key: str) -> list[str]:
     """The cells of a published figure and of the relative difference to it."""
-    if figures is None:
+    if figures is None or key not in figures:
         return ['none', '']
     misprint = ' (misprint)' if key in figures.get('misprint', ()) else ''
     return [f'{figures[key]}{misprint}', f'{counted / figures[key] - 1:+.1%}']
@@ -132,6 +132,17 @@ def rules_table(root: Path) -> str:
     return f'{markdown(header, rows)}\n\n{operators}'
 
 
+def _counted_again(root: Path, family: str, arch: str, table: str) -> tuple[str, dict[str, float]]:
+    """What a published table is of, and what is counted for it, under the names of the published figures."""
+    if table in IMAGENET_SIZES:
+        params, macs = classifier_complexity(arch, IMAGENET_SIZES[table], family)
+        return 'ImageNet', dict(params_m=params / 1e6, flops_g=macs / 1e9)
+    method = table.split('_')[0]
+    network = network_complexity(network_config(root, method, family, arch))
+    counted = dict(params_m=published_params(network, family, arch) / 1e6, flops_g=network.published_macs / 1e9)
+    return METHODS[method].title, counted
+
+
 def misprints(root: Path, published: Published) -> str:
     """The published figures that cannot be right, and why.
 
@@ -144,12 +155,11 @@ def misprints(root: Path, published: Published) -> str:
         for arch, tables in archs.items():
             for table, figures in tables.items():
                 for key, reason in figures.get('misprint', {}).items():
-                    method = table.split('_')[0]
-                    network = network_complexity(network_config(root, method, family, arch))
-                    counted = {'flops_g': network.published_macs / 1e9}[key]
+                    title, counted = _counted_again(root, family, arch, table)
+                    digits = len(str(figures[key]).partition('.')[2])
                     lines.append(
-                        f'- {METHODS[method].title} on {FAMILIES[family].name(arch)}: {figures[key]} G is printed, '
-                        f'{counted:.0f} G is counted: {reason}.'
+                        f'- {title} on {FAMILIES[family].name(arch)}: {figures[key]} G is printed, '
+                        f'{counted[key]:.{digits}f} G is counted: {reason}.'
                     )
     return '\n'.join(lines)
 
@@ -170,7 +180,7 @@ def results_table(published: Published, family: str, methods: Sequence[str]) -> 
                 name, _, schedule = table.partition('_')
                 if name == method:
                     row = [f'{FAMILIES[family].name(arch)} {notes.number(figures)}', METHODS[method].title, schedule]
-                    row.append(f'{figures["params_m"]} / {figures["flops_g"]}')
+                    row.append(f'{figures.get("params_m", "-")} / {figures.get("flops_g", "-")}')
                     rows.append([*row, *(figures.get(metric, '') for metric in metrics)])
     header = [
         'backbone',

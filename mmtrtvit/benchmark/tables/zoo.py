@@ -1,5 +1,6 @@
 """The table of configs."""
 
+import re
 from pathlib import Path
 
 from ..complexity import network_complexity
@@ -38,11 +39,11 @@ def zoo_table(root: Path, published: Published, family: str) -> str:
                 entry.schedule,
                 millions(network.params),
                 f'{network.total_macs / 1e9:.0f}',
+                re.match('published|adapted', entry.recipe)[0],
                 said,
-                'none',
             ]
         )
     if not rows:
         return '*There is no config yet.*'
-    header = ['config', 'backbone', 'method', 'schedule', 'params M', 'MACs G', 'published result', 'weights']
+    header = ['config', 'backbone', 'method', 'schedule', 'params M', 'MACs G', 'recipe', 'published result']
     return '\n\n'.join([markdown(header, rows), *notes.lines()])

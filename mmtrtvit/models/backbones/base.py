@@ -17,7 +17,8 @@ class PyramidBackbone(BaseModule):
     """A backbone of a stem and stages, each stage a list of blocks at half the resolution of the one before.
 
     A subclass sets :attr:`arch_settings` and :attr:`arch_keys` (with :attr:`integer_keys`, those of them that are a
-    positive integer for each stage, and :attr:`block_letters`, what ``block_types`` may be spelled with), builds
+    positive integer for each stage, and :attr:`block_letters`, what ``block_types`` may be spelled with) and
+    :attr:`new_parts` (modules that classifiers do not have, so that pretrained weights may lack them), builds
     :attr:`stem` and :attr:`stages`, and ends its constructor with :meth:`freeze`.
 
     Args:
@@ -48,6 +49,7 @@ class PyramidBackbone(BaseModule):
     integer_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
     block_letters: ClassVar[tuple[str, ...]] = ()
     stage_strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
+    new_parts: ClassVar[tuple[str, ...]] = ()
 
     stem: nn.Module
     stages: nn.ModuleList

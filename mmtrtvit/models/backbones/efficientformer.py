@@ -280,6 +280,7 @@ class EfficientFormer(PyramidBackbone):
 
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'attention_blocks')
+    new_parts = ('output_norms',)
 
     def __init__(
         self,

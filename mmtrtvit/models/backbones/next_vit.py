@@ -313,6 +313,7 @@ class NextViT(PyramidBackbone):
     arch_keys = ('widths', 'ntb_widths', 'depths', 'block_types')
     integer_keys = ('widths', 'ntb_widths', 'depths')
     block_letters = ('C', 'T')
+    new_parts = ('stage_norm',)
 
     def __init__(
         self,

@@ -266,6 +266,7 @@ class TurboViT(PyramidBackbone):
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'heads', 'mask_units')
     integer_keys = ('widths', 'depths', 'heads')
+    new_parts = ('output_norms',)
 
     def __init__(
         self,
