@@ -16,10 +16,11 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.setup/complete
 DOCS_READY := $(VENV)/.setup/docs.done
 REFERENCE_READY := $(REFERENCE)/.setup/complete
+RTX_READY := $(VENV)/.setup/tensorrt-rtx.done
 LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo test reference parity lint format docs bench bench-training clean
+.PHONY: help setup tensorrt-rtx check demo test reference parity lint format docs bench bench-training clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,8 +28,15 @@ help:  ## list these commands
 
 setup: $(READY)  ## make the virtual environment (about 15 minutes on 2 cores, seconds the second time)
 
-$(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt %/reference.txt,$(wildcard requirements/*.txt))
+$(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt %/reference.txt %/tensorrt-rtx.txt,$(wildcard requirements/*.txt))
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV) --stack $(STACK)
+
+tensorrt-rtx: $(RTX_READY)  ## add TensorRT for RTX, which builds engines without a GPU as well (Linux; 245 MB)
+
+$(RTX_READY): $(READY) requirements/tensorrt-rtx.txt
+	@echo 'Installing TensorRT for RTX (a minute)'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/tensorrt-rtx.txt
+	@touch $@
 
 check: $(READY)  ## show what is installed and what is missing
 	@$(RUN) tools/check_env.py $(ARGS)

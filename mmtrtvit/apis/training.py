@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn as nn
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -14,6 +14,7 @@ from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_chec
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..errors import CheckpointError, ConfigError
+from ..models import PyramidBackbone
 from .config import load_config, set_work_dir
 from .errors import library_errors_explained
 
@@ -80,6 +81,26 @@ def set_resume(config: Config, resume: str | None) -> None:
     seed = checkpoint.get('meta', {}).get('seed')
     if seed is not None and (config.get('randomness') or {}).get('seed') is None:
         config.randomness = {**(config.get('randomness') or {}), 'seed': seed}
+
+
+def fills_the_network(config: Config, allow_mismatch: bool) -> bool:
+    """Whether training starts from a checkpoint of the whole network, resumed or from ``load_from``."""
+    if config.get('resume'):
+        return bool(config.get('load_from') or find_latest_checkpoint(config.work_dir))
+    return bool(config.get('load_from')) and not allow_mismatch
+
+
+def forget_pretrained(model: nn.Module | ConfigDict) -> None:
+    """Leave pretrained weights of the backbone unread, which a checkpoint of the whole network would overwrite.
+
+    Their file need not be there any more. The config that the run has written already still names it.
+    """
+    if not isinstance(model, nn.Module):  # of a FlexibleRunner, which builds it later
+        model.backbone.init_cfg = None
+        return
+    for module in model.modules():
+        if isinstance(module, PyramidBackbone):
+            module.pretrained = None
 
 
 def use_atomic_checkpoints(config: Config) -> None:
@@ -169,5 +190,7 @@ def train(
             # a FlexibleRunner builds its network only when it trains
             network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
             check_checkpoint(network, cfg.load_from, allow_mismatch=allow_mismatch)
+        if fills_the_network(cfg, allow_mismatch):
+            forget_pretrained(runner.model)
         runner.train()
     return runner

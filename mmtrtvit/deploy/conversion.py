@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-import torch.nn as nn
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
@@ -22,6 +21,7 @@ from ..visualization.sheet import draw_side_by_side
 from .artefact import DEPLOY_CONFIG, MODEL_CONFIG
 from .backend_model import BackendModel
 from .configs import (
+    INPUT,
     backend_name,
     flavour_name,
     follow_input_shape,
@@ -36,10 +36,10 @@ from .description import describe_model
 from .engine import ONNX_FILE, EngineOptions, make_engine
 from .graph_precision import convert_precision
 from .inference import build_pytorch_model, dataset_metainfo, input_of, read_image, sample_images
-from .manifest import MANIFEST, sha256, write_manifest
+from .manifest import MANIFEST, sha256, versions, write_manifest
 from .onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
 from .proof import Proof, prove
-from .report import PAGE, REPORT, to_markdown
+from .report import PAGE, REPORT, finite, to_markdown
 from .shapes import InputShapes
 from .steps import Steps, quiet
 
@@ -47,7 +47,7 @@ EXPORT_SIDE = 320
 """Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
 
 CALIBRATION_IMAGES = 32
-"""Images that INT8 is calibrated on, and a search for layers to keep is evaluated on."""
+"""Images of the training split that INT8 is calibrated on and precisions are compared on: not those of the proof."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +125,10 @@ def deploy(
 ) -> tuple[dict, Proof]:
     """Export a checkpoint, compare the artefact with PyTorch, and leave it with all that belongs to it.
 
-    The folder then holds the ONNX file, the engine where the backend has one, both configs as JSON, mmdeploy's SDK
-    metadata (``deploy.json``, ``detail.json``, ``pipeline.json``), ``deploy_report.json`` and ``deploy_report.md``,
-    ``visual_check.png`` and ``manifest.json``. Files appear all together when everything succeeded.
+    The folder then holds the ONNX file, the engine where the backend has one, both configs as JSON, where height and
+    width are free mmdeploy's SDK metadata (``deploy.json``, ``detail.json``, ``pipeline.json``), ``deploy_report.json``
+    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. Files appear all together when everything
+    succeeded.
 
     Args:
         model_cfg: The model config.
@@ -186,7 +187,10 @@ def deploy(
                 backend=backend,
                 keep=keep,
                 search=search,
-                feeds=lambda: _feeds(reference, samples, padded, shapes),
+                feeds=lambda: [
+                    {INPUT: input_of(reference, sample, padded)}
+                    for sample in sample_images(config, CALIBRATION_IMAGES, 'train')
+                ],
             )
             say(found.summary)
         with steps.step(f'{backend}: make what it runs') as say, quiet():
@@ -210,8 +214,11 @@ def deploy(
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, metainfo, folder / 'visual_check.png')
         with steps.step('write report, metadata and manifest'), quiet():
-            # a copy, as mmdeploy turns the test pipeline of what it is given into that of its SDK
-            export2SDK(for_export(deploy_config), copy.deepcopy(config), str(folder), pth=str(checkpoint), device='cpu')
+            if shapes is None or shapes.size is None:  # its SDK cannot fit an upright image into a lying frame
+                # a copy, as mmdeploy turns the test pipeline of what it is given into that of its SDK
+                described = copy.deepcopy(config)
+                described.data_preprocessor = described.model.data_preprocessor  # where mmdeploy looks for mmseg's
+                export2SDK(for_export(deploy_config), described, str(folder), pth=str(checkpoint), device='cpu')
             config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
             graph = read_graph(path)
@@ -235,15 +242,8 @@ def deploy(
                 ),
             )
             _write_report(folder, artefact, proof, nodes, found, made)
-            manifest = write_manifest(folder, {**artefact, 'proof': proof.to_dict()})
+            manifest = write_manifest(folder, {**artefact, 'proof': finite(proof.to_dict())})
     return manifest, proof
-
-
-def _feeds(
-    reference: nn.Module, samples: Sequence[np.ndarray], config: Config, shapes: InputShapes | None
-) -> list[dict[str, np.ndarray]]:
-    """Inputs of the network for images, as its data preprocessor makes them."""
-    return [{'input': input_of(reference, sample, config)} for sample in samples]
 
 
 def _profiles(shapes: InputShapes | None) -> dict:
@@ -262,8 +262,6 @@ def _values(values) -> dict[str, dict]:
 
 
 def _write_report(folder: Path, artefact: Mapping, proof: Proof, nodes: tuple[int, int], found, made) -> None:
-    from .manifest import versions
-
     report = dict(
         artefact=artefact,
         proof=proof.to_dict(),
@@ -273,5 +271,5 @@ def _write_report(folder: Path, artefact: Mapping, proof: Proof, nodes: tuple[in
         engine=made.report,
         versions=versions(),
     )
-    (folder / REPORT).write_text(json.dumps(report, indent=2) + '\n')
+    (folder / REPORT).write_text(json.dumps(finite(report), indent=2, allow_nan=False) + '\n')
     (folder / PAGE).write_text(to_markdown(report))

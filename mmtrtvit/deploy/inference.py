@@ -51,18 +51,27 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return image
 
 
-def sample_images(config: Config, count: int) -> list[np.ndarray]:
-    """Images to compare on: the first of the test split, or photographs of scikit-image where there is no data.
+def sample_images(config: Config, count: int, split: str = 'test') -> list[np.ndarray]:
+    """Images of a split, the first ones, or photographs of scikit-image where there is no data.
+
+    Args:
+        config: The model config.
+        count: How many at most.
+        split: ``'test'``, or ``'train'``; the test split where there are no images to train on.
 
     Returns:
         ``(H, W, 3)`` uint8 images, BGR.
     """
-    dataset = config.test_dataloader.dataset
+    dataset = config[f'{split}_dataloader'].dataset
+    while 'dataset' in dataset:  # wrapped, to repeat it for instance
+        dataset = dataset.dataset
     prefix = dataset.get('data_prefix') or {}
     folder = Path(dataset.get('data_root') or '') / prefix.get('img', prefix.get('img_path', ''))  # mmdet, mmseg
     paths = sorted(path for path in folder.glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:count]
     if paths:
         return [read_image(path) for path in paths]
+    if split != 'test':
+        return sample_images(config, count)
     from skimage import data
 
     photographs = (data.astronaut(), data.coffee(), data.chelsea())

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import io
 import json
+import numbers
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +31,8 @@ from .parity import DetectionParity, SegmentationParity, Tolerance, compare_dete
 METRIC_DROP = {'fp32': 0.001, 'fp16': 0.005, 'bf16': 0.01, 'int8': 0.03}
 """How much mAP (0 to 1) or mIoU (0 to 1) an artefact of each precision may lose."""
 
-_COUNTED = ('mAP', 'mIoU')
-"""Metrics that the verdict looks at end in one of these."""
+_COUNTED = {'mAP': 1.0, 'mIoU': 100.0}
+"""Metrics that the verdict looks at end in one of these; what each is of a perfect network: mmseg gives percent."""
 
 SCOPE = 'end-to-end: one image in memory to results in its pixels (resize, network, post-processing)'
 
@@ -59,16 +60,15 @@ class Proof:
     @property
     def counted(self) -> dict[str, tuple[float, float]]:
         """The metrics that the verdict looks at."""
-        return {name: pair for name, pair in self.metrics.items() if name.endswith(_COUNTED)}
+        return {name: pair for name, pair in self.metrics.items() if name.endswith(tuple(_COUNTED))}
 
     @property
     def failures(self) -> list[str]:
         """What is outside the tolerances, in words."""
         found = [] if self.parity.passed else ['what it finds differs from PyTorch beyond the tolerance']
         for name, (ours, theirs) in self.counted.items():
-            # mmseg gives percent
-            scale = 100.0 if max(abs(ours), abs(theirs)) > 1 else 1.0
-            if ours - theirs > METRIC_DROP[self.precision] * scale:
+            (perfect,) = (value for ending, value in _COUNTED.items() if name.endswith(ending))
+            if not ours - theirs <= METRIC_DROP[self.precision] * perfect:  # nor is NaN
                 found.append(f'{name} drops from {ours:.4g} to {theirs:.4g}')
         if self.exact is not None and self.exact < 1:
             found.append(f'the selection of boxes was not certain in {1 - self.exact:.1%} of the images')
@@ -186,9 +186,10 @@ def prove(
     if image is None and _has_data(config):
         pairs, found = _on_the_test_split(networks, config, images, progress)
         metrics = {
-            name: (float(value), float(found['artefact'][name]))
+            # what finds nothing at all has no metrics
+            name: (float(value), float(found['artefact'].get(name, 0.0)))
             for name, value in found['PyTorch'].items()
-            if isinstance(value, (int, float)) and np.isfinite(value)
+            if isinstance(value, numbers.Real) and np.isfinite(value)
         }
         samples = sample_images(config, min(images, 4))
     else:

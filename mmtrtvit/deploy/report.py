@@ -1,8 +1,19 @@
 """The report that stands beside an engine: as data for machines, and as a page for people."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 REPORT, PAGE = 'deploy_report.json', 'deploy_report.md'
+
+
+def finite(value: Any) -> Any:
+    """Plain data without what JSON has no word for: None in place of infinity and NaN."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -44,6 +55,41 @@ def _differences(found: Mapping[str, Mapping]) -> str:
     return _table(['difference', *(name.replace('_', ' ') for name in names)], rows)
 
 
+def _precision(precision: Mapping) -> list[str]:
+    """What a conversion to another precision did to the tensors, and what a search left in FP32; empty without."""
+    lines = []
+    found = precision.get('tensors')
+    if found:
+        rows = [
+            [
+                tensor['layer'],
+                tensor['operator'],
+                tensor['dtype'],
+                *(_number(tensor[name]) for name in ('largest', 'max_error', 'mean_relative', 'snr_db')),
+            ]
+            for tensor in found['tensors']
+            if tensor['comparable']
+        ]
+        header = ['layer', 'operator', 'type', 'largest', 'max error', 'mean relative', 'SNR dB']
+        lines += [
+            '## Tensors in another precision',
+            f'The worst of {found["of"]}, over {found["feeds"]} images. {found["method"]}',
+            _table(header, rows),
+        ]
+    search = precision.get('search')
+    if search:
+        verdict = 'meets' if search['met'] else 'does NOT meet'
+        lines += [
+            '## Layers kept in FP32 by the search',
+            f'The error of the outputs, {_number(search["error"])}, {verdict} the tolerance of '
+            f'{_number(search["tolerance"])} after {search["evaluations"]} evaluations.',
+            _table(
+                ['layers', 'reason'], [[block['block'], block['reason']] for block in search['added']] or [['none', '']]
+            ),
+        ]
+    return lines
+
+
 def to_markdown(report: Mapping) -> str:
     """The report as a page.
 
@@ -66,6 +112,7 @@ def to_markdown(report: Mapping) -> str:
                     'backend, flavour, precision',
                     f'{artefact["backend"]}, {artefact["flavour"]}, {artefact["precision"]}',
                 ],
+                ['precision of the graph', report['precision']['summary']],
                 ['input', ', '.join('x'.join(map(str, tensor['shape'])) for tensor in artefact['inputs'].values())],
                 ['nodes before and after folding', f'{report["graph"]["nodes_before"]} / {report["graph"]["nodes"]}'],
                 *(
@@ -90,7 +137,7 @@ def to_markdown(report: Mapping) -> str:
         ]
         lines += ['## Accuracy on the same images', _table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
     else:
-        lines += ['## Accuracy', 'Not measured: there is no annotated data at the data root of the config.']
+        lines += ['## Accuracy', 'Not measured: compared on one image, or no annotated data at the data root.']
     lines.append('## Latency')
     if proof['latency']:
         rows = [
@@ -105,15 +152,8 @@ def to_markdown(report: Mapping) -> str:
             + ('' if all(row['steady'] for row in proof['latency']) else ' Unsteady: trust the ratio, not the figure.'),
         ]
     else:
-        lines.append('Not measured: this machine cannot run the engine.')
-    search = report['precision'].get('search')
-    if search:
-        lines += [
-            '## Layers kept in FP32 by the search',
-            _table(
-                ['layers', 'reason'], [[block['block'], block['reason']] for block in search['added']] or [['none', '']]
-            ),
-        ]
+        lines.append('Not measured: it was not asked for, or this machine cannot run the engine.')
+    lines += _precision(report['precision'])
     if report.get('engine'):
         lines += ['## The engine', report['engine']]
     lines += [

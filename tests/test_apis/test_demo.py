@@ -38,6 +38,7 @@ def test_the_whole_way(toy, toy_checkpoint, root, tmp_path, monkeypatch, capfd):
     assert {'torch', 'onnxruntime', 'mmtrtvit', 'processor', 'cores'} <= set(summary['env'])
     assert (tmp_path / 'demo' / 'train' / 'epoch_1.pth').is_file()
     assert (tmp_path / 'demo' / 'artefact' / 'manifest.json').is_file()
-    assert cv2.imread(str(tmp_path / 'demo' / 'predictions.png')).shape == (4 * 400, 3 * 400, 3)
+    height, width = cv2.imread(str(tmp_path / 'demo' / 'predictions.png')).shape[:2]
+    assert height > width > 1000  # four images; truth, PyTorch and ONNX Runtime beside each other
     out = capfd.readouterr().out
     assert 'Measured in this run' in out and 'PASS' in out

@@ -81,6 +81,17 @@ def test_auto_resume_with_nothing_to_resume_then_with_something(toy, tmp_path):
     assert Watcher.last.first_iteration == 4 and runner.epoch == 2
 
 
+def test_pretrained_weights_are_not_needed_where_a_checkpoint_fills_the_network(toy, toy_run, tmp_path):
+    gone = {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(tmp_path / 'gone.pth'))}
+    options = {**gone, **QUICK, 'load_from': str(toy_run / 'epoch_1.pth')}
+    runner = train(toy.config, work_dir=str(tmp_path / 'loaded'), cfg_options=options)
+    assert runner.iter > 0
+    # what is written still says where the network comes from
+    assert 'gone.pth' in (tmp_path / 'loaded' / toy.config.name).read_text()
+    with pytest.raises(CheckpointError, match='no pretrained weights at .*gone.pth'):
+        train(toy.config, work_dir=str(tmp_path / 'new'), cfg_options={**gone, **QUICK}, resume='auto')
+
+
 def test_weights_without_training_state_are_not_resumed(toy, toy_checkpoint, toy_run, tmp_path):
     with pytest.raises(CheckpointError, match=r'sharp.pth holds weights but no training state .*\n.*\n.*load_from='):
         train(toy.config, work_dir=str(tmp_path), resume=str(toy_checkpoint))

@@ -42,7 +42,12 @@ def rewriting() -> Callable[..., RewriterContext]:
     def make(flavour: str = 'native') -> RewriterContext:
         config = Config(
             dict(
-                onnx_config=dict(type='onnx', input_names=['input'], dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'})),
+                onnx_config=dict(
+                    type='onnx',
+                    opset_version=17,
+                    input_names=['input'],
+                    dynamic_axes=dict(input={0: 'b', 2: 'h', 3: 'w'}),
+                ),
                 backend_config=dict(type='onnxruntime'),
                 codebase_config=dict(type='mmdet', task='ObjectDetection', flavour=flavour),
             )

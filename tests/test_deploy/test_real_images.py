@@ -102,7 +102,9 @@ def test_evaluation_of_both(config, checkpoint, exported, tmp_path):
     for name in ('ours', 'theirs'):
         samples = pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
         found[name] = [
-            InstanceData(**{key: torch.as_tensor(value) for key, value in sample['pred_instances'].items()})
+            InstanceData(
+                **{key: torch.as_tensor(sample['pred_instances'][key]) for key in ('bboxes', 'scores', 'labels')}
+            )
             for sample in samples
         ]
     parity = compare_detections(zip(found['ours'], found['theirs'], strict=True))

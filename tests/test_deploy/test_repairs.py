@@ -6,7 +6,19 @@ import pytest
 import torch
 from mmcv.ops import RoIAlign
 
+from mmtrtvit.deploy import repairs
 from mmtrtvit.errors import DeployError
+
+
+def test_the_caller_is_found_as_mmdeploy_finds_it():
+    from mmdeploy.core.rewriters import function_rewriter, rewriter_utils
+
+    assert function_rewriter.get_frame_func is repairs.get_frame_func
+    assert _caller_by(repairs.get_frame_func) is _caller_by(rewriter_utils.get_frame_func) is _caller_by
+
+
+def _caller_by(find):
+    return find(1)
 
 
 @pytest.mark.parametrize('opset', [11, 16, None])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -42,6 +43,16 @@ def load_tool(root) -> Callable:
     return load
 
 
+def _write_to_the_screen_of_now() -> None:
+    """Mend mmengine's loggers: they outlive the test in which they were made, and the screen that it captured."""
+    from mmengine.logging import MMLogger
+
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler and handler.stream.closed:
+                handler.stream = sys.stdout
+
+
 @pytest.fixture
 def tool(load_tool, monkeypatch, capfd) -> Callable[..., Outcome]:
     """Run a script of ``tools/`` in this process, which saves the seconds that its imports take."""
@@ -50,6 +61,7 @@ def tool(load_tool, monkeypatch, capfd) -> Callable[..., Outcome]:
         module = load_tool(name)
         monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, args)])
         capfd.readouterr()
+        _write_to_the_screen_of_now()
         try:
             status = module.main()
         except SystemExit as end:  # how argparse ends

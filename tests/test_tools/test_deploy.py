@@ -4,34 +4,84 @@ from types import SimpleNamespace
 
 import pytest
 
+from mmtrtvit.deploy import conversion
+from mmtrtvit.deploy.engine import EngineOptions
+
 DYNAMIC = 'configs/deploy/instance-seg_onnxruntime_dynamic.py'
 
 
-@pytest.mark.parametrize('passed, status', [(True, 0), (False, 1)])
-def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, status):
-    import mmtrtvit.deploy
-
+def pretend_to_deploy(monkeypatch, passed):
+    """What ``deploy`` is called with, filled when it is."""
     given = {}
 
     def pretend(**options):
         given.update(options)
-        return {}, SimpleNamespace(passed=passed)
+        return {}, SimpleNamespace(passed=passed, failures=[] if passed else ['it drops'])
 
-    monkeypatch.setattr(mmtrtvit.deploy, 'deploy', pretend)
+    monkeypatch.setattr(conversion, 'deploy', pretend)
+    return given
+
+
+@pytest.mark.parametrize('passed, status', [(True, 0), (False, 1)])
+def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, status):
+    given = pretend_to_deploy(monkeypatch, passed)
     args = ['c.py', 'x.pth', '--deploy-cfg', 'd.py', '--work-dir', 'w', '--images', '7', '--cfg-options', 'a.b=1']
     monkeypatch.setattr('sys.argv', ['tools/deploy.py', *args])
     assert load_tool('deploy').main() == status
-    assert ('PASS' if passed else 'FAIL') in capsys.readouterr().out
+    assert ('w: PASS' if passed else 'w: FAIL: it drops') in capsys.readouterr().out
     assert given == dict(
         model_cfg='c.py',
         checkpoint='x.pth',
         deploy_cfg='d.py',
         work_dir='w',
+        backend='onnxruntime',
+        precision='fp32',
+        flavour=None,
+        shapes=None,
+        engine=EngineOptions(),
         image=None,
         images=7,
+        keep=[],
+        search=False,
+        timed=True,
         allow_mismatch=False,
         cfg_options={'a.b': 1},
     )
+
+
+def test_options_become_shapes_and_settings_of_the_engine(load_tool, monkeypatch):
+    given = pretend_to_deploy(monkeypatch, True)
+    args = 'c.py x.pth --work-dir w --backend tensorrt-rtx --precision int8 --flavour portable --no-latency --search'
+    args += ' --dynamic 320x320 800x1344 1344x1344 --batch 1 2 4 --keep /neck --targets sm86 sm120'
+    args += ' --timing-cache c.bin --workspace-mib 512'
+    monkeypatch.setattr('sys.argv', ['tools/deploy.py', *args.split()])
+    assert load_tool('deploy').main() == 0
+    assert given['shapes'].profile == ((1, 3, 320, 320), (2, 3, 800, 1344), (4, 3, 1344, 1344))
+    assert given['engine'] == EngineOptions(('sm86', 'sm120'), 'c.bin', 512)
+    assert (given['backend'], given['precision'], given['flavour']) == ('tensorrt-rtx', 'int8', 'portable')
+    assert (given['keep'], given['search'], given['timed']) == (['/neck'], True, False)
+
+
+@pytest.mark.parametrize('option', ['--backend openvino', '--flavour native', '--shape 64x64', '--batch 2'])
+def test_a_deploy_config_says_it_all(tool, option):
+    outcome = tool('deploy', 'c.py', 'x.pth', '--work-dir', 'w', '--deploy-cfg', 'd.py', *option.split())
+    assert outcome.status == 2 and option.split()[0] in outcome.err and 'says itself' in outcome.err
+
+
+@pytest.mark.parametrize(
+    'options, said',
+    [
+        ('--shape 64', 'is no input size'),
+        ('--shape 64x64 --dynamic 32x32 64x64 96x96', 'both given'),
+        ('--batch 4', 'without an input size'),
+        ('--backend tensorrt', 'without an input size'),
+        ('--backend onnxruntime --precision bf16', 'has no such precision'),
+        ('--targets sm86', 'means nothing to'),
+    ],
+)
+def test_options_that_do_not_go_together(tool, toy, toy_checkpoint, tmp_path, options, said):
+    outcome = tool('deploy', toy.config, toy_checkpoint, '--work-dir', tmp_path / 'out', *options.split())
+    assert said in outcome.message and not (tmp_path / 'out').exists()
 
 
 @pytest.fixture
@@ -76,10 +126,12 @@ def test_deploy_configs_that_cannot_be_used(refused, root, tmp_path):
     message = refused(deploy_cfg=root / 'configs' / 'maskrcnn_trtvit_a_toy.py')
     assert 'is not a deploy config' in message
     path = tmp_path / 'other.py'
-    path.write_text(f"_base_ = {str(root / DYNAMIC)!r}\nbackend_config = dict(type='tensorrt')\n")
+    text = f'_base_ = {str(root / DYNAMIC)!r}\n'
+    text += 'backend_config = dict(type={0!r})\ncodebase_config = dict(backend={0!r})\n'
+    path.write_text(text.format('ncnn'))
     message = refused(deploy_cfg=path)
-    assert "'tensorrt'" in message and 'does not convert to it yet' in message and 'onnxruntime' in message
-    path.write_text(path.read_text().replace('tensorrt', 'tensorflow'))
+    assert "'ncnn'" in message and 'does not convert to it' in message and 'onnxruntime' in message
+    path.write_text(text.format('tensorflow'))
     assert "'tensorflow' is unknown" in refused(deploy_cfg=path)
 
 

@@ -20,6 +20,7 @@ ADE = [
     'train_cfg.max_iters=2',
     'default_hooks.checkpoint.interval=2',
 ]
+SCRATCH = [f'model.backbone.{setting}' for setting in ('init_cfg=None', 'frozen_stages=-1', 'norm_eval=False')]
 FAMILIES = {
     'maskrcnn_trtvit_b_coco': (
         [*COCO, 'model.test_cfg.rcnn.score_thr=0.0', 'model.test_cfg.rcnn.max_per_img=5'],
@@ -33,6 +34,13 @@ FAMILIES = {
     ),
     'semfpn_trtvit_b_ade20k': (ADE, 'iter_2.pth', ['aAcc', 'mIoU', 'mAcc']),
     'upernet_trtvit_b_ade20k': (ADE, 'iter_2.pth', ['aAcc', 'mIoU', 'mAcc']),
+    'maskrcnn_nextvit_s_coco': (
+        [*COCO, *SCRATCH, 'model.test_cfg.rcnn.score_thr=0.0', 'model.test_cfg.rcnn.max_per_img=5'],
+        'epoch_1.pth',
+        ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP', 'coco/segm_mAP_50'],
+    ),
+    'semfpn_efficientformer_l1_ade20k': ([*ADE, *SCRATCH], 'iter_2.pth', ['aAcc', 'mIoU', 'mAcc']),
+    'upernet_turbovit_ade20k': (ADE, 'iter_2.pth', ['aAcc', 'mIoU', 'mAcc']),
 }
 """What makes it short, the checkpoint that it leaves, and the figures that are printed."""
 

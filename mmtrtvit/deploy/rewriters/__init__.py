@@ -7,10 +7,12 @@ from . import (
     dense_head,
     grid_sample,
     layer_norm,
+    mask_head,
     roi_extractor,
     rpn_head,
     single_stage,
     two_stage,
+    upsample,
 )
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     'dense_head',
     'grid_sample',
     'layer_norm',
+    'mask_head',
     'roi_extractor',
     'rpn_head',
     'single_stage',
     'two_stage',
+    'upsample',
 ]

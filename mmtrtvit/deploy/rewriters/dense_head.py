@@ -4,9 +4,17 @@ import torch
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import is_dynamic_shape
 
+from ...errors import DeployError
 from .image_extent import IMAGE_EXTENT, clip_boxes
 from .registration import is_portable, rewrites
-from .selection import EXACTNESS, best_after_suppression, nms_scores, plain_iou_threshold, top_boxes
+from .selection import (
+    EXACTNESS,
+    best_after_suppression,
+    level_candidates,
+    nms_scores,
+    plain_iou_threshold,
+    top_boxes,
+)
 
 
 @rewrites('mmdet.models.dense_heads.base_dense_head.BaseDenseHead.predict_by_feat')
@@ -31,7 +39,16 @@ def dense_head_predict_by_feat(
 
     Returns:
         ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels.
+
+    Raises:
+        DeployError: If the head weighs its scores by a further map, as FCOS does: that is not exported exactly.
     """
+    if score_factors is not None:
+        raise DeployError(
+            f'{type(self).__name__} weighs its scores by a centerness or an IoU, which cannot be exported.',
+            expected='a head whose scores stand for themselves, such as RetinaHead',
+            fix='use such a head',
+        )
     ctx = FUNCTION_REWRITER.get_context()
     cfg = self.test_cfg if cfg is None else cfg
     iou_threshold = plain_iou_threshold(cfg.nms)
@@ -48,9 +65,9 @@ def dense_head_predict_by_feat(
         deltas = deltas.permute(0, 2, 3, 1).reshape(batch, -1, 4)
         # The anchors of the best pairs are among the anchors with the best class: a top-k of anchors first is cheaper
         # than one of all pairs, and no pair is lost.
-        _, anchor = scores.amax(-1).topk(cfg.nms_pre, dim=1)
+        _, anchor = scores.amax(-1).topk(level_candidates(cfg), dim=1)
         pairs = scores.gather(1, anchor.unsqueeze(-1).expand(-1, -1, classes)).flatten(1)
-        best, pair = pairs.topk(cfg.nms_pre, dim=1)
+        best, pair = pairs.topk(level_candidates(cfg), dim=1)
         anchor = anchor.gather(1, pair.div(classes, rounding_mode='floor'))
         deltas = deltas.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
         level_boxes.append(self.bbox_coder.decode(anchors[anchor], deltas))

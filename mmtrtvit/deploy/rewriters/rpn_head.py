@@ -8,7 +8,7 @@ from torch import Tensor
 from ..portable import suppress
 from .image_extent import IMAGE_EXTENT, clip_boxes
 from .registration import is_portable, rewrites
-from .selection import EXACTNESS, nms_scores, plain_iou_threshold, top_boxes
+from .selection import EXACTNESS, level_candidates, nms_scores, plain_iou_threshold, top_boxes
 
 
 def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float) -> Tensor:
@@ -70,7 +70,7 @@ def rpn_head_predict_by_feat(
         deltas = deltas.permute(0, 2, 3, 1).reshape(batch, -1, 4)
         if not is_dynamic_shape(ctx.cfg):
             anchors = anchors.data
-        scores, index = scores.topk(cfg.nms_pre, dim=1)
+        scores, index = scores.topk(level_candidates(cfg), dim=1)
         deltas = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
         boxes = clip_boxes(self.bbox_coder.decode(anchors[index], deltas), extent)
         valid = (boxes[..., 2:] - boxes[..., :2] > least_side).all(dim=-1)

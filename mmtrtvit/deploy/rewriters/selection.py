@@ -36,6 +36,22 @@ def plain_iou_threshold(nms_cfg: Mapping) -> float:
     return float(nms_cfg['iou_threshold'])
 
 
+def level_candidates(cfg: Mapping) -> int:
+    """``nms_pre`` of a head's ``test_cfg``: how many candidates of a level go on.
+
+    Raises:
+        DeployError: If there is no limit: an engine needs to know the number of boxes.
+    """
+    limit = cfg.get('nms_pre', -1)
+    if limit <= 0:
+        raise DeployError(
+            f'test_cfg.nms_pre={limit} cannot be exported: it sets no limit.',
+            expected='a number of candidates a level, such as 1000',
+            fix='set it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
+        )
+    return limit
+
+
 @contextlib.contextmanager
 def _tracing_paused() -> Iterator[None]:
     """Run operators without recording them: what they compute stands for one recorded node."""

@@ -18,4 +18,4 @@ def test_every_module_with_a_rewriter_is_imported_by_the_package():
         node for node in ast.walk(ast.parse((folder / '__init__.py').read_text())) if isinstance(node, ast.ImportFrom)
     ]
     imported = {name.name for node in imports for name in node.names}
-    assert len(registering) == 10 and imported == registering == set(rewriters.__all__)
+    assert len(registering) == 12 and imported == registering == set(rewriters.__all__)

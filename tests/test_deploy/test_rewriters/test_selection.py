@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 
-from mmtrtvit.deploy.rewriters.selection import nms_scores, top_boxes
+from mmtrtvit.deploy.rewriters.selection import level_candidates, nms_scores, top_boxes
+from mmtrtvit.errors import DeployError
 
 FREE = {'input': {0: 'g', 1: 'n'}, 'input1': {0: 'g', 2: 'n'}}
 
@@ -133,3 +134,10 @@ def test_top_boxes_are_the_best_in_order(rewriting):
     assert index[0].tolist() == order.tolist()
     assert torch.equal(dets[0], torch.cat([boxes[0, order], scores[0, order, None]], dim=1))
     assert (dets[1, :2, 4] > 0).all() and (dets[1, 2:] == 0).all() and (everything[1, 2:] == 0).all()
+
+
+@pytest.mark.parametrize('settings', [{}, {'nms_pre': -1}, {'nms_pre': 0}])
+def test_heads_without_a_limit_are_refused(settings):
+    with pytest.raises(DeployError, match='nms_pre=.* cannot be exported'):
+        level_candidates(settings)
+    assert level_candidates({'nms_pre': 7}) == 7

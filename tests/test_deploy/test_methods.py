@@ -1,0 +1,155 @@
+"""Every method, flavour and backend: what is exported finds what PyTorch finds, at sizes that were never traced."""
+
+import copy
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmtrtvit.apis import load_config
+from mmtrtvit.deploy import Detections, LabelMap, deploy, load
+from mmtrtvit.deploy.inference import input_of, sample_images
+from mmtrtvit.deploy.shapes import input_shapes
+
+ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
+
+SPREAD = {
+    'bbox_head.retina_cls': (2.0, -4.0),
+    'bbox_head.retina_reg': (0.3, 0.0),
+    'decode_head.conv_seg': (3.0, 0.0),
+}
+"""Last layers, and the deviation and the mean that their output gets: untrained networks score everything alike."""
+
+FREE = None
+UPRIGHT = input_shapes('160x128')
+RANGE = input_shapes(dynamic=['64x64', '128x128', '192x192'], batch=[1, 1, 2])
+
+CASES = [
+    # method, backend, flavour, shapes, precision
+    ('maskrcnn', 'onnxruntime', 'portable', FREE, 'fp32'),
+    ('maskrcnn', 'openvino', 'native', UPRIGHT, 'fp32'),
+    ('retinanet', 'onnxruntime', 'native', FREE, 'fp32'),
+    ('retinanet', 'openvino', 'portable', UPRIGHT, 'fp32'),
+    ('semfpn', 'onnxruntime', None, UPRIGHT, 'fp32'),
+    ('semfpn', 'openvino', None, FREE, 'fp32'),
+    ('upernet', 'onnxruntime', None, RANGE, 'fp32'),
+    ('upernet', 'openvino', None, FREE, 'bf16'),
+    ('upernet', 'onnxruntime', None, FREE, 'fp16'),
+    ('semfpn', 'onnxruntime', None, FREE, 'int8'),
+]
+
+
+@pytest.fixture(scope='module')
+def networks(toy, toy_checkpoint, root, tmp_path_factory):
+    """Method to config and checkpoint of a small network whose predictions differ."""
+    folder = tmp_path_factory.mktemp('methods')
+    (folder / 'toy').symlink_to(toy.data.parent)
+    made = {'maskrcnn': (toy.config, toy_checkpoint)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMTRTVIT_DATA_ROOT', str(folder))
+        for method in ('retinanet', 'semfpn', 'upernet'):
+            config = folder / f'{method}.py'
+            base = root / 'configs' / f'{method}_trtvit_a_toy.py'
+            heads = {'decode_head': {}, 'auxiliary_head': {}} if method == 'upernet' else {'neck': {}}
+            channels = {name: dict(in_channels=[32, 32, 64, 64]) for name in heads if name != 'auxiliary_head'}
+            channels.update({name: dict(in_channels=64) for name in heads if name == 'auxiliary_head'})
+            config.write_text(f'_base_ = {str(base)!r}\nmodel = dict(backbone=dict(arch={ARCH}), **{channels})\n')
+            made[method] = config, folder / f'{method}.pth'
+            _save_spread(load_config(config), folder / f'{method}.pth')
+        yield made
+
+
+def _save_spread(config, path):
+    init_default_scope(config.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.init_weights()
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None
+    outputs = {}
+    layers = dict(model.named_modules())
+    with torch.no_grad():
+        images = [torch.from_numpy(input_of(model, image, config)) for image in sample_images(config, 5)]
+        batch = torch.cat([torch.nn.functional.interpolate(image, (96, 128)) for image in images])
+        model.train()(batch)
+        model.eval()
+        for name in SPREAD.keys() & layers.keys():
+            layers[name].register_forward_hook(lambda layer, _, output: outputs.setdefault(layer, []).append(output))
+            layers[name].weight.normal_()
+            layers[name].bias.zero_()
+        model(batch)
+        for name in SPREAD.keys() & layers.keys():
+            deviation, mean = SPREAD[name]
+            found = [output.transpose(0, 1).flatten(1) for output in outputs[layers[name]]]
+            scale = deviation / torch.cat([output.flatten() for output in found]).std()
+            layers[name].weight.mul_(scale)
+            layers[name].bias.copy_(mean - scale * torch.cat(found, dim=1).mean(dim=1))
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
+
+
+@pytest.mark.parametrize('method, backend, flavour, shapes, precision', CASES)
+def test_the_artefact_finds_what_pytorch_finds(networks, toy, tmp_path, method, backend, flavour, shapes, precision):
+    config, checkpoint = networks[method]
+    options = dict(backend=backend, flavour=flavour, shapes=shapes, precision=precision)
+    manifest, proof = deploy(config, str(checkpoint), work_dir=tmp_path, images=5, timed=False, **options)
+    assert proof.passed, proof.failures
+    assert proof.parity.images == 5 and proof.metrics
+    if method in ('maskrcnn', 'retinanet'):
+        assert proof.parity.detections >= 100
+        assert proof.exact == (1.0 if flavour == 'portable' else None)
+    else:
+        assert len(proof.parity.classes) >= 4  # no class wins everywhere
+    forbidden = {'NonMaxSuppression', 'RoiAlign', 'NonZero', 'Loop', 'If'} if flavour == 'portable' else {'Loop', 'If'}
+    assert not forbidden & manifest['operators'].keys()
+    assert json.loads((tmp_path / 'deploy_report.json').read_text())['proof']['passed'] is True
+
+    image = cv2.imread(str(toy.images[0]))[:101, :77]
+    run = load(tmp_path)
+    found = run(image)
+    if shapes is not UPRIGHT:
+        other, again = run([cv2.flip(image, 0), image])
+        assert_same(again, found, tolerance=1e-3 if precision == 'fp32' else 0.1)
+        assert not np.array_equal(other.labels, found.labels)
+    assert isinstance(found, LabelMap if method in ('semfpn', 'upernet') else Detections)
+    if isinstance(found, LabelMap):
+        assert found.labels.shape == image.shape[:2]
+    else:
+        assert np.all(found.boxes[:, 2] <= 77 + 1e-3) and (found.masks is None) == (method == 'retinanet')
+
+
+def assert_same(ours, theirs, tolerance):
+    """That an image in a batch has the result that it has alone."""
+    if isinstance(ours, LabelMap):
+        assert np.mean(ours.labels == theirs.labels) > 1 - tolerance
+        return
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=tolerance)
+    assert ours.masks is None or np.mean(ours.masks == theirs.masks) > 1 - tolerance
+
+
+RTX = [('maskrcnn', 'fp16'), ('retinanet', 'fp32'), ('semfpn', 'int8'), ('upernet', 'fp16')]
+
+
+@pytest.mark.parametrize('method, precision', RTX)
+def test_engines_of_tensorrt_for_rtx_are_built(networks, tmp_path, method, precision):
+    pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is not installed (make tensorrt-rtx)')
+    config, checkpoint = networks[method]
+    manifest, proof = deploy(
+        config,
+        str(checkpoint),
+        work_dir=tmp_path,
+        backend='tensorrt-rtx',
+        precision=precision,
+        shapes=RANGE,
+        images=2,
+        timed=False,
+    )
+    assert (tmp_path / manifest['engine']).stat().st_size > 100_000
+    assert proof.parity.images == 2 and 'no GPU here' in proof.subject or torch.cuda.is_available()
+    page = (tmp_path / 'deploy_report.md').read_text()
+    assert 'layers' in page.partition('## The engine')[2]
+    assert manifest['profiles'] == {'input': RANGE.to_dict()}

@@ -1,0 +1,131 @@
+"""The verdict on an artefact: each tolerance is looked at, and each kind of failure shows."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mmtrtvit.benchmark.latency import Latency
+from mmtrtvit.deploy.parity import ClassPixels, DetectionParity, Difference, SegmentationParity, Tolerance
+from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, Proof
+
+NONE = Difference(0.0, 0.0, 0.0)
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+
+
+def detections(same=1000, extra=0, ties=0, precision='fp32'):
+    return DetectionParity(4, 1000, same, ties, extra, NONE, NONE, NONE, NONE, Tolerance.of(precision))
+
+
+def label_maps(same=100_000, precision='fp32'):
+    pixels = {0: ClassPixels(100_000, 100_000, same)}
+    return SegmentationParity(2, 100_000, same, pixels, None, Tolerance.of(precision))
+
+
+def proof_of(parity=None, metrics=None, exact=None, precision='fp32'):
+    return Proof('the engine', precision, parity or detections(precision=precision), metrics or {}, exact, [])
+
+
+def assert_failed(proof, *reasons):
+    assert not proof.passed and len(proof.failures) == len(reasons)
+    for failure, reason in zip(proof.failures, reasons, strict=True):
+        assert reason in failure
+    data = proof.to_dict()
+    assert data['passed'] is False and data['failures'] == proof.failures
+
+
+def assert_passed(proof):
+    assert proof.passed and proof.failures == []
+    assert proof.to_dict()['passed'] is True and proof.to_dict()['failures'] == []
+
+
+def test_all_is_well():
+    metrics = {'coco/bbox_mAP': (0.4, 0.4), 'coco/segm_mAP': (0.35, 0.36)}
+    assert_passed(proof_of(metrics=metrics, exact=1.0))
+    assert_passed(proof_of())  # neither annotated data nor a portable selection
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_detections_beyond_the_tolerance_fail(precision):
+    least = round(1000 * Tolerance.of(precision).matched)
+    for parity, passed in (
+        (detections(least, precision=precision), True),
+        (detections(least - 1, precision=precision), False),
+        (detections(extra=round(0.95 * (1000 - least)), precision=precision), True),
+        (detections(extra=1001 - least, precision=precision), False),
+    ):
+        proof = proof_of(parity, precision=precision)
+        if passed:
+            assert_passed(proof)
+        else:
+            assert_failed(proof, 'what it finds differs from PyTorch')
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_label_maps_beyond_the_tolerance_fail(precision):
+    least = round(100_000 * Tolerance.of(precision).matched)
+    assert_passed(proof_of(label_maps(least, precision), precision=precision))
+    assert_failed(proof_of(label_maps(least - 1, precision), precision=precision), 'what it finds differs')
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('name, ours', [('coco/bbox_mAP', 0.412), ('coco/segm_mAP', 0.371), ('mIoU', 45.31)])
+def test_a_metric_that_drops_too_far_fails(precision, name, ours):
+    allowed = METRIC_DROP[precision] * (100 if name == 'mIoU' else 1)
+    for drop, passed in ((-0.5, True), (0.0, True), (0.95, True), (1.05, False), (4.0, False)):
+        proof = proof_of(metrics={name: (ours, ours - drop * allowed), 'other': (1.0, 0.0)}, precision=precision)
+        if passed:
+            assert_passed(proof)
+        else:
+            assert_failed(proof, f'{name} drops from {ours}')
+
+
+def test_a_metric_that_is_no_number_fails():
+    assert_failed(proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops from 0.4 to nan')
+
+
+def test_percent_stay_percent_below_one():
+    assert_passed(proof_of(metrics={'mIoU': (0.9, 0.85)}))
+    assert_failed(proof_of(metrics={'mIoU': (0.9, 0.75)}), 'mIoU drops')
+
+
+def test_the_tolerances_grow_with_the_loss_of_precision():
+    drops = [METRIC_DROP[precision] for precision in PRECISIONS]
+    assert drops == sorted(drops) and len(set(drops)) == 4 and drops[0] > 0 and drops[-1] < 0.05
+
+
+def test_metrics_of_other_kinds_are_shown_and_not_judged():
+    metrics = {'coco/bbox_mAP_50': (0.6, 0.1), 'coco/bbox_mAP_s': (0.2, 0.0), 'aAcc': (80.0, 10.0), 'mAcc': (50.0, 1.0)}
+    proof = proof_of(metrics=metrics)
+    assert_passed(proof)
+    assert proof.to_dict()['metrics']['aAcc'] == {'pytorch': 80.0, 'artefact': 10.0}
+
+
+def test_a_selection_that_was_not_certain_fails():
+    assert_passed(proof_of(exact=1.0))
+    assert_failed(proof_of(exact=0.875), 'not certain in 12.5% of the images')
+    assert_failed(proof_of(exact=0.0), '100.0%')
+
+
+def test_failures_add_up():
+    metrics = {'coco/bbox_mAP': (0.4, 0.3), 'coco/segm_mAP': (0.4, 0.39)}
+    proof = proof_of(detections(same=1), metrics, exact=0.5)
+    assert_failed(proof, 'differs', 'bbox_mAP drops from 0.4 to 0.3', 'segm_mAP drops', 'not certain')
+
+
+def test_everything_is_in_the_data():
+    settings = dict(image='40x50', batch=1, precision='fp16', threads=1)
+    rows = [
+        Latency('PyTorch', SCOPE, [10.0, 20.0, 60.0], settings),
+        Latency('artefact', SCOPE, [5.0, 5.0, 6.0], settings),
+    ]
+    parity = detections(990, precision='fp16')
+    proof = Proof('end2end.onnx', 'fp16', parity, {'coco/bbox_mAP': (0.5, 0.499)}, 1.0, rows)
+    data = json.loads(json.dumps(proof.to_dict()))
+    assert (data['subject'], data['precision'], data['exact'], data['passed']) == ('end2end.onnx', 'fp16', 1.0, True)
+    assert data['metric_drop_allowed'] == METRIC_DROP['fp16']
+    assert data['parity']['same'] == 990 and data['parity']['tolerance'] == dataclasses.asdict(Tolerance.of('fp16'))
+    assert data['metrics'] == {'coco/bbox_mAP': {'pytorch': 0.5, 'artefact': 0.499}}
+    assert [row['median'] for row in data['latency']] == [20.0, 5.0]
+    assert data['latency_ratio'] == 4.0  # the median of 2, 4 and 10
+    assert proof_of().to_dict()['latency_ratio'] is None
