@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from torch.hub import load_state_dict_from_url
 
 from .errors import CheckpointError
+from .weights.provenance import check_provenance
 
 _SHOWN = 6
 """How many names of each kind a report prints."""
@@ -275,7 +276,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | 
     return report
 
 
-def read_pretrained(backbone: nn.Module, checkpoint: str) -> dict:
+def read_pretrained(backbone: nn.Module, checkpoint: str | Path) -> dict:
     """Read the checkpoint that ``init_cfg`` of a backbone names.
 
     Raises:
@@ -285,7 +286,7 @@ def read_pretrained(backbone: nn.Module, checkpoint: str) -> dict:
     released = {key: value for key, value in _NOTHING_FROZEN.items() if getattr(backbone, key, value) != value}
     options = ' '.join(f'model.backbone.{key}={value}' for key, value in {'init_cfg': None, **released}.items())
     from_scratch = f'train from scratch: --cfg-options {options}'
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
+    if '://' not in str(checkpoint) and not Path(checkpoint).is_file():
         raise CheckpointError(
             f'There are no pretrained weights at {checkpoint}.',
             expected='the file that init_cfg of the backbone names; its page in docs/ says where weights are published',
@@ -303,8 +304,14 @@ def load_backbone(
     ``backbone``. What it holds beside the backbone (a classifier, heads, a stage that is not built) is
     reported and left out. What only networks for dense prediction have, the backbone's ``new_parts``, may be lacking
     as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
+
+    A converted checkpoint says what settings its weights were trained with; a backbone with others is refused, unless
+    ``allow_mismatch`` is given.
     """
-    weights = weights_of(read_pretrained(backbone, checkpoint))
+    content = read_pretrained(backbone, checkpoint)
+    if not allow_mismatch:
+        check_provenance(backbone, content, checkpoint)
+    weights = weights_of(content)
     if prefix is None and any(name.startswith('backbone.') for name in weights):
         prefix = 'backbone.'
     return load_checkpoint(

@@ -5,6 +5,7 @@ import http.server
 import io
 import logging
 import pickle
+import re
 import threading
 import zipfile
 
@@ -27,7 +28,7 @@ from mmtrtvit.checkpoint import (
     weights_of,
 )
 from mmtrtvit.errors import CheckpointError
-from mmtrtvit.models import TRTViT
+from mmtrtvit.models import EfficientFormer, NextViT, TRTViT
 
 ARCH = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
 
@@ -264,6 +265,65 @@ def test_weights_are_loaded_once(saved, detector):
     randomised(backbone, 5)
     backbone.init_weights()
     assert same(backbone, randomised(build(), 5))
+
+
+# --- parts that classifiers do not have, and files that are not there ---------------------------------------
+
+EFFICIENT = dict(widths=(16, 16, 16, 32), depths=(1, 1, 1, 2), attention_blocks=(0, 0, 0, 1))
+MAPS = [
+    (EfficientFormer, EFFICIENT, {}, r'output_norms\.\d\.(weight|bias)'),
+    (
+        NextViT,
+        dict(widths=(32,) * 4, ntb_widths=(128,) * 4, depths=(1,) * 4, block_types='CCCT'),
+        {'with_extra_norm': True},
+        r'stages\.[0-2]\.0\.stage_norm\.\w+',
+    ),
+]
+
+
+@pytest.mark.parametrize('kind, arch, settings, pattern', MAPS)
+def test_a_classifier_lacks_the_norms_of_dense_prediction_and_nothing_else(saved, kind, arch, settings, pattern):
+    classifier = randomised(kind(arch=arch, final_norm=True), 1)
+    backbone = randomised(kind(arch=arch, **settings), 2)
+    path = saved(classifier.state_dict())
+    report = load_backbone(backbone, path)
+    assert report.complete and report.new and all(re.fullmatch(pattern, name) for name in report.new)
+    assert 'new' in str(report)
+    assert same(backbone, classifier, report.loaded)
+    with pytest.raises(CheckpointError, match='does not belong'):
+        load_checkpoint(backbone, path)
+
+    state = classifier.state_dict()
+    del state['stages.3.0.mlp.fc1.weight' if kind is NextViT else 'stages.3.0.mlp.0.conv.weight']
+    with pytest.raises(CheckpointError, match='does not belong'):
+        load_backbone(backbone, saved(state))
+
+
+def test_new_parts_are_there_as_a_whole_or_not_at_all(saved):
+    state = randomised(EfficientFormer(arch=EFFICIENT), 1).state_dict()
+    assert load_backbone(EfficientFormer(arch=EFFICIENT), saved(state)).new == ()
+    del state['output_norms.2.weight']
+    with pytest.raises(CheckpointError, match=r'missing: output_norms\.2\.weight'):
+        load_backbone(EfficientFormer(arch=EFFICIENT), saved(state))
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_without_pretrained_weights_one_is_told_what_to_do(tmp_path, frozen):
+    path = tmp_path / 'absent.pth'
+    settings = dict(frozen_stages=1, norm_eval=True) if frozen else {}
+    backbone = build(init_cfg=dict(type='Pretrained', checkpoint=str(path)), **settings)
+    with pytest.raises(CheckpointError) as caught:
+        backbone.init_weights()
+    said = str(caught.value)
+    assert f'no pretrained weights at {path}' in said and 'tools/convert_weights.py' in said
+    options = ' model.backbone.frozen_stages=-1 model.backbone.norm_eval=False' if frozen else ''
+    assert said.endswith(f'train from scratch: --cfg-options model.backbone.init_cfg=None{options}')
+
+
+def test_a_failed_download_of_pretrained_weights_says_how_to_do_without(served):
+    backbone = build(init_cfg=dict(type='Pretrained', checkpoint=f'{served}/absent.pth'))
+    with pytest.raises(CheckpointError, match=r'(?s)could not be fetched.*by hand.*model\.backbone\.init_cfg=None'):
+        backbone.init_weights()
 
 
 # --- files that are no checkpoints --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 from mmtrtvit.benchmark import random_batch
@@ -31,6 +32,15 @@ def of(*methods, dataset='*'):
 
 
 ALL = named(CONFIGS)
+
+
+def is_first_size(parameter):
+    """Whether a config is TRT-ViT's, or of the smallest size of its family: the others inherit all but the backbone."""
+    _, family, arch, _, _ = NAME.fullmatch(parameter.values[0].stem).groups()
+    return family == 'trtvit' or arch in (None, FAMILIES[family].archs[0])
+
+
+FIRST = [parameter for parameter in ALL if is_first_size(parameter)]
 DEPLOY = named(CONFIGS / 'deploy')
 
 
@@ -47,10 +57,17 @@ def part(config, dotted):
 
 def test_names_say_what_is_inside():
     found = {NAME.fullmatch(path.stem).groups() for path in CONFIGS.glob('*.py')}
-    sizes = {(method, 'trtvit', size) for method in SCOPES for size in 'abcd'}
-    assert {name[:3] for name in found} >= sizes
-    assert {name[:3] for name in found if name[3] == '3x'} >= {name for name in sizes if name[0] in COCO}
+    # a family of one size does without its name
+    sizes = {
+        (method, name, arch if len(family.archs) > 1 else None)
+        for method in SCOPES
+        for name, family in FAMILIES.items()
+        for arch in family.archs
+    }
+    assert {name[:3] for name in found if name[3] is None and name[4] != 'toy'} == sizes
+    assert {name[:3] for name in found if name[3] == '3x'} == {name for name in sizes if name[0] in COCO}
     assert {name[0] for name in found if name[4] == 'toy'} == set(SCOPES)
+    assert {name[1] for name in found if name[4] == 'toy'} == set(FAMILIES)
     assert {name[4] for name in found if name[0] in ADE20K} == {'ade20k', 'toy'}
     assert len(DEPLOY) >= 2
 
@@ -144,7 +161,11 @@ SIDES = {'maskrcnn': 64, 'retinanet': 96, 'semfpn': 64, 'upernet': 64}
 """Height and width of the images. At 64 RetinaNet's last convolution goes from one pixel to one pixel, and oneDNN's
 bfloat16 gradient of it is NaN at times."""
 
-SHALLOW = {'depths': lambda depth: 1, 'block_types': lambda letters: letters[-1]}
+SHALLOW = {
+    'depths': lambda depth: 1,
+    'block_types': lambda letters: letters[-1],
+    'attention_blocks': lambda count: min(count, 1),
+}
 """What becomes of a stage's settings, so that sizes with hundreds of millions of parameters are run in a second."""
 
 CHEAP = {
@@ -158,8 +179,8 @@ def shallow(config):
     """The same heads and channels on one block a stage."""
     backbone = config.model.backbone
     settings = dict(MODELS.get(backbone.type).arch_settings[backbone.arch])
-    for key, change in SHALLOW.items():
-        settings[key] = tuple(change(value) for value in settings[key])
+    for key in SHALLOW.keys() & settings.keys():
+        settings[key] = tuple(SHALLOW[key](value) for value in settings[key])
     backbone.arch = settings
     return config
 
@@ -192,10 +213,13 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize('path', ALL)
+@pytest.mark.parametrize(
+    'path', [parameter for parameter in FIRST if '_trtvit_' in parameter.id or '_3x_' not in parameter.id]
+)
 def test_one_step_of_training_and_one_of_testing(path, monkeypatch):
     torch.manual_seed(0)
     config = shallow(Config.fromfile(path))
+    config.model.backbone.init_cfg = None  # the weights are not here
     method = method_of(config)
     side = SIDES[method]
     for key, value in CHEAP.get(method, {}).items():
@@ -235,7 +259,7 @@ def paths_in(config):
             yield config[f'{split}_evaluator'].ann_file
 
 
-@pytest.mark.parametrize('path', ALL)
+@pytest.mark.parametrize('path', FIRST)
 def test_data_root_is_data_unless_the_environment_names_another(path, monkeypatch):
     default = list(paths_in(Config.fromfile(path)))
     assert all(name.startswith('data/') for name in default)
@@ -270,7 +294,7 @@ def test_train_val_and_test_of_segmenters_are_apart(path):
     assert config.val_evaluator.type == config.test_evaluator.type == 'IoUMetric'
 
 
-@pytest.mark.parametrize('path', ALL)
+@pytest.mark.parametrize('path', FIRST)
 def test_what_mmdeploy_reads_is_where_it_reads_it(path):
     """mmdeploy takes a top-level test pipeline and compares types by their unscoped names."""
     config = Config.fromfile(path)
@@ -281,7 +305,7 @@ def test_what_mmdeploy_reads_is_where_it_reads_it(path):
     assert config.test_pipeline[-1].type.startswith('Pack')
 
 
-@pytest.mark.parametrize('path', ALL)
+@pytest.mark.parametrize('path', FIRST)
 def test_every_step_of_the_pipelines_builds(path):
     config = Config.fromfile(path)
     init_default_scope(config.default_scope)
@@ -317,18 +341,23 @@ RECIPES = {
         norms_decay=False,
     ),
 }
-"""Next-ViT's official configs, which those of TRT-ViT follow."""
+"""Next-ViT's official configs, which those of TRT-ViT and TurboViT follow."""
+
+OTHERWISE = {
+    ('efficientformer', 'maskrcnn'): dict(lr=2e-4, weight_decay=1e-4),
+    ('efficientformer', 'retinanet'): dict(lr=2e-4, weight_decay=1e-4),
+    ('efficientformer', 'semfpn'): dict(last=dict(type='PolyLR', power=0.9, eta_min=0.0)),
+}
+"""What EfficientFormer's official configs have instead."""
 
 DEFAULT = {'maskrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
 
 
-@pytest.mark.parametrize(
-    'path', [parameter for parameter in ALL if re.search('_(trt|next)vit_._.*(coco|ade20k)', parameter.id)]
-)
+@pytest.mark.parametrize('path', [*of(*COCO, dataset='coco'), *of(*ADE20K, dataset='ade20k')])
 def test_the_schedule_is_the_one_that_is_documented(path):
     config = Config.fromfile(path)
-    method, _, _, schedule, _ = NAME.fullmatch(path.stem).groups()
-    recipe = RECIPES[schedule or DEFAULT[method]]
+    method, family, _, schedule, _ = NAME.fullmatch(path.stem).groups()
+    recipe = {**RECIPES[schedule or DEFAULT[method]], **OTHERWISE.get((family, method), {})}
     key, length = recipe['length']
     assert config.train_cfg[key] == length
     last = config.param_scheduler[-1]
@@ -340,6 +369,69 @@ def test_the_schedule_is_the_one_that_is_documented(path):
     decay = config.optim_wrapper.get('paramwise_cfg', {}).get('norm_decay_mult', 1.0)
     assert decay == (1.0 if recipe['norms_decay'] else 0.0)
     assert config.auto_scale_lr.base_batch_size == 16 and not config.auto_scale_lr.enable
+
+
+WITHOUT_DECAY = {
+    'trtvit': set(),
+    'nextvit': set(),
+    'efficientformer': {'gamma', 'attention_biases'},
+    'turbovit': {'position'},
+}
+"""Last part of the names of parameters that are no weights of layers and no norms."""
+
+
+@pytest.mark.parametrize('method', SCOPES)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_what_is_no_weight_of_a_layer_does_not_decay(family, method):
+    paths = [path for path in CONFIGS.glob(f'{method}_{family}_*.py') if 'toy' not in path.stem]
+    config = Config.fromfile(min(paths))
+    with torch.device('meta'):
+        network = MODELS.build(dict(config.model, _scope_=config.default_scope))
+    optimiser = build_optim_wrapper(network, config.optim_wrapper).optimizer
+    names = {id(value): name for name, value in network.named_parameters() if value.requires_grad}
+    groups = [group for group in optimiser.param_groups if group['params'][0].requires_grad]
+    decays = {names[id(group['params'][0])]: group['weight_decay'] for group in groups}
+    assert len(decays) == len(names)
+    free = {name for name in decays if name.rpartition('.')[2] in set().union(*WITHOUT_DECAY.values())}
+    assert {name.rpartition('.')[2] for name in free} == WITHOUT_DECAY[family]
+    if method != 'semfpn':
+        kinds = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        norms = [name for name, module in network.named_modules() if isinstance(module, kinds)]
+        free |= {f'{name}.{kind}' for name in norms for kind in ('weight', 'bias')} & set(decays)
+    assert {name for name, decay in decays.items() if decay == 0} == free
+
+
+# --- where they are from ------------------------------------------------------------------------------------
+
+SIBLINGS = [parameter for parameter in ALL if '_trtvit_' not in parameter.id and '_toy' not in parameter.id]
+
+
+@pytest.mark.parametrize('path', SIBLINGS)
+def test_the_header_says_whether_the_recipe_is_published(path):
+    method, family, _, schedule, _ = NAME.fullmatch(path.stem).groups()
+    said = re.match(r'# Recipe: (published|adapted)\b', path.read_text())
+    about = FAMILIES[family]
+    assert about.recipes.get(f'{method}_{schedule or DEFAULT[method]}', about.recipe).startswith(said[1])
+
+
+@pytest.mark.parametrize('path', SIBLINGS)
+def test_pretrained_weights_are_those_of_the_size(path):
+    backbone = Config.fromfile(path).model.backbone
+    _, family, arch, _, _ = NAME.fullmatch(path.stem).groups()
+    if family == 'turbovit':
+        assert backbone.init_cfg is None
+    else:
+        assert backbone.init_cfg == dict(type='Pretrained', checkpoint=f'checkpoints/{family}_{arch}_in1k.pth')
+    # what is frozen without pretrained weights stays random
+    frozen = family == 'nextvit' and method_of(Config.fromfile(path)) in COCO
+    assert (backbone.frozen_stages, backbone.norm_eval) == ((1, True) if frozen else (-1, False))
+
+
+@pytest.mark.parametrize('path', of(*SCOPES, dataset='toy'))
+def test_toy_configs_learn_from_scratch(path):
+    backbone = Config.fromfile(path).model.backbone
+    assert backbone.get('init_cfg') is None
+    assert backbone.get('frozen_stages', -1) == -1 and not backbone.get('norm_eval', False)
 
 
 def sizes(config):
@@ -373,7 +465,7 @@ def test_segmenters_see_crops_of_512(path):
     assert [tuple(step.scale) for step in config.test_pipeline if step.type == 'Resize'] == [(2048, 512)]
 
 
-@pytest.mark.parametrize('path', ALL)
+@pytest.mark.parametrize('path', FIRST)
 def test_learning_rate_schedules_end_with_training(path):
     config = Config.fromfile(path)
     unit, length = (

@@ -1,5 +1,6 @@
 """``model-index.yml`` and the metafiles: every config has its entry, every entry its config, and mim can read them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = yaml.safe_load((ROOT / 'docs' / 'results' / 'published.yaml').read_text())
 CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py') if not path.stem.endswith('_toy')}
 SCHEDULES = {'maskrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
+
+
+def parts_of(name):
+    """Method, family, size and schedule of a config; a family of one size does without its name."""
+    method, family, *rest, _ = name.split('_')
+    arch = rest.pop(0) if len(FAMILIES[family].archs) > 1 else FAMILIES[family].archs[0]
+    return method, family, arch, rest[0] if rest else SCHEDULES[method]
 
 
 def read(name):
@@ -72,21 +80,29 @@ def test_entries_say_what_the_configs_do(models, name):
     counted = network_complexity(config)
     assert (metadata['Parameters'], metadata['FLOPs']) == (counted.params, counted.total_macs)
     assert metadata['Batch Size'] == config.auto_scale_lr.base_batch_size
-    family, arch = name.split('_')[1:3]
+    _, family, arch, _ = parts_of(name)
     assert metadata['Widths and depths'] == FAMILIES[family].type.arch_settings[arch]['provenance']
 
 
 def test_the_borrowed_recipe_is_said_to_be_so(models):
     for name, model in models.items():
-        if '_trtvit_' in name:
+        if re.search('_(trtvit|turbovit)_', name):
             assert 'Next-ViT' in model['Metadata']['Recipe'] and 'not published' in model['Metadata']['Recipe']
+        assert model['Metadata']['Recipe'].startswith(('published', 'adapted'))
         assert ('none for RetinaNet' in model['Metadata']['Recipe']) == name.startswith('retinanet')
+
+
+def test_the_stand_in_is_said_to_be_one(models):
+    for name, model in models.items():
+        stand_in = '_turbovit_' in name
+        assert ('stand-in' in model['In Collection']) == stand_in
+        assert ('reconstructed' in model['Metadata']['Widths and depths']) >= stand_in
+        assert 'Results' not in model or not stand_in
 
 
 def test_results_are_published_ones_with_their_source(models):
     for name, model in models.items():
-        method, family, arch, *rest = name.split('_')
-        schedule = rest[0] if len(rest) > 1 else SCHEDULES[method]
+        method, family, arch, schedule = parts_of(name)
         printed = PUBLISHED['families'].get(family, {}).get(arch, {}).get(f'{method}_{schedule}')
         assert ('Results' in model) == (printed is not None)
         if printed:

@@ -1,4 +1,4 @@
-"""Backbones measured side by side: PyTorch's deploy form and ONNX Runtime."""
+"""Backbones measured side by side: PyTorch's deploy form, ONNX Runtime and OpenVINO."""
 
 import contextlib
 import importlib
@@ -16,26 +16,31 @@ from tqdm import tqdm
 
 from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
-from ..models import TRTViT
 from .complexity import backbone_complexity
+from .families import FAMILIES
 from .latency import machine, measure
-from .plots import draw_complexity, draw_latency
-from .rows import RUNTIMES, write_rows
-from .tables import complexity_table, latency_table
+from .plots import draw_comparison, draw_complexity, draw_latency
+from .published import Published
+from .rows import COMPARED, RUNTIMES, write_rows
+from .tables import comparison_table, complexity_table, latency_table, with_published
 
 OPSET = 17
 """The first opset with ``LayerNormalization`` as one node."""
 
 SCOPE = 'backbone'
-ROWS = 'backbones.json'
+ROWS, COMPARISON_ROWS = 'backbones.json', 'comparison.json'
 
-_MODULES = ('torch', 'onnx', 'onnxruntime', 'mmtrtvit')
-"""What had a part in these figures."""
+BACKENDS = {'ONNX Runtime': 'onnxruntime', 'OpenVINO': 'openvino'}
+"""Runtimes beside PyTorch: the name of the backend and of its module."""
+
+_MODULES = ('torch', 'onnx', 'mmtrtvit')
+"""What has a part in every figure."""
 
 
-def versions() -> dict[str, str]:
-    """Versions of the modules that had a part in a row."""
-    return {name: importlib.import_module(name).__version__ for name in _MODULES}
+def versions(runtimes: Sequence[str]) -> dict[str, str]:
+    """Versions of the modules that had a part in rows of these runtimes."""
+    modules = (*_MODULES, *(BACKENDS[name] for name in runtimes if name in BACKENDS))
+    return {name: importlib.import_module(name).__version__.split('-')[0] for name in modules}
 
 
 def check_settings(**settings: int | None) -> None:
@@ -90,24 +95,6 @@ def export_backbone(backbone: nn.Module, image: torch.Tensor, path: str | os.Pat
     return operators
 
 
-def open_session(path: str | os.PathLike, threads: int):
-    """Load an ONNX file into ONNX Runtime on the CPU, with as many threads as PyTorch has.
-
-    Raises:
-        DeployError: If ONNX Runtime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DeployError(
-            'ONNX Runtime is not installed.', fix='pip install -r requirements/deploy.txt (or: make setup)'
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-
-
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[int]:
     """PyTorch's number of threads, changed for a while."""
@@ -135,26 +122,108 @@ def _counting(work: Callable[[], object], bar: tqdm) -> Callable[[], object]:
     return run
 
 
-def benchmark_backbones(
-    archs: Sequence[str] = ('a', 'b', 'c', 'd'),
+def _known_networks(families: Sequence[str], archs: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Family and arch of each network to measure.
+
+    Raises:
+        ConfigError: If a family is unknown, or no family that is named has an arch.
+    """
+    for family in families:
+        if family not in FAMILIES:
+            raise ConfigError(f'--families {family} is unknown.', expected=f'some of {", ".join(FAMILIES)}')
+    sizes = {arch for family in families for arch in FAMILIES[family].archs}
+    for arch in archs or ():
+        if arch not in sizes:
+            raise ConfigError(
+                f'arch={arch!r} is a size of no family that is measured.',
+                expected=f'one of {", ".join(map(repr, sorted(sizes)))}',
+                fix='correct --archs',
+            )
+    found = [(family, arch) for family in families for arch in FAMILIES[family].archs if arch in (archs or sizes)]
+    return list(dict.fromkeys(found))
+
+
+def measure_backbones(
+    networks: Sequence[tuple[str, str]],
+    runtimes: Sequence[str],
     size: int = 224,
     batch: int = 1,
-    out: str | os.PathLike = 'work_dirs/bench',
     threads: int | None = None,
     **limits: float,
 ) -> dict:
-    """Count TRT-ViT backbones, time them in PyTorch and in ONNX Runtime, and write rows, table and plots.
+    """Count backbones, compare each runtime with PyTorch, and time all of them in one interleaved run.
 
-    All are timed in one interleaved run, in float32 on the CPU, with random weights: latency does not depend on
-    their values.
+    In float32 on the CPU, with random weights: latency does not depend on their values.
 
     Args:
-        archs: Sizes of TRT-ViT.
+        networks: Family and arch of each.
+        runtimes: What to time: ``'PyTorch'``, or names in :data:`BACKENDS`.
         size: Height and width of the input.
         batch: Images in the input.
-        out: Folder for ``backbones.json``, ``backbones.md``, ``latency.png`` and ``complexity.png``.
-        threads: Threads of both runtimes; by default as many as PyTorch takes.
+        threads: Threads of every runtime; by default as many as PyTorch takes.
         limits: Arguments of :func:`~mmtrtvit.benchmark.measure`, such as ``min_runs``.
+
+    Returns:
+        ``complexity``, ``difference`` and ``latency`` rows.
+
+    Raises:
+        ConfigError: If an argument has no meaning.
+        DeployError: If an export is not as it should be, or a runtime is missing.
+    """
+    from ..deploy.backends import open_session
+
+    check_settings(size=size, batch=batch, threads=threads)
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory() as folder, _threads(threads) as used, torch.inference_mode():
+        torch.manual_seed(0)
+        image = torch.rand(batch, 3, size, size)
+        inputs = {'image': image.numpy()}
+        shape = 'x'.join(map(str, image.shape))
+        facts = dict(
+            shape=shape, batch=batch, precision='fp32', device='cpu', load_average=round(os.getloadavg()[0], 1)
+        )
+        facts.update(machine=machine(), versions=versions(runtimes))
+        complexity, difference, subjects, names = [], [], {}, {}
+        for number, (family, arch) in enumerate(networks, start=1):
+            console.print(f'[{number}/{len(networks)}] {FAMILIES[family].name(arch)}: count, export, compare ...')
+            network = dict(family=family, arch=arch)
+            complexity.append(dict(network, **backbone_complexity(arch, size, batch, family).to_dict()))
+            # As constructed, not as initialised for training: there every residual branch would end in zeros.
+            backbone = FAMILIES[family].type(arch=arch).eval()
+            backbone.switch_to_deploy()
+            path = Path(folder) / f'{family}-{arch}.onnx'
+            export_backbone(backbone, image, path)
+            expected = backbone(image)
+            for runtime in runtimes:
+                name = f'{family}-{arch} {runtime}'
+                names[name] = dict(network, runtime=runtime)
+                if runtime not in BACKENDS:
+                    subjects[name] = lambda backbone=backbone: backbone(image)
+                    continue
+                session = open_session(BACKENDS[runtime], path, threads=used)
+                subjects[name] = lambda session=session: session.run(inputs)
+                gap = _difference(expected, tuple(subjects[name]().values()))
+                difference.append(dict(names[name], kind='measured', **gap, **facts))
+                console.print(f'      {runtime}: largest difference over the largest value: {gap["relative"]:.1e}')
+            path.unlink()
+        console.print(f'Measuring {len(subjects)} subjects in turn on {shape}, {used} threads')
+        with tqdm(unit='run', mininterval=2) as bar:
+            timed = {name: _counting(work, bar) for name, work in subjects.items()}
+            rows = measure(timed, scope=SCOPE, settings=facts, **limits)
+    return dict(
+        complexity=complexity, difference=difference, latency=[dict(r.to_dict(), **names[r.name]) for r in rows]
+    )
+
+
+def benchmark_backbones(
+    archs: Sequence[str] | None = None, out: str | os.PathLike = 'work_dirs/bench', **settings: float | None
+) -> dict:
+    """Count TRT-ViT backbones, time them in PyTorch and in ONNX Runtime, and write rows, table and plots.
+
+    Args:
+        archs: Sizes of TRT-ViT; by default all.
+        out: Folder for ``backbones.json``, ``backbones.md``, ``latency.png`` and ``complexity.png``.
+        settings: Arguments of :func:`measure_backbones`, such as ``size`` and ``threads``.
 
     Returns:
         What ``backbones.json`` holds: ``complexity``, ``latency`` and ``difference`` rows.
@@ -163,52 +232,53 @@ def benchmark_backbones(
         ConfigError: If an argument has no meaning.
         DeployError: If an export is not as it should be, or ONNX Runtime is missing.
     """
-    check_settings(size=size, batch=batch, threads=threads)
-    archs = list(dict.fromkeys(archs))
-    console = Console(highlight=False)
     out = Path(out)
-    with tempfile.TemporaryDirectory() as folder, _threads(threads) as used, torch.inference_mode():
-        torch.manual_seed(0)
-        image = torch.rand(batch, 3, size, size)
-        shape = 'x'.join(map(str, image.shape))
-        facts = dict(
-            shape=shape, batch=batch, precision='fp32', device='cpu', load_average=round(os.getloadavg()[0], 1)
-        )
-        facts.update(machine=machine(), versions=versions())
-        complexity, difference, subjects, names = [], [], {}, {}
-        for number, arch in enumerate(archs, start=1):
-            console.print(f'[{number}/{len(archs)}] TRT-ViT-{arch.upper()}: count, export, compare ...')
-            complexity.append(dict(arch=arch, **backbone_complexity(arch, size, batch).to_dict()))
-            # As constructed, not as initialised for training: there every residual branch would end in zeros.
-            backbone = TRTViT(arch=arch).eval()
-            backbone.switch_to_deploy()
-            path = Path(folder) / f'{arch}.onnx'
-            export_backbone(backbone, image, path)
-            session = open_session(path, used)
-            path.unlink()
-            inputs = {'image': image.numpy()}
-            work = (
-                lambda backbone=backbone: backbone(image),
-                lambda session=session, inputs=inputs: session.run(None, inputs),
-            )
-            difference.append(dict(arch=arch, kind='measured', **_difference(work[0](), work[1]()), **facts))
-            console.print(f'      largest difference over the largest value: {difference[-1]["relative"]:.1e}')
-            for runtime, run in zip(RUNTIMES, work, strict=True):
-                subjects[f'{arch} {runtime}'] = run
-                names[f'{arch} {runtime}'] = dict(arch=arch, runtime=runtime)
-        console.print(f'Measuring {len(subjects)} subjects in turn on {shape}, {used} threads')
-        with tqdm(unit='run', mininterval=2) as bar:
-            timed = {name: _counting(work, bar) for name, work in subjects.items()}
-            rows = measure(timed, scope=SCOPE, settings=facts, **limits)
-    result = dict(
-        complexity=complexity, difference=difference, latency=[dict(r.to_dict(), **names[r.name]) for r in rows]
-    )
+    result = measure_backbones(_known_networks(['trtvit'], archs), RUNTIMES, **settings)
     write_rows(result, out / ROWS)
     table = '\n'.join(['## Latency', '', latency_table(result), '', '## Complexity', '', complexity_table(result), ''])
-    with atomic_file(out / 'backbones.md') as temporary:
-        temporary.write_text(table)
+    _write_table(table, out / 'backbones.md')
     draw_latency(result, out / 'latency.png')
     draw_complexity(result, out / 'complexity.png')
-    console.print(table, markup=False, soft_wrap=True)
-    console.print(f'Rows, table and plots: {out}')
     return result
+
+
+def benchmark_comparison(
+    families: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None,
+    out: str | os.PathLike = 'work_dirs/comparison',
+    root: str | os.PathLike = '.',
+    **settings: float | None,
+) -> dict:
+    """Count the backbones of all families, time them in ONNX Runtime and OpenVINO, and write rows, table and plot.
+
+    Args:
+        families: Names in :data:`~mmtrtvit.benchmark.families.FAMILIES`; by default all.
+        archs: Their sizes; by default all.
+        out: Folder for ``comparison.json``, ``comparison.md`` and ``comparison.png``.
+        root: A checkout, for what is published.
+        settings: Arguments of :func:`measure_backbones`, such as ``size`` and ``threads``.
+
+    Returns:
+        What ``comparison.json`` holds: ``complexity``, ``latency`` and ``difference`` rows.
+
+    Raises:
+        ConfigError: If an argument has no meaning.
+        DataError: If ``root`` is no checkout.
+        DeployError: If an export is not as it should be, or a runtime is missing.
+    """
+    out, published = Path(out), Published.read(root)
+    networks = _known_networks(list(families or FAMILIES), archs)
+    result = measure_backbones(networks, COMPARED, **settings)
+    write_rows(result, out / COMPARISON_ROWS)
+    _write_table(f'{comparison_table(published, result)}\n', out / 'comparison.md')
+    draw_comparison(with_published(result, published), out / 'comparison.png')
+    return result
+
+
+def _write_table(table: str, path: Path) -> None:
+    """Write a table and print it."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(table, encoding='utf-8')
+    console = Console(highlight=False)
+    console.print(table, markup=False, soft_wrap=True)
+    console.print(f'Rows, table and plots: {path.parent}', markup=False, soft_wrap=True)

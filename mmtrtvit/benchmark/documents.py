@@ -15,12 +15,14 @@ from .complexity import backbone_complexity
 from .families import FAMILIES
 from .metafile import metafiles
 from .methods import METHODS
-from .plots import digest_of, draw_complexity, draw_latency, draw_training, drawn_from
+from .plots import digest_of, draw_comparison, draw_complexity, draw_latency, draw_training, drawn_from
 from .published import Published
 from .rows import read_rows
 from .tables import (
+    comparison_table,
     complexity_table,
     demo_table,
+    deployment_table,
     imagenet_table,
     latency_table,
     misprints,
@@ -29,16 +31,19 @@ from .tables import (
     rules_table,
     sizes_table,
     training_table,
+    with_published,
     zoo_table,
 )
 
 RESULTS = Path('docs/results')
 DEMO_PICTURE = Path('docs/images/predictions.png')
 TRAINING_PICTURE = Path('docs/images/training.png')
+COMPARISON, COMPARISON_PICTURE = 'comparison.json', Path('docs/images/comparison.png')
 PICTURES = {
     'docs/images/latency.png': ('backbones.json', draw_latency),
     'docs/images/complexity.png': ('backbones.json', draw_complexity),
     str(TRAINING_PICTURE): ('training.json', draw_training),
+    str(COMPARISON_PICTURE): (COMPARISON, draw_comparison),
 }
 """Pictures of the recorded rows: which rows, and what draws them."""
 
@@ -59,6 +64,7 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
     backbones = read_rows(root / RESULTS / 'backbones.json')
     training = read_rows(root / RESULTS / 'training.json')
     summary = read_rows(root / RESULTS / 'demo.json')
+    compared = read_rows(root / RESULTS / COMPARISON)
 
     def stages(document: Path) -> str:
         # Counted anew, not read: a change of the code has to show.
@@ -73,6 +79,8 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
         'complexity': stages,
         'demo': lambda document: demo_table(summary, beside(DEMO_PICTURE, document)),
         'training': lambda document: training_table(training, beside(TRAINING_PICTURE, document)),
+        'deployment': lambda document: deployment_table(read_rows(root / RESULTS / 'deployment.json')),
+        'comparison': lambda document: comparison_table(published, compared, beside(COMPARISON_PICTURE, document)),
         'totals-imagenet': lambda document: imagenet_table(published),
         'rules': lambda document: rules_table(root),
         'misprints': lambda document: misprints(root, published),
@@ -141,6 +149,8 @@ def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]
                     temporary.write_text(text, encoding='utf-8')
     for name, (rows, draw) in PICTURES.items():
         result = read_rows(root / RESULTS / rows)
+        if result and rows == COMPARISON:
+            result = with_published(result, Published.read(root))
         if result and drawn_from(root / name) != digest_of(result):
             stale.append(root / name)
             if not check:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from ..atomic import atomic_file
 from .families import FAMILIES
 from .methods import METHODS
-from .rows import RUNTIMES, as_latencies
+from .rows import COMPARED, RUNTIMES, as_latencies, by_network
 
 _COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
+_FAMILY_COLOURS = ('#c8553d', '#28587b', '#6a994e', '#8a5a9e')
 _SOURCE = 'Source'
 """The text chunk of a PNG that says which rows it was drawn from."""
 
@@ -118,6 +119,77 @@ def draw_complexity(result: Mapping, path: str | os.PathLike) -> None:
         axis.set_ylabel(label)
         axis.margins(y=0.1)
     axes[0].legend(*(list(reversed(items)) for items in axes[0].get_legend_handles_labels()), frameon=False)
+    _save(figure, path, result)
+
+
+def _size_label(family: str, arch: str) -> str:
+    """Name of a size beside its point, marked where its widths and depths are not the published ones."""
+    return arch.upper() + ('' if FAMILIES[family].origin(arch) == 'published' else '*')
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other point beats: none is at most as slow and at least as good, and better in one of both.
+
+    Args:
+        points: Latency, which should be small, and what should be large.
+    """
+    front: list[tuple[float, float]] = []
+    for latency, gain in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not front or gain > front[-1][1]:
+            front.append((latency, gain))
+    return front
+
+
+def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
+    """Draw the measured latency of the backbones of all families against what they compute and how well they classify.
+
+    One row of plots for each runtime: multiply-accumulates to the left, published top-1 accuracy with its Pareto front
+    to the right (only of the sizes that have one).
+
+    Args:
+        result: What ``comparison.json`` holds, with ``published``: top-1 accuracy of the sizes that have one.
+        path: The PNG file to write.
+    """
+    latencies, first = by_network(result['latency']), result['latency'][0]
+    macs = {(row['family'], row['arch']): row['macs'] / 1e9 for row in result['complexity']}
+    top1 = {(row['family'], row['arch']): row['top1'] for row in result['published']}
+    families = list(dict.fromkeys(family for family, _ in macs))
+    quantities = ((macs, f'MACs of the backbone, G (at {first["shape"]})'), (top1, 'published ImageNet top-1, %'))
+    figure, axes = _figure(2, 11, 4.2 * len(COMPARED), rows=len(COMPARED))
+    for number, axis in enumerate(axes):
+        runtime, (quantity, label) = COMPARED[number // 2], quantities[number % 2]
+        for place, family in enumerate(families):
+            archs = [arch for of, arch in macs if of == family and (of, arch) in quantity]
+            rows = [latencies[family, arch, runtime] for arch in archs]
+            x, y = [row.median for row in rows], [quantity[family, arch] for arch in archs]
+            colour = _FAMILY_COLOURS[place % len(_FAMILY_COLOURS)]
+            axis.plot(x, y, marker='o', linewidth=1, color=colour, label=FAMILIES[family].title)
+            for arch, row, here in zip(archs, rows, y, strict=True):
+                text = _size_label(family, arch) + ('' if row.steady else ' (u)')
+                axis.annotate(text, (row.median, here), (5, 4), textcoords='offset points', fontsize=8)
+        if quantity is top1:
+            points = [(latencies[(*network, runtime)].median, top1[network]) for network in macs if network in top1]
+            front = pareto_front(points)
+            axis.step(
+                *(zip(*front, strict=True) if front else ([], [])),
+                where='post',
+                color='#999999',
+                linestyle=':',
+                label='Pareto front',
+                zorder=0,
+            )
+        axis.set_xlabel(f'latency in {runtime}, ms (median)')
+        axis.set_ylabel(label)
+        axis.margins(0.1)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), frameon=False)
+    notes = [f'{first["shape"]}, {first["precision"]}, {first["machine"]["processor"]}']
+    notes.append(f'{first["machine"]["torch_threads"]} threads')
+    if any(_size_label(*network).endswith('*') for network in macs):
+        notes.append('*: widths and depths are not the published ones, so the latency is not either')
+    if any(not row.steady for row in latencies.values()):
+        notes.append('(u): unsteady')
+    figure.suptitle('; '.join(notes), fontsize=9)
     _save(figure, path, result)
 
 

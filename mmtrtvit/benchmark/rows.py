@@ -10,7 +10,10 @@ from ..errors import DataError
 from .latency import Latency
 
 RUNTIMES = ('PyTorch', 'ONNX Runtime')
-"""What runs a backbone, in the order of tables and bars."""
+"""What runs a backbone of TRT-ViT, in the order of tables and bars."""
+
+COMPARED = ('ONNX Runtime', 'OpenVINO')
+"""What runs the backbones of all families, side by side."""
 
 
 def write_rows(result: dict[str, list[dict]], path: str | os.PathLike) -> None:
@@ -48,3 +51,11 @@ def read_rows(path: str | os.PathLike) -> dict | None:
 def as_latencies(rows: Sequence[dict]) -> dict[tuple[str, str], Latency]:
     """Latency rows of backbones as :class:`Latency` again, by size and runtime."""
     return {(row['arch'], row['runtime']): Latency(row['name'], row['scope'], row['values'], {}) for row in rows}
+
+
+def by_network(rows: Sequence[dict]) -> dict[tuple[str, str, str], Latency]:
+    """Latency rows of all families as :class:`Latency` again, by family, size and runtime."""
+    return {
+        (row['family'], row['arch'], row['runtime']): Latency(row['name'], row['scope'], row['values'], {})
+        for row in rows
+    }

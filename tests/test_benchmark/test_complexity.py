@@ -64,6 +64,16 @@ def test_the_classifier_adds_norm_and_linear_layer():
     assert macs - backbone.total_macs == 1024 * 1000
 
 
+def test_two_classifiers_count_twice_and_norms_for_dense_prediction_do_not():
+    """EfficientFormer-L1: the second classifier is the one that learned from a teacher."""
+    backbone = backbone_complexity('l1', 64, family='efficientformer')
+    params, macs = classifier_complexity('l1', 64, 'efficientformer')
+    output_norms = 2 * (48 + 96 + 224 + 448)
+    assert params == backbone.params - output_norms + 2 * 448 + 2 * 449 * 1000
+    assert macs - backbone.total_macs == 2 * 448 * 1000
+    assert classifier_params('l1', 'efficientformer') == 2 * 449 * 1000
+
+
 def test_other_families_are_counted_alike():
     counted = backbone_complexity('s', 64, family='nextvit')
     assert counted.params == sum(parameter.numel() for parameter in NextViT(arch='s').parameters())

@@ -46,10 +46,21 @@ def load(root):
 # --- against what is published ------------------------------------------------------------------------------
 
 
+def check_totals(found, figures):
+    misprints = figures.get('misprint', {})
+    for key in found.keys() & figures.keys():
+        if key in misprints:
+            assert found[key] != pytest.approx(figures[key], rel=4 * TOLERANCE), 'no misprint after all'
+        else:
+            assert found[key] == pytest.approx(figures[key], rel=TOLERANCE)
+
+
 def test_published_totals_on_imagenet(family, arch, table, figures):
     params, macs = classifier_complexity(arch, IMAGENET_SIZES[table], family)
-    assert params == pytest.approx(figures['params_m'] * 1e6, rel=TOLERANCE)
-    assert macs == pytest.approx(figures['flops_g'] * 1e9, rel=TOLERANCE)
+    check_totals({'params_m': params / 1e6, 'flops_g': macs / 1e9}, figures)
+    # to the printed digits, which are of a network counted in the same way
+    if family == 'efficientformer':
+        assert params / 1e6 == pytest.approx(figures['params_m'], abs=0.0101)
 
 
 def test_published_totals_of_networks(root, family, arch, table, figures):
@@ -58,18 +69,17 @@ def test_published_totals_of_networks(root, family, arch, table, figures):
         'params_m': published_params(network, family, arch) / 1e6,
         'flops_g': network.published_macs / 1e9,
     }
-    misprints = figures.get('misprint', {})
-    for key, value in found.items():
-        if key in misprints:
-            assert value != pytest.approx(figures[key], rel=5 * TOLERANCE), 'no misprint after all'
-        else:
-            assert value == pytest.approx(figures[key], rel=TOLERANCE)
+    check_totals(found, figures)
 
 
-def test_the_only_misprint_is_the_one_that_is_explained(root):
+def test_the_only_misprints_are_those_that_are_explained(root):
     cases = [(*case.values[:3], case.values[3]['misprint']) for case in printed(root) if 'misprint' in case.values[3]]
-    assert [case[:3] for case in cases] == [('nextvit', 'l', 'semfpn_80k')]
-    assert list(cases[0][3]) == ['flops_g']
+    assert [case[:3] for case in cases] == [('nextvit', 'l', 'semfpn_80k'), ('efficientformer', 'l3', 'imagenet')]
+    assert [list(case[3]) for case in cases] == [['flops_g']] * 2
+
+
+def test_the_earlier_figure_of_the_misprint_is_the_one_that_is_counted():
+    assert classifier_complexity('l3', family='efficientformer')[1] == pytest.approx(3.93e9, rel=TOLERANCE)
 
 
 def test_the_misprint_does_not_fit_between_the_sizes(root):

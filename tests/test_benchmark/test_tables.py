@@ -125,6 +125,29 @@ def test_sizes_are_counted_and_marked(published):
     assert '(r): recalled' in table
 
 
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_family_has_its_table_of_sizes(published, family):
+    table, archs = sizes_table(published, family), FAMILIES[family].archs
+    assert [cells(table, row)[0] for row in range(len(archs))] == [FAMILIES[family].name(arch) for arch in archs]
+    assert cells(table, 0)[-1] == FAMILIES[family].origin(archs[0])
+
+
+def test_where_no_totals_are_published_there_are_none(published):
+    row = cells(results_table(published, 'efficientformer', ('maskrcnn',)), 0)
+    assert row == [
+        'EfficientFormer-L1 [1]',
+        'Mask R-CNN',
+        '1x',
+        '- / -',
+        '37.9',
+        '60.3',
+        '41.0',
+        '35.4',
+        '57.3',
+        '37.3',
+    ]
+
+
 def test_published_results(published):
     table = results_table(published, 'trtvit', ('maskrcnn', 'retinanet'))
     assert cells(table, 0)[:4] == ['TRT-ViT-C [1]', 'Mask R-CNN', '1x', '86.3 / 294']
@@ -189,10 +212,11 @@ def test_zoo_has_a_row_for_each_config(root, published):
     assert {row[0] for row in rows} == {f'`configs/{name}`' for name in paths}
     by_name = {row[0].strip('`').removeprefix('configs/'): row for row in rows}
     assert by_name['maskrcnn_trtvit_c_coco.py'][1:4] == ['TRT-ViT-C', 'Mask R-CNN', '1x']
-    assert by_name['maskrcnn_trtvit_c_coco.py'][6].startswith('box AP 44.7, mask AP 40.8 [')
-    assert by_name['maskrcnn_trtvit_c_3x_coco.py'][6] == 'none'
-    assert by_name['upernet_trtvit_d_ade20k.py'][6].endswith('(r)')
-    assert {row[7] for row in rows} == {'none'}
+    assert by_name['maskrcnn_trtvit_c_coco.py'][7].startswith('box AP 44.7, mask AP 40.8 [')
+    assert by_name['maskrcnn_trtvit_c_3x_coco.py'][7] == 'none'
+    assert by_name['upernet_trtvit_d_ade20k.py'][7].endswith('(r)')
+    assert {row[6] for row in rows} == {'adapted'}
+    assert cells(zoo_table(root, published, 'nextvit'), 0)[6] == 'published'
 
 
 def training_row(name, values, memory, arch='a'):

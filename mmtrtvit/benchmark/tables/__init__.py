@@ -1,14 +1,18 @@
 """Markdown tables, made from rows and from the code, never typed."""
 
 from .backbones import complexity_table, latency_table, sizes_table
+from .comparison import comparison_table, with_published
 from .demo import demo_table
+from .deployment import deployment_table
 from .networks import imagenet_table, misprints, networks_table, results_table, rules_table
 from .training import training_table
 from .zoo import zoo_table
 
 __all__ = [
+    'comparison_table',
     'complexity_table',
     'demo_table',
+    'deployment_table',
     'imagenet_table',
     'latency_table',
     'misprints',
@@ -17,5 +21,6 @@ __all__ = [
     'rules_table',
     'sizes_table',
     'training_table',
+    'with_published',
     'zoo_table',
 ]

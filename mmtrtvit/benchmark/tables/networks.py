@@ -151,8 +151,8 @@ def misprints(root: Path, published: Published) -> str:
         published: What the literature says.
     """
     lines = []
-    for family, archs in published.families.items():
-        for arch, tables in archs.items():
+    for family in FAMILIES:
+        for arch, tables in published.families.get(family, {}).items():
             for table, figures in tables.items():
                 for key, reason in figures.get('misprint', {}).items():
                     title, counted = _counted_again(root, family, arch, table)

@@ -74,7 +74,7 @@ class EmbeddedSummary:
 def make_embedded_dataset(
     root: str | os.PathLike,
     *,
-    train: int = 400,
+    train: int = 1800,
     val: int = 80,
     seed: int = 0,
     overwrite: bool = False,

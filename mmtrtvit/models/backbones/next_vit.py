@@ -343,6 +343,7 @@ class NextViT(PyramidBackbone):
         super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
         self._check_settings(kv_ratios, kv_pool, mix_ratio, head_dim)
+        self.kv_pool = kv_pool
         rates = self._drop_path_rates(drop_path_rate)
         letters, widths = self._read_block_types(), self._widths
 

@@ -1,0 +1,62 @@
+# The embedded data set (`python tools/make_toy_data.py --out data/toy`) for segmentation: a background and six shapes,
+# at most 80 x 80. Its colours mean nothing, so hues are turned at will, as they are all that a network could learn by
+# heart. For everything else it is ade20k.py.
+_base_ = './ade20k.py'
+
+# mmseg's ADE20KDataset knows the 150 classes of ADE20K only; files are laid out in the same way.
+dataset_type = 'BaseSegDataset'
+data_root = '{{$MMTRTVIT_DATA_ROOT:data}}/toy/ade/ADEChallengeData2016/'
+metainfo = dict(
+    classes=('background', 'disc', 'rectangle', 'triangle', 'star', 'cross', 'ring'),
+    palette=[
+        (120, 120, 120),
+        (230, 25, 75),
+        (60, 180, 75),
+        (255, 225, 25),
+        (0, 130, 200),
+        (245, 130, 48),
+        (145, 30, 180),
+    ],
+)
+crop_size = (80, 80)
+# three quarters of the pixels are background, and easy
+class_weight = [0.3] + [1.0] * 6
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='Resize', scale=crop_size, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion', hue_delta=90),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=crop_size, keep_ratio=True),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='PackSegInputs'),
+]
+toy_dataset = dict(
+    type=dataset_type,
+    data_root=data_root,
+    metainfo=metainfo,
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+    reduce_zero_label=True,
+)
+train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline, **toy_dataset))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline, **toy_dataset))
+test_dataloader = val_dataloader
+
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (64, 80, 96)],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations', reduce_zero_label=True)],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

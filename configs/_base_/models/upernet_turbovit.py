@@ -1,0 +1,18 @@
+# UperNet on the stand-in for TurboViT. Its widths, depths and heads are reconstructed from derived totals: the
+# architecture that the paper searched is published as a figure only, without weights.
+_base_ = './upernet_trtvit-b.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmtrtvit.TurboViT',
+        arch='base',
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.2,
+        frozen_stages=-1,
+        norm_eval=False,
+        init_cfg=None,
+    ),
+    decode_head=dict(in_channels=[64, 128, 256, 512]),
+    auxiliary_head=dict(in_channels=256),
+)

@@ -1,0 +1,7 @@
+# Recipe: published, see semfpn_efficientformer_l1_ade20k.py.
+_base_ = './semfpn_efficientformer_l1_ade20k.py'
+
+model = dict(
+    backbone=dict(arch='l7', init_cfg=dict(checkpoint='checkpoints/efficientformer_l7_in1k.pth')),
+    neck=dict(in_channels=[96, 192, 384, 768]),
+)

@@ -1,0 +1,7 @@
+# Recipe: adapted from Next-ViT's official config for Semantic FPN, with nothing frozen; TurboViT has none.
+_base_ = [
+    './_base_/models/semfpn_turbovit.py',
+    './_base_/datasets/ade20k.py',
+    './_base_/schedules/adamw_80k.py',
+    './_base_/default_runtime_seg.py',
+]

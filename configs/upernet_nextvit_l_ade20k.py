@@ -1,0 +1,9 @@
+# Recipe: published, see upernet_nextvit_s_ade20k.py.
+_base_ = './upernet_nextvit_s_ade20k.py'
+
+model = dict(
+    backbone=dict(
+        arch='l',
+        init_cfg=dict(checkpoint='checkpoints/nextvit_l_in1k.pth'),
+    )
+)

@@ -1,0 +1,88 @@
+"""Networks without trained weights whose outputs differ: to prove an export where no weights are published."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+
+from ..deploy.inference import input_of
+
+SPREAD: dict[str, tuple[float, float]] = {
+    'rpn_head.rpn_cls': (2.0, 0.0),
+    'rpn_head.rpn_reg': (0.3, 0.0),
+    'roi_head.bbox_head.fc_cls': (2.0, 0.0),
+    'roi_head.bbox_head.fc_reg': (1.0, 0.0),
+    'roi_head.mask_head.conv_logits': (2.0, 0.0),
+    'bbox_head.retina_cls': (2.0, -4.0),
+    'bbox_head.retina_reg': (0.3, 0.0),
+    'decode_head.conv_seg': (3.0, 0.0),
+}
+"""Last layers of heads to the standard deviation and the mean that their outputs get.
+
+As they are initialised, all outputs are nearly alike: any error of an export would go unnoticed, or decide everything.
+"""
+
+SIDE = 320
+"""Height and width, pixels, of the images that the statistics are taken from."""
+
+
+def spread_outputs(model: nn.Module, config: Config, images: Sequence[np.ndarray], seed: int = 0) -> None:
+    """Give an untrained detector or segmentor outputs that differ, in place.
+
+    Statistics of BatchNorm are taken from the images; the last layers become random, scaled so that what they give has
+    the spread of :data:`SPREAD`.
+
+    Args:
+        model: The network, with its initial weights.
+        config: Its config.
+        images: At least two ``(H, W, 3)`` uint8 images, BGR.
+        seed: The same seed gives the same weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.cat(
+        [
+            nn.functional.interpolate(torch.from_numpy(input_of(model, image, config)), (SIDE, SIDE), mode='bilinear')
+            for image in images
+        ]
+    )
+    layers = {layer: SPREAD[name] for name, layer in model.named_modules() if name in SPREAD}
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.reset_running_stats()
+            part.momentum = None
+    outputs: dict[nn.Module, list[torch.Tensor]] = {layer: [] for layer in layers}
+    with torch.no_grad():
+        _run(model.train(), batch)
+        model.eval()
+        hooks = [
+            layer.register_forward_hook(lambda layer, _, output: outputs[layer].append(output)) for layer in layers
+        ]
+        for layer in layers:
+            layer.weight.normal_(0, 1, generator=generator)
+            layer.bias.zero_()
+        _run(model, batch)
+        for hook in hooks:
+            hook.remove()
+        for layer, (deviation, mean) in layers.items():
+            channels = torch.cat([output.transpose(0, 1).flatten(1) for output in outputs[layer]], dim=1)
+            scale = deviation / channels.std()
+            layer.weight.mul_(scale)
+            layer.bias.copy_(mean - scale * channels.mean(dim=1))
+
+
+def _run(model: nn.Module, batch: torch.Tensor) -> None:
+    """Everything that a network computes of its inputs, RoI heads included: these on a grid of boxes."""
+    if not getattr(model, 'with_roi_head', False):
+        model(batch)
+        return
+    side = batch.shape[-1] / 5
+    corners = [(left * side, top * side) for left in range(4) for top in range(4)]
+    rois = batch.new_tensor(
+        [(image, left, top, left + 2 * side, top + 2 * side) for image in range(len(batch)) for left, top in corners]
+    )
+    features = model.extract_feat(batch)
+    model.rpn_head(features)
+    model.roi_head._bbox_forward(features, rois)
+    model.roi_head._mask_forward(features, rois)

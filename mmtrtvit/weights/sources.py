@@ -1,0 +1,72 @@
+"""Whose checkpoints become ours: families, implementations, and what tells them apart."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from ..models import EfficientFormer, NextViT, PyramidBackbone, TurboViT
+from . import efficientformer, next_vit, turbovit
+from .names import Renamed
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An implementation of a family.
+
+    Attributes:
+        rename: Gives weights their names here.
+        mark: Regular expression for the start of names that this implementation of this family has and no other one.
+        settings: Settings of the backbone that the weights were trained with and that neither names nor shapes tell.
+    """
+
+    rename: Callable[..., Renamed]
+    mark: str
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convertible:
+    """A family whose weights exist elsewhere.
+
+    Attributes:
+        title: Its name in messages.
+        backbone: Its class.
+        sources: Name of an implementation to what is known of it.
+    """
+
+    title: str
+    backbone: type[PyramidBackbone]
+    sources: Mapping[str, Source]
+
+
+_POOLING = {'kv_pool': 'tokens'}
+"""timm's Next-ViT pools as the official code does (``AvgPool1d`` over the flattened map), and the weights it offers are
+the authors' (``bd_*``). Whoever converts weights that were trained with windows says so."""
+
+CONVERTIBLE: dict[str, Convertible] = {
+    'nextvit': Convertible(
+        'Next-ViT',
+        NextViT,
+        {
+            'timm': Source(next_vit.SOURCES['timm'], r'stages\.\d+\.blocks\.\d+\.mhca\.', _POOLING),
+            'official': Source(next_vit.SOURCES['official'], r'features\.\d+\.mhca\.', _POOLING),
+        },
+    ),
+    'efficientformer': Convertible(
+        'EfficientFormer',
+        EfficientFormer,
+        {
+            'timm': Source(efficientformer.SOURCES['timm'], r'stages\.\d+\.blocks\.\d+\.ls\d\.gamma'),
+            'official': Source(efficientformer.SOURCES['official'], r'network\.\d+\.\d+\.layer_scale_'),
+            'mmpretrain': Source(
+                efficientformer.SOURCES['mmpretrain'], r'(backbone\.)?network\.\d+\.\d+\.ls\d\.weight'
+            ),
+        },
+    ),
+    'turbovit': Convertible(
+        'TurboViT', TurboViT, {'timm': Source(turbovit.SOURCES['timm'], r'blocks\.\d+\.attn\.qkv\.')}
+    ),
+}
+"""Name of a family, as in the names of configs, to what is known of its weights elsewhere."""
+
+OURS = r'(backbone\.)?stages\.\d+\.\d+\.'
+"""Start of names that only weights of this package have."""
