@@ -68,6 +68,7 @@ def parse_args() -> argparse.Namespace:
     deployment.add_argument('--images', type=int, default=4, help='images to compare on')
     deployment.add_argument('--size', type=int, help='longer side of the images (None: as the config has it)')
     deployment.add_argument('--threads', type=int, help='threads of PyTorch (None: as many as it takes)')
+    deployment.add_argument('--no-latency', dest='timed', action='store_false', help='do not time anything')
     deployment.set_defaults(what='deployment', root=ROOT)
     return parser.parse_args()
 

@@ -67,6 +67,7 @@ def benchmark_deployment(
     precisions: Sequence[str] = ('fp32',),
     images: int = 4,
     size: int | None = None,
+    timed: bool = True,
     threads: int | None = None,
 ) -> dict:
     """Convert each method and size for each backend and precision, and keep what its proof says.
@@ -84,6 +85,7 @@ def benchmark_deployment(
         precisions: Of ``fp32``, ``fp16``, ``bf16`` and ``int8``.
         images: Images of the test split to compare on.
         size: Images are resized to fit into a square of this many pixels; by default as the config has it.
+        timed: Whether to time PyTorch and each artefact.
         threads: Of PyTorch; as many as it takes by default.
 
     Returns:
@@ -111,7 +113,16 @@ def benchmark_deployment(
             for backend in backends:
                 for precision in precisions:
                     console.print(f'[{number}/{len(entries)}] {entry.name}, {backend}, {precision}')
-                    row = _row(entry, checkpoint, Path(folder) / 'artefact', backend, precision, images, options)
+                    about = dict(
+                        family=family,
+                        method=entry.method,
+                        arch=entry.arch,
+                        backend=backend,
+                        precision=precision,
+                        images=images,
+                        size=size,
+                    )
+                    row = _row(about, entry, checkpoint, Path(folder) / 'artefact', timed, options)
                     rows[_key(row)] = row
                     result = {'rows': list(rows.values()), 'machine': [machine()]}
                     write_rows(result, path)
@@ -124,14 +135,10 @@ def _key(row: dict) -> tuple:
     return tuple(row[name] for name in ('family', 'method', 'arch', 'backend', 'precision'))
 
 
-def _row(
-    entry: Entry, checkpoint: Path, folder: Path, backend: str, precision: str, images: int, options: dict
-) -> dict:
-    about = dict(
-        family=entry.family, method=entry.method, arch=entry.arch, backend=backend, precision=precision, images=images
-    )
-    needs_range = backend.startswith('tensorrt')
-    shapes = input_shapes(dynamic=RANGES[METHODS[entry.method].dataset]) if needs_range else None
+def _row(about: dict, entry: Entry, checkpoint: Path, folder: Path, timed: bool, options: dict) -> dict:
+    """What the proof of one artefact says, or the message with which its conversion ended."""
+    backend = about['backend']
+    shapes = input_shapes(dynamic=RANGES[entry.about.dataset]) if backend.startswith('tensorrt') else None
     try:
         with contextlib.redirect_stdout(None):
             manifest, proof = deploy(
@@ -139,9 +146,10 @@ def _row(
                 str(checkpoint),
                 work_dir=folder,
                 backend=backend,
-                precision=precision,
+                precision=about['precision'],
                 shapes=shapes,
-                images=images,
+                images=about['images'],
+                timed=timed,
                 cfg_options=options,
             )
     except UserError as error:

@@ -10,18 +10,12 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmtrtvit.apis import load_config
+from mmtrtvit.benchmark.spread import spread_outputs
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
-from mmtrtvit.deploy.inference import input_of, sample_images
+from mmtrtvit.deploy.inference import sample_images
 from mmtrtvit.deploy.shapes import input_shapes
 
 ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
-
-SPREAD = {
-    'bbox_head.retina_cls': (2.0, -4.0),
-    'bbox_head.retina_reg': (0.3, 0.0),
-    'decode_head.conv_seg': (3.0, 0.0),
-}
-"""Last layers, and the deviation and the mean that their output gets: untrained networks score everything alike."""
 
 FREE = None
 UPRIGHT = input_shapes('160x128')
@@ -67,27 +61,7 @@ def _save_spread(config, path):
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(config.model))
     model.init_weights()
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.momentum = None
-    outputs = {}
-    layers = dict(model.named_modules())
-    with torch.no_grad():
-        images = [torch.from_numpy(input_of(model, image, config)) for image in sample_images(config, 5)]
-        batch = torch.cat([torch.nn.functional.interpolate(image, (96, 128)) for image in images])
-        model.train()(batch)
-        model.eval()
-        for name in SPREAD.keys() & layers.keys():
-            layers[name].register_forward_hook(lambda layer, _, output: outputs.setdefault(layer, []).append(output))
-            layers[name].weight.normal_()
-            layers[name].bias.zero_()
-        model(batch)
-        for name in SPREAD.keys() & layers.keys():
-            deviation, mean = SPREAD[name]
-            found = [output.transpose(0, 1).flatten(1) for output in outputs[layers[name]]]
-            scale = deviation / torch.cat([output.flatten() for output in found]).std()
-            layers[name].weight.mul_(scale)
-            layers[name].bias.copy_(mean - scale * torch.cat(found, dim=1).mean(dim=1))
+    spread_outputs(model, config, sample_images(config, 5))
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
 
 
