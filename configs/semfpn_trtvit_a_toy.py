@@ -23,4 +23,4 @@ model = dict(
         ],
     ),
 )
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=500, max_keep_ckpts=1, save_best=None))
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=300, max_keep_ckpts=1, save_best=None))

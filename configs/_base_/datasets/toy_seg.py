@@ -44,7 +44,7 @@ toy_dataset = dict(
     seg_map_suffix='.png',
     reduce_zero_label=True,
 )
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline, **toy_dataset))
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(pipeline=train_pipeline, **toy_dataset))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline, **toy_dataset))
 test_dataloader = val_dataloader
 

@@ -40,7 +40,7 @@ def deployment_table(result: Mapping | None) -> str:
                 'PASS' if row['passed'] else 'FAIL',
                 agreement,
                 f'{row["nodes"]}',
-                f'{latency["PyTorch"]:.0f} / {latency["artefact"]:.0f}' if latency else 'not run here',
+                f'{latency["PyTorch"]:.0f} / {latency["artefact"]:.0f}' if latency else '',
                 f'{row["latency_ratio"]:.2f}{"" if row["steady"] else " (u)"}' if row['latency_ratio'] else '',
             ]
         )
