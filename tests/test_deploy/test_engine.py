@@ -22,7 +22,9 @@ def test_every_backend_has_its_precisions():
     assert set(PRECISIONS) == set(BACKENDS) and all(known[0] == 'fp32' for known in PRECISIONS.values())
 
 
-@pytest.mark.parametrize('backend, precision', itertools.product(BACKENDS, ('fp32', 'fp16', 'bf16', 'int8', 'fp64')))
+@pytest.mark.parametrize(
+    'backend, precision', list(itertools.product(BACKENDS, ('fp32', 'fp16', 'bf16', 'int8', 'fp64')))
+)
 def test_a_precision_that_a_backend_lacks_is_refused(backend, precision):
     if precision in PRECISIONS[backend]:
         return EngineOptions().check(backend, precision)
