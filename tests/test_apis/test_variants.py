@@ -34,7 +34,8 @@ def test_several_variants_and_then_options(config_path):
     )
     backbone = config.model.backbone
     assert (backbone.frozen_stages, backbone.norm_eval, backbone.with_cp) == (1, True, True)
-    assert config.optim_wrapper.paramwise_cfg == dict(norm_decay_mult=0.0, layer_decay=0.7)
+    own = load_config(config_path).optim_wrapper.paramwise_cfg
+    assert config.optim_wrapper.paramwise_cfg == dict(own, layer_decay=0.7) and own.norm_decay_mult == 0.0
     assert config.optim_wrapper.optimizer.lr == load_config(config_path).optim_wrapper.optimizer.lr
 
 

@@ -57,7 +57,7 @@ def test_pictures_belong_to_their_rows(checkout, monkeypatch):
 
 def test_bad_input(checkout, tmp_path):
     (checkout / 'README.md').write_text(PAGE.replace('latency', 'latencies'))
-    with pytest.raises(DataError, match="(?s)'latencies'.*one of sizes"):
+    with pytest.raises(DataError, match="(?s)'latencies'.*one of latency"):
         update_documents(checkout)
     (checkout / 'docs' / 'results' / 'demo.json').write_text('{')
     with pytest.raises(DataError, match='demo.json is not JSON'):
