@@ -3,6 +3,8 @@
 import dataclasses
 import importlib.util
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,17 @@ def root() -> Path:
 def real_data() -> Path:
     """Folder with real data in ``coco/`` and ``ade/``, for tests marked ``realdata``."""
     return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def children_that_end_interrupt_nothing() -> Iterator[None]:
+    """Take back the handler of ended children that PyTorch's data loader leaves in the process for good.
+
+    With it, and after hundreds of tests with several native libraries, a child that ended while its parent waited
+    brought the parent down by SIGSEGV, in ``poll``: the kernel could not deliver the signal.
+    """
+    yield
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _has_gpu() -> bool:
