@@ -22,6 +22,13 @@ Boxes that are wrong throughout, with scores that are right, look like ties as w
 """
 
 
+SAME_BOX = 0.01
+"""Boxes whose corners are nearer than this, pixels, are the same box.
+
+Boxes outside of an image are clipped to a line of its border, which has no area, and no IoU even with itself.
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
     """What counts as the same.
@@ -210,6 +217,8 @@ def compare_detections(
             total += 1
             label = int(reference.labels[index])
             overlap = bbox_overlaps(reference.bboxes[index, None], other.bboxes)[0]
+            distance = (reference.bboxes[index] - other.bboxes).abs().amax(dim=1)
+            overlap = torch.where(distance < SAME_BOX, torch.ones_like(overlap), overlap)
             candidate = torch.where(free & (other.labels == label), overlap, torch.full_like(overlap, -1.0))
             iou, partner = candidate.max(0) if len(other) else (torch.tensor(-1.0), None)
             if iou < 0.5:

@@ -161,6 +161,13 @@ def test_ties_are_excused_while_they_are_few():
     assert compare_detections([(ours, theirs)]).ties == 98
 
 
+def test_a_box_without_area_is_itself():
+    line = [[10, 50, 60, 50], [0, 0, 0, 0]]
+    assert compare_detections([(instances(line, [0.9, 0.8]), instances(line, [0.9, 0.8]))]).same == 2
+    moved = compare_detections([(instances(line, [0.9, 0.8]), instances([[10, 50, 61, 50], line[1]], [0.9, 0.8]))])
+    assert (moved.same, moved.extra) == (1, 1) and not moved.passed
+
+
 def test_a_tie_may_cost_the_last_place_where_the_number_is_limited():
     row = [[300 * i, 0, 300 * i + 100, 100] for i in range(200)]
     ours = instances(row, [0.9] * 199 + [0.1])
