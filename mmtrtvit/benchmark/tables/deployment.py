@@ -1,6 +1,6 @@
 """The proofs of artefacts, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..families import FAMILIES
 from ..methods import METHODS
@@ -57,7 +57,13 @@ def deployment_table(result: Mapping | None) -> str:
     ]
     note = (
         f'*Measured* on {machine["processor"]} ({machine["torch_threads"]} threads), '
-        f'{result["rows"][0]["images"]} images each, untrained weights. Latency is end to end, one image, interleaved; '
+        f'{_either(result["rows"], "images")} images each, made to fit into {_either(result["rows"], "size")} pixels, '
+        'untrained weights. Latency is end to end, one image, interleaved; '
         '(u): unsteady, the inter-quartile range is above 5 % of the median.'
     )
     return '\n\n'.join([markdown(head, rows), note])
+
+
+def _either(rows: Sequence[Mapping], name: str) -> str:
+    """The values of a setting in all rows, such as ``'4 or 8'``."""
+    return ' or '.join(map(str, sorted({row[name] or "the config's own" for row in rows}, key=str)))
