@@ -1,17 +1,9 @@
-# What every export of detectors without masks has in common. A valid mmdeploy deploy config; `module` registers this
-# package's rewriters, so mmdeploy's own tools convert these models as well.
+# What every export of detectors has in common, and all of those without masks.
+_base_ = './common.py'
+
 onnx_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=17,  # the first with LayerNormalization as one node
-    save_file='end2end.onnx',
-    input_names=['input'],
     output_names=['dets', 'labels'],
-    input_shape=None,
-    optimize=False,  # mmdeploy's passes need its C++ extension; tools/deploy.py runs onnxslim instead
     dynamic_axes=dict(
-        input={0: 'batch', 2: 'height', 3: 'width'},
         dets={0: 'batch', 1: 'num_dets'},
         labels={0: 'batch', 1: 'num_dets'},
     ),
@@ -31,6 +23,4 @@ codebase_config = dict(
         background_label_id=-1,
         export_postprocess_mask=False,
     ),
-    module=['mmtrtvit.deploy'],
-    flavour='native',
 )

@@ -1,24 +1,9 @@
-# What every export of segmentors has in common. A valid mmdeploy deploy config; `module` registers this package's
-# rewriters, so mmdeploy's own tools convert these models as well.
-onnx_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=17,  # the first with LayerNormalization as one node
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['output'],
-    input_shape=None,
-    optimize=False,  # mmdeploy's passes need its C++ extension; tools/deploy.py runs onnxslim instead
-    dynamic_axes=dict(
-        input={0: 'batch', 2: 'height', 3: 'width'},
-        output={0: 'batch', 2: 'height', 3: 'width'},
-    ),
-)
+# What every export of segmentors has in common.
+_base_ = './common.py'
+
+onnx_config = dict(output_names=['output'], dynamic_axes=dict(output={0: 'batch', 2: 'height', 3: 'width'}))
 codebase_config = dict(
     type='mmseg',
     task='Segmentation',
     with_argmax=False,  # logits, not labels: mmseg resizes them to the image before it decides
-    module=['mmtrtvit.deploy'],
-    flavour='native',
 )
