@@ -4,9 +4,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,15 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='(default: %(default)s)')
     parser.add_argument('--number', type=int, default=16, help='number of images (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of order and augmentation (default: %(default)s)')
-    parser.add_argument(
-        '--variant',
-        nargs='+',
-        default=[],
-        dest='variants',
-        metavar='NAME|FILE',
-        help='change the config by configs/_base_/variants/NAME.py, such as slide',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    add_config_options(parser, example='slide')
     return parser.parse_args()
 
 

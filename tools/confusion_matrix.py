@@ -4,9 +4,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,15 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--iou-thr', type=float, default=0.5, help='overlap of boxes of one object (default: %(default)s)'
     )
-    parser.add_argument(
-        '--variant',
-        nargs='+',
-        default=[],
-        dest='variants',
-        metavar='NAME|FILE',
-        help='change the config by configs/_base_/variants/NAME.py, such as slide',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    add_config_options(parser, example='slide')
     return parser.parse_args()
 
 

@@ -5,9 +5,8 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,15 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
     )
-    parser.add_argument(
-        '--variant',
-        nargs='+',
-        default=[],
-        dest='variants',
-        metavar='NAME|FILE',
-        help='change the config by configs/_base_/variants/NAME.py, such as layer-decay',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    add_config_options(parser, example='layer-decay')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -5,10 +5,9 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.apis import train
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,15 +28,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='accept a load_from checkpoint that does not fill the whole network (fine-tuning on other classes)',
     )
-    parser.add_argument(
-        '--variant',
-        nargs='+',
-        default=[],
-        dest='variants',
-        metavar='NAME|FILE',
-        help='change the config by configs/_base_/variants/NAME.py, such as layer-decay',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    add_config_options(parser, example='layer-decay')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the one, older launchers the other
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

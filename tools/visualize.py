@@ -4,9 +4,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,15 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
     )
-    parser.add_argument(
-        '--variant',
-        nargs='+',
-        default=[],
-        dest='variants',
-        metavar='NAME|FILE',
-        help='change the config by configs/_base_/variants/NAME.py, such as slide',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    add_config_options(parser, example='slide')
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from .backends import Session
+from .names import DETS, EXACT, LABELS, MASKS, OUTPUT
 from .runtime import Network
 
 
@@ -37,9 +38,9 @@ def build_data_preprocessor(described: Mapping, kind: str) -> nn.Module:
 
 def _boxes_of(outputs: Mapping[str, np.ndarray]) -> tuple[InstanceData, np.ndarray]:
     """Boxes in pixels of the input, and which places of the outputs they came from."""
-    found = outputs['dets'][:, 4] > 0
-    dets = torch.from_numpy(outputs['dets'][found])
-    labels = torch.from_numpy(outputs['labels'][found]).long()
+    found = outputs[DETS][:, 4] > 0
+    dets = torch.from_numpy(outputs[DETS][found])
+    labels = torch.from_numpy(outputs[LABELS][found]).long()
     return InstanceData(bboxes=dets[:, :4].clone(), scores=dets[:, 4], labels=labels), found
 
 
@@ -64,7 +65,7 @@ def _finish_instance(described: Mapping) -> Callable:
         instances, found = _boxes_of(outputs)
         # activate_map: they are probabilities already
         head.predict_by_feat(
-            (outputs['masks'][found][:, None],),
+            (outputs[MASKS][found][:, None],),
             [instances],
             [sample.metainfo],
             rcnn_test_cfg=settings,
@@ -83,7 +84,7 @@ def _finish_segmentation(described: Mapping) -> Callable:
     segmentor = ConfigDict(align_corners=described['align_corners'])  # all of a segmentor that the method looks at
 
     def finish(outputs: Mapping[str, np.ndarray], sample: BaseDataElement) -> None:
-        output = torch.from_numpy(outputs['output'])[None]
+        output = torch.from_numpy(outputs[OUTPUT])[None]
         if output.is_floating_point():
             BaseSegmentor.postprocess_result(segmentor, output, [sample])
             return
@@ -147,7 +148,7 @@ class BackendModel(BaseModel):
             height, width = (max(room - side, 0) for room, side in zip(self._shape, inputs.shape[2:], strict=True))
             inputs = F.pad(inputs, (0, width, 0, height), value=float(self.data_preprocessor.pad_value))
         for outputs, sample in zip(self.network(inputs.cpu().numpy()), data_samples, strict=True):
-            if 'exact' in outputs:
-                self.exact.append(bool(outputs['exact'] > 0))
+            if EXACT in outputs:
+                self.exact.append(bool(outputs[EXACT] > 0))
             self._finish(outputs, sample)
         return data_samples

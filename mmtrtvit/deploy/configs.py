@@ -14,30 +14,20 @@ from .backends import BACKENDS
 from .description import kind_of
 from .fit_resize import FitResize
 from .fixed_shape import FixedShapeDetDataPreprocessor
+from .names import DETS, EXACT, INPUT, LABELS, MASKS, ONNX_FILE, OUTPUT, OUTPUTS
 from .rewriters.registration import FLAVOURS
 from .shapes import CHANNELS, InputShapes
 
 OPSET = 17
 """The first with LayerNormalization as one node."""
 
-INPUT = 'input'
-EXACT = 'exact'
-"""Output of portable detectors: 1 where the boxes are certain to be PyTorch's."""
-
-OUTPUTS = {
-    'detection': ('dets', 'labels'),
-    'instance': ('dets', 'labels', 'masks'),
-    'segmentation': ('output',),
-}
-"""What a network of each kind gives, by name."""
-
 _FREE_SIDES = {
     INPUT: {0: 'batch', 2: 'height', 3: 'width'},
-    'dets': {0: 'batch', 1: 'num_dets'},
-    'labels': {0: 'batch', 1: 'num_dets'},
-    'masks': {0: 'batch', 1: 'num_dets', 2: 'mask_height', 3: 'mask_width'},
+    DETS: {0: 'batch', 1: 'num_dets'},
+    LABELS: {0: 'batch', 1: 'num_dets'},
+    MASKS: {0: 'batch', 1: 'num_dets', 2: 'mask_height', 3: 'mask_width'},
     EXACT: {0: 'batch'},
-    'output': {0: 'batch', 2: 'height', 3: 'width'},
+    OUTPUT: {0: 'batch', 2: 'height', 3: 'width'},
 }
 
 _DETECTION = dict(
@@ -109,7 +99,7 @@ def make_deploy_config(
             expected='--shape 800x1344, or --dynamic MIN OPT MAX for sizes that vary',
             fix='add one of them',
         )
-    outputs = OUTPUTS[kind] + ((EXACT,) if flavour == 'portable' and kind != 'segmentation' else ())
+    outputs = [*OUTPUTS[kind], *([EXACT] if flavour == 'portable' and kind != 'segmentation' else [])]
     fixed = () if shapes is None else ((0, shapes.batch), (2, shapes.size), (3, shapes.size))
     taken = {side for side, value in fixed if value is not None}
     free = {side: name for side, name in _FREE_SIDES[INPUT].items() if side not in taken}
@@ -126,9 +116,9 @@ def make_deploy_config(
                 export_params=True,
                 keep_initializers_as_inputs=False,
                 opset_version=OPSET,
-                save_file='end2end.onnx',
+                save_file=ONNX_FILE,
                 input_names=[INPUT],
-                output_names=list(outputs),
+                output_names=outputs,
                 input_shape=None if size is None else list(size[::-1]),  # mmdeploy writes width first
                 optimize=False,  # mmdeploy's passes need its C++ extension; onnxslim runs instead
                 **({'dynamic_axes': axes} if axes else {}),

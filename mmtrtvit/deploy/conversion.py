@@ -21,7 +21,6 @@ from ..visualization.sheet import draw_side_by_side
 from .artefact import DEPLOY_CONFIG, MODEL_CONFIG
 from .backend_model import BackendModel
 from .configs import (
-    INPUT,
     backend_name,
     flavour_name,
     follow_input_shape,
@@ -33,10 +32,11 @@ from .configs import (
     shapes_of,
 )
 from .description import describe_model
-from .engine import ONNX_FILE, EngineOptions, make_engine
+from .engine import EngineOptions, make_engine
 from .graph_precision import convert_precision
 from .inference import build_pytorch_model, dataset_metainfo, input_of, read_image, sample_images
 from .manifest import MANIFEST, sha256, versions, write_manifest
+from .names import INPUT, ONNX_FILE
 from .onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
 from .proof import Proof, prove
 from .report import PAGE, REPORT, finite, to_markdown
@@ -247,7 +247,7 @@ def deploy(
 
 
 def _profiles(shapes: InputShapes | None) -> dict:
-    return {} if shapes is None else {'profiles': {'input': shapes.to_dict()}}
+    return {} if shapes is None else {'profiles': {INPUT: shapes.to_dict()}}
 
 
 def _values(values) -> dict[str, dict]:
@@ -272,4 +272,4 @@ def _write_report(folder: Path, artefact: Mapping, proof: Proof, nodes: tuple[in
         versions=versions(),
     )
     (folder / REPORT).write_text(json.dumps(finite(report), indent=2, allow_nan=False) + '\n')
-    (folder / PAGE).write_text(to_markdown(report))
+    (folder / PAGE).write_text(to_markdown(report, made.page))

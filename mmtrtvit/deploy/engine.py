@@ -11,11 +11,9 @@ import torch
 
 from ..errors import ConfigError
 from .backends import BACKENDS, Session, open_session
-from .configs import INPUT
+from .names import INPUT
 from .precision.emulation import emulate
 from .shapes import InputShapes
-
-ONNX_FILE = 'end2end.onnx'
 
 PRECISIONS = {
     'onnxruntime': ('fp32', 'fp16', 'int8'),
@@ -76,7 +74,8 @@ class Engine:
         runs_here: Whether the session is the engine itself, so that timing it means something.
         summary: What there is to say of it in a line.
         bytes: Size of the file.
-        report: A part of the report page, where the backend gives one.
+        page: A part of the report page, where the backend gives one.
+        report: The same as data.
     """
 
     file: str
@@ -85,8 +84,8 @@ class Engine:
     runs_here: bool
     summary: str
     bytes: int
-    report: str | None = None
-    layers: dict | None = None
+    page: str | None = None
+    report: dict | None = None
 
 
 def _megabytes(path: Path) -> str:

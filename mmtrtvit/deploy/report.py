@@ -1,8 +1,10 @@
 """The report that stands beside an engine: as data for machines, and as a page for people."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from ..markdown import table
 
 REPORT, PAGE = 'deploy_report.json', 'deploy_report.md'
 
@@ -16,11 +18,6 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
-
-
 def _number(value: float) -> str:
     return f'{value:.3g}'
 
@@ -31,7 +28,7 @@ def _parity(parity: Mapping) -> str:
             ['images', parity['images']],
             ['pixels of the same class', f'{parity["same"]} of {parity["pixels"]} ({parity["agreement"]:.4%})'],
         ]
-        text = _table(['label maps', ''], rows)
+        text = table(['label maps', ''], rows)
         if parity.get('logits'):
             text += '\n\n' + _differences({'logits': parity['logits']})
         return text
@@ -43,7 +40,7 @@ def _parity(parity: Mapping) -> str:
         ['extra in the artefact', parity['extra']],
     ]
     found = {name: parity[name] for name in ('boxes', 'scores', 'labels', 'masks') if parity.get(name)}
-    return _table(['detections', ''], rows) + '\n\n' + _differences(found)
+    return table(['detections', ''], rows) + '\n\n' + _differences(found)
 
 
 def _differences(found: Mapping[str, Mapping]) -> str:
@@ -52,7 +49,7 @@ def _differences(found: Mapping[str, Mapping]) -> str:
         [output, *(_number(difference[name]) if name in difference else '' for name in names)]
         for output, difference in found.items()
     ]
-    return _table(['difference', *(name.replace('_', ' ') for name in names)], rows)
+    return table(['difference', *(name.replace('_', ' ') for name in names)], rows)
 
 
 def _precision(precision: Mapping) -> list[str]:
@@ -74,7 +71,7 @@ def _precision(precision: Mapping) -> list[str]:
         lines += [
             '## Tensors in another precision',
             f'The worst of {found["of"]}, over {found["feeds"]} images. {found["method"]}',
-            _table(header, rows),
+            table(header, rows),
         ]
     search = precision.get('search')
     if search:
@@ -83,18 +80,19 @@ def _precision(precision: Mapping) -> list[str]:
             '## Layers kept in FP32 by the search',
             f'The error of the outputs, {_number(search["error"])}, {verdict} the tolerance of '
             f'{_number(search["tolerance"])} after {search["evaluations"]} evaluations.',
-            _table(
+            table(
                 ['layers', 'reason'], [[block['block'], block['reason']] for block in search['added']] or [['none', '']]
             ),
         ]
     return lines
 
 
-def to_markdown(report: Mapping) -> str:
+def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
     """The report as a page.
 
     Args:
         report: What ``deploy_report.json`` holds.
+        engine_page: What the backend says of its engine, as Markdown.
     """
     proof, artefact = report['proof'], report['artefact']
     verdict = 'PASS' if proof['passed'] else 'FAIL'
@@ -103,7 +101,7 @@ def to_markdown(report: Mapping) -> str:
         *(f'- {failure}' for failure in proof['failures']),
         f'All figures here are *measured*, on {proof["subject"]}.',
         '## What was exported',
-        _table(
+        table(
             ['', ''],
             [
                 ['model config', artefact['source']['model_config']],
@@ -135,7 +133,7 @@ def to_markdown(report: Mapping) -> str:
             [name, f'{pair["pytorch"]:.4f}', f'{pair["artefact"]:.4f}', f'{pair["artefact"] - pair["pytorch"]:+.4f}']
             for name, pair in proof['metrics'].items()
         ]
-        lines += ['## Accuracy on the same images', _table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
+        lines += ['## Accuracy on the same images', table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
     else:
         lines += ['## Accuracy', 'Not measured: compared on one image, or no annotated data at the data root.']
     lines.append('## Latency')
@@ -146,7 +144,7 @@ def to_markdown(report: Mapping) -> str:
         ]
         first = proof['latency'][0]
         lines += [
-            _table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
+            table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
             f'Scope: {first["scope"]}; image {first["image"]}, {first["threads"]} threads; '
             f'PyTorch / artefact = {proof["latency_ratio"]:.2f}.'
             + ('' if all(row['steady'] for row in proof['latency']) else ' Unsteady: trust the ratio, not the figure.'),
@@ -154,8 +152,8 @@ def to_markdown(report: Mapping) -> str:
     else:
         lines.append('Not measured: it was not asked for, or this machine cannot run the engine.')
     lines += _precision(report['precision'])
-    if report.get('engine'):
-        lines += ['## The engine', report['engine']]
+    if engine_page:
+        lines += ['## The engine', engine_page]
     lines += [
         '## Operators',
         ', '.join(f'`{name}` {count}' for name, count in artefact['operators'].items()),

@@ -109,7 +109,7 @@ def test_an_engine_without_a_gpu_is_proved_by_its_graph(path, asked, backend, pa
     assert (path.parent / made.file).read_bytes() == b'plan' and made.bytes == 4
     assert not made.runs_here and 'there is no GPU here, so the engine was built and not run' in made.subject
     assert made.subject.startswith(path.name) and '3 layers in 3.5 s' in made.summary
-    assert (made.report, made.layers) == ('3 layers', {'n': 3})
+    assert (made.page, made.report) == ('3 layers', {'n': 3})
     np.testing.assert_allclose(made.session.run({'input': IMAGE})['output'], 2 * IMAGE + 1 / 3, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmtrtvit.apis import evaluate, load_config
+from mmtrtvit.benchmark.spread import spread_outputs
 from mmtrtvit.deploy import Artefact, compare_detections, deploy, evaluate_artefact
 from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
 from mmtrtvit.deploy.steps import quiet
@@ -44,12 +45,13 @@ def images(real_data):
 
 
 @pytest.fixture(scope='module')
-def checkpoint(config, images, sharpen, tmp_path_factory):
+def checkpoint(config, images, tmp_path_factory):
     torch.manual_seed(0)
     init_default_scope('mmdet')
-    model = MODELS.build(load_config(config).model)
+    settings = load_config(config)
+    model = MODELS.build(settings.model)
     model.init_weights()
-    sharpen(model, images)
+    spread_outputs(model, settings, images)
     path = tmp_path_factory.mktemp('coco') / 'random.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return str(path)

@@ -174,7 +174,7 @@ def test_a_search(met, said):
 
 
 def test_the_page_of_the_engine_is_a_part_of_it():
-    assert '## The engine\n\n| kind | 3 |' in to_markdown(report_of(engine='| kind | 3 |'))
+    assert '## The engine\n\n| kind | 3 |' in to_markdown(report_of(), '| kind | 3 |')
 
 
 def test_the_page_can_be_made_of_the_file():

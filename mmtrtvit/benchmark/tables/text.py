@@ -1,19 +1,16 @@
 """What all tables are written with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
+from ...markdown import table as markdown
 from ..published import Published
+
+__all__ = ['NO_RUN', 'RECALLED', 'Notes', 'giga', 'markdown', 'millions']
 
 NO_RUN = '*No run is recorded yet: `{command}` makes one.*'
 """What stands in the place of a table whose rows do not exist."""
 
 RECALLED = '(r): recalled, found in no text at hand.'
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; the first column is aligned to the left, the others to the right."""
-    lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
 
 
 def millions(number: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DeployError
+from ..names import ONNX_FILE
 from .base import Session, TensorSpec
 
 
@@ -32,7 +33,7 @@ class Backend:
 
 
 BACKENDS: dict[str, Backend] = {
-    'onnxruntime': Backend('onnxruntime', 'OnnxRuntimeSession', 'end2end.onnx', options=('threads', 'device')),
+    'onnxruntime': Backend('onnxruntime', 'OnnxRuntimeSession', ONNX_FILE, options=('threads', 'device')),
     'openvino': Backend('openvino', 'OpenVinoSession', 'end2end.xml', options=('threads', 'precision')),
     'tensorrt': Backend('tensorrt_session', 'TensorRTSession', 'end2end.engine', fixed={'package': 'tensorrt'}),
     'tensorrt-rtx': Backend('tensorrt_session', 'TensorRTSession', 'end2end.engine', fixed={'package': 'tensorrt_rtx'}),

@@ -16,6 +16,7 @@ from mmdeploy.utils import Backend, get_common_config, get_ir_config, get_model_
 from mmdeploy.utils.timer import TimeCounter
 
 from ...errors import DeployError
+from ..names import INPUT
 from .tensorrt_builder import build_engine
 from .tensorrt_session import TensorRTSession
 from .tensorrt_support import installed_version, refuse_combination, require_version
@@ -104,7 +105,7 @@ class CurrentTensorRTManager(BaseBackendManager):
                 f'The deploy config has shapes for {len(models)} graphs, and there are {len(ir_files)}.',
                 fix='correct backend_config.model_inputs',
             )
-        names = get_ir_config(deploy_cfg).get('input_names') or ['input']
+        names = get_ir_config(deploy_cfg).get('input_names') or [INPUT]
         engines = []
         for path, settings in zip(map(Path, ir_files), models, strict=True):
             shapes = settings['input_shapes']

@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+from ...markdown import table
+
 _DATA_TYPES = {
     'float': 'float32',
     'fp32': 'float32',
@@ -240,12 +242,6 @@ def _megabytes(size: int | None) -> str:
     return 'not told' if size is None else f'{size / 1e6:.1f} MB'
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    header = list(header)
-    lines = [header, ['---'] * len(header), *rows]
-    return ['| ' + ' | '.join(str(cell).replace('|', '\\|') for cell in line) + ' |' for line in lines] + ['']
-
-
 def to_markdown(report: EngineReport) -> str:
     """A report to read: figures, data types, the largest fusions, and what kinds of layers there are."""
     targets = ', '.join(report.targets) or 'as TensorRT chooses'
@@ -263,7 +259,7 @@ def to_markdown(report: EngineReport) -> str:
         ('scratch, of these', _megabytes(report.scratch_bytes)),
         *((f'seconds to {stage}', f'{seconds:.2f}') for stage, seconds in report.seconds.items()),
     ]
-    lines = ['# Engine', '', *_table(('', ''), rows)]
+    lines = ['# Engine', '', table(('', ''), rows, numbers=False), '']
     if not report.layers:
         return '\n'.join([*lines, 'TensorRT told nothing about the layers.', ''])
     fused = sum(len(layer.fused) for layer in report.layers)
@@ -275,25 +271,21 @@ def to_markdown(report: EngineReport) -> str:
         '',
     ]
     by_layers, by_weights = report.share_of_layers(), report.share_of_weights()
-    lines += _table(
-        ('data type', 'of the layers', 'of the weights'),
-        [
-            (name, f'{by_layers.get(name, 0):.1%}', f'{by_weights.get(name, 0):.1%}')
-            for name in [*by_layers, *(name for name in by_weights if name not in by_layers)]
-        ],
-    )
+    shares = [
+        (name, f'{by_layers.get(name, 0):.1%}', f'{by_weights.get(name, 0):.1%}')
+        for name in [*by_layers, *(name for name in by_weights if name not in by_layers)]
+    ]
+    lines += [table(('data type', 'of the layers', 'of the weights'), shares, numbers=False), '']
     largest = sorted((layer for layer in report.layers if layer.fused), key=lambda layer: -len(layer.fused))
-    lines += ['## Largest fusions', '']
-    lines += _table(
-        ('layer', 'kind', 'data type', 'ONNX nodes'),
-        [
-            (layer.name, layer.kind, layer.data_type, f'{len(layer.fused)}: {", ".join(layer.fused[:6])}')
-            for layer in largest[:FUSIONS_SHOWN]
-        ],
-    )
+    fusions = [
+        (layer.name, layer.kind, layer.data_type, f'{len(layer.fused)}: {", ".join(layer.fused[:6])}')
+        for layer in largest[:FUSIONS_SHOWN]
+    ]
+    header = ('layer', 'kind', 'data type', 'ONNX nodes')
+    lines += ['## Largest fusions', '', table(header, fusions, numbers=False), '']
     kinds = collections.Counter((layer.kind, layer.data_type) for layer in report.layers)
-    lines += ['## Kinds of layers', '']
-    lines += _table(('kind', 'data type', 'layers'), [(*kind, count) for kind, count in kinds.most_common()])
+    counts = [(*kind, count) for kind, count in kinds.most_common()]
+    lines += ['## Kinds of layers', '', table(('kind', 'data type', 'layers'), counts, numbers=False), '']
     if report.warnings:
         lines += ['## Warnings', '', *(f'- {warning}' for warning in report.warnings), '']
     return '\n'.join(lines)

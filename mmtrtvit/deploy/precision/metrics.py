@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
+from ..names import DETS, LABELS, OUTPUT
+
 Outputs = Sequence[Mapping[str, np.ndarray]]
 """For each feed: output name to array."""
 
@@ -36,7 +38,7 @@ def output_error(reference: Outputs, converted: Outputs) -> float:
     return worst
 
 
-def label_disagreement(reference: Outputs, converted: Outputs, name: str = 'output') -> float:
+def label_disagreement(reference: Outputs, converted: Outputs, name: str = OUTPUT) -> float:
     """Share of the pixels with another label: of logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``."""
 
     def labels(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -71,7 +73,7 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
     """
     error = weight = 0.0
     for ours, theirs in zip(reference, converted, strict=True):
-        batch = zip(ours['dets'], ours['labels'], theirs['dets'], theirs['labels'], strict=True)
+        batch = zip(ours[DETS], ours[LABELS], theirs[DETS], theirs[LABELS], strict=True)
         for dets, labels, others, other_labels in batch:
             dets, others = (np.nan_to_num(array.astype(np.float64)) for array in (dets, others))
             free = others[:, 4] > 0
@@ -97,6 +99,6 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
 def metric_for(model: onnx.ModelProto) -> Metric:
     """The metric for a graph by its outputs: of detections, of label maps, or of plain tensors."""
     outputs = {value.name for value in model.graph.output}
-    if {'dets', 'labels'} <= outputs:
+    if {DETS, LABELS} <= outputs:
         return detection_error
-    return label_disagreement if outputs == {'output'} else output_error
+    return label_disagreement if outputs == {OUTPUT} else output_error

@@ -9,13 +9,7 @@ import numpy as np
 
 from ...errors import DeployError
 from ..backends import Session, open_session
-
-OUTPUTS: dict[str, dict[str, int]] = {
-    'detection': {'dets': 3, 'labels': 2},
-    'instance': {'dets': 3, 'labels': 2, 'masks': 4},
-    'segmentation': {'output': 4},
-}
-"""What a network of each kind gives: name to number of dimensions."""
+from ..names import EXACT, OUTPUTS
 
 
 class Network:
@@ -23,7 +17,7 @@ class Network:
 
     Args:
         session: The session.
-        kind: What the network gives, a key of :data:`OUTPUTS`.
+        kind: What the network gives, a key of :data:`~mmtrtvit.deploy.names.OUTPUTS`.
         profiles: Name of the input to the least (``min``) and largest (``max``) shape, where the engine has limits.
 
     Raises:
@@ -70,7 +64,7 @@ class Network:
             filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
             outputs = self.session({self._input: filled})
             results += [{name: array[index] for name, array in outputs.items()} for index in range(len(part))]
-        if not self._warned and any(result.get('exact', 1) <= 0 for result in results):
+        if not self._warned and any(result.get(EXACT, 1) <= 0 for result in results):
             self._warned = True
             warnings.warn(
                 "The detections of an image may differ from PyTorch's: it has longer chains of overlapping boxes, or "

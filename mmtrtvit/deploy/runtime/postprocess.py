@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from ..names import DETS, LABELS, MASKS
 from .preprocess import Frame
 
 
@@ -133,7 +134,7 @@ def detections(
         classes: Names of all classes.
         mask_threshold: As in :func:`paste_masks`. None: no masks.
     """
-    dets = outputs['dets']
+    dets = outputs[DETS]
     found = dets[:, 4] > 0
     scale = np.array([*frame.scale, *frame.scale])
     boxes, masks = dets[found, :4], None
@@ -142,8 +143,8 @@ def detections(
         boxes = boxes * (1 / scale).astype(np.float32)
     else:
         boxes = boxes / scale.astype(np.float32)
-        masks = paste_masks(outputs['masks'][found], boxes, frame.original, mask_threshold)
-    return Detections(boxes, dets[found, 4], outputs['labels'][found].astype(np.int64), masks, classes)
+        masks = paste_masks(outputs[MASKS][found], boxes, frame.original, mask_threshold)
+    return Detections(boxes, dets[found, 4], outputs[LABELS][found].astype(np.int64), masks, classes)
 
 
 def best_labels(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..manifest import read_manifest
+from ..names import OUTPUT
 from .network import Network, open_network
 from .postprocess import Detections, LabelMap, detections, label_map
 from .preprocess import Frame, Preprocessing, read_image
@@ -66,7 +67,7 @@ class Predictor:
 
     def _result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
         if self.manifest['kind'] == 'segmentation':
-            return LabelMap(label_map(outputs['output'], frame), self._classes, self._palette)
+            return LabelMap(label_map(outputs[OUTPUT], frame), self._classes, self._palette)
         threshold = self.manifest['postprocessing'].get('mask_threshold')
         return detections(outputs, frame, self._classes, threshold)
 
