@@ -296,7 +296,7 @@ def read_pretrained(backbone: nn.Module, checkpoint: str | Path) -> dict:
 
 
 def load_backbone(
-    backbone: nn.Module, checkpoint: str, prefix: str | None = None, allow_mismatch: bool = False, **_
+    backbone: nn.Module, checkpoint: str, prefix: str | None = None, allow_mismatch: bool = False
 ) -> LoadReport:
     """Load ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=..., allow_mismatch=...)``.
 

@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-# --- a small detector, trained and then sharpened, for the tests of training, export and the command lines -----------
+# --- a small detector, trained and then given outputs that differ: for training, export and the command lines ---------
 
 TOY_CONFIG = """
 _base_ = {base!r}
@@ -146,63 +146,6 @@ def toy_run(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work_dir
 
 
-def _sharpen(model, images: list) -> None:
-    """Give an untrained Mask R-CNN many detections that differ: by itself it scores everything alike.
-
-    Statistics of BatchNorm are taken from ``images`` (uint8, BGR); the last layers of the heads become random, scaled
-    so that what they give has the spread below.
-    """
-    import cv2
-    import numpy as np
-    import torch
-
-    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    batch = torch.from_numpy(np.stack([cv2.resize(image, (128, 96)) for image in images])).permute(0, 3, 1, 2).flip(1)
-    batch = (batch - model.data_preprocessor.mean) / model.data_preprocessor.std
-    generator = torch.Generator().manual_seed(1)
-    heads = model.roi_head
-    rois = torch.tensor([[i, 8.0 * j, 8.0, 8.0 * j + 40, 72.0] for i in range(len(batch)) for j in range(8)])
-
-    def run():
-        features = model.extract_feat(batch)
-        model.rpn_head(features)
-        heads._bbox_forward(features, rois)
-        heads._mask_forward(features, rois)
-
-    spread = {
-        model.rpn_head.rpn_cls: 2.0,
-        model.rpn_head.rpn_reg: 0.3,
-        heads.bbox_head.fc_cls: 2.0,
-        heads.bbox_head.fc_reg: 1.0,
-        heads.mask_head.conv_logits: 2.0,
-    }
-    with torch.no_grad():
-        model.train()
-        run()
-        model.eval()
-        outputs: dict = {layer: [] for layer in spread}
-        hooks = [
-            layer.register_forward_hook(lambda layer, _, output: outputs[layer].append(output)) for layer in spread
-        ]
-        for layer in spread:
-            layer.weight.normal_(0, 1, generator=generator)
-            layer.bias.zero_()
-        run()
-        for layer, wanted in spread.items():
-            layer.weight.mul_(wanted / torch.cat([output.flatten() for output in outputs[layer]]).std())
-        for hook in hooks:
-            hook.remove()
-
-
-@pytest.fixture(scope='session')
-def sharpen():
-    """See :func:`_sharpen`."""
-    return _sharpen
-
-
 @pytest.fixture(scope='session')
 def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, without training state, whose detections are many and differ."""
@@ -210,11 +153,14 @@ def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFac
     import torch
 
     from mmtrtvit.apis import load_config
+    from mmtrtvit.benchmark.spread import spread_outputs
     from mmtrtvit.deploy.inference import build_pytorch_model
 
-    model = build_pytorch_model(load_config(toy.config), str(toy_run / 'epoch_2.pth'))
-    _sharpen(model, [cv2.imread(str(path)) for path in toy.images])
-    path = tmp_path_factory.mktemp('toy_checkpoint') / 'sharp.pth'
+    config = load_config(toy.config)
+    model = build_pytorch_model(config, str(toy_run / 'epoch_2.pth'))
+    # with this seed, one image has fewer objects than the network has places for
+    spread_outputs(model, config, [cv2.imread(str(path)) for path in toy.images], seed=8)
+    path = tmp_path_factory.mktemp('toy_checkpoint') / 'spread.pth'
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
     return path
 

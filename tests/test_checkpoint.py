@@ -27,7 +27,7 @@ from mmtrtvit.checkpoint import (
     read_checkpoint,
     weights_of,
 )
-from mmtrtvit.errors import CheckpointError
+from mmtrtvit.errors import CheckpointError, ConfigError
 from mmtrtvit.models import EfficientFormer, NextViT, TRTViT
 
 ARCH = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
@@ -256,6 +256,21 @@ def test_init_cfg_refuses_another_architecture(saved, told):
     assert told[-1][0] == logging.WARNING
     # What was not in the checkpoint has been initialised.
     assert backbone.stages[3][0].transformer.norm1.weight.eq(1).all()
+
+
+@pytest.mark.parametrize(
+    'settings, said',
+    [
+        (dict(checkpoint='x.pth', allow_missmatch=True), r"with unknown 'allow_missmatch'\."),
+        (dict(checkpoint='x.pth', strict=False, revise_keys=[]), r"with unknown 'strict', 'revise_keys'\."),
+        (dict(prefix='net.'), r"without 'checkpoint'\."),
+    ],
+)
+@pytest.mark.parametrize('form', [dict, lambda **config: [dict(type='Kaiming', layer='Conv2d'), config]])
+def test_init_cfg_refuses_what_it_does_not_know(settings, said, form):
+    with pytest.raises(ConfigError, match=said) as caught:
+        build(init_cfg=form(type='Pretrained', **settings))
+    assert 'checkpoint, prefix, allow_mismatch' in str(caught.value)
 
 
 def test_weights_are_loaded_once(saved, detector):

@@ -93,7 +93,7 @@ def test_pretrained_weights_are_not_needed_where_a_checkpoint_fills_the_network(
 
 
 def test_weights_without_training_state_are_not_resumed(toy, toy_checkpoint, toy_run, tmp_path):
-    with pytest.raises(CheckpointError, match=r'sharp.pth holds weights but no training state .*\n.*\n.*load_from='):
+    with pytest.raises(CheckpointError, match=r'spread.pth holds weights but no training state .*\n.*\n.*load_from='):
         train(toy.config, work_dir=str(tmp_path), resume=str(toy_checkpoint))
     with pytest.raises(CheckpointError, match='There is no checkpoint'):
         train(toy.config, work_dir=str(tmp_path), resume=str(tmp_path / 'none.pth'))

@@ -12,6 +12,9 @@ from ...checkpoint import load_backbone
 from ...errors import ConfigError
 from ..layers import fold_batch_norms, recompute_in_backward, replace_batch_norms
 
+_PRETRAINED_KEYS = ('checkpoint', 'prefix', 'allow_mismatch')
+"""What ``init_cfg=dict(type='Pretrained', ...)`` may hold: arguments of :func:`~mmtrtvit.checkpoint.load_backbone`."""
+
 
 class PyramidBackbone(BaseModule):
     """A backbone of a stem and stages, each stage a list of blocks at half the resolution of the one before.
@@ -64,7 +67,7 @@ class PyramidBackbone(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         configs = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
-        pretrained = [config for config in configs if config['type'] == 'Pretrained']
+        pretrained = [self._read_pretrained(config) for config in configs if config['type'] == 'Pretrained']
         super().__init__(init_cfg=[config for config in configs if config['type'] != 'Pretrained'] or None)
         self.pretrained = pretrained[-1] if pretrained else None
         self.arch = self._read_arch(arch)
@@ -80,6 +83,18 @@ class PyramidBackbone(BaseModule):
         self.with_cp = with_cp
         self.out_channels = tuple(self.stage_widths[i] for i in self.out_indices)
         self.strides = tuple(self.stage_strides[i] for i in self.out_indices)
+
+    def _read_pretrained(self, config: Mapping) -> dict:
+        settings = {key: value for key, value in config.items() if key != 'type'}
+        unknown = [key for key in settings if key not in _PRETRAINED_KEYS]
+        if unknown or 'checkpoint' not in settings:
+            fault = f'with unknown {", ".join(map(repr, unknown))}' if unknown else "without 'checkpoint'"
+            raise ConfigError(
+                f"{type(self).__name__}(init_cfg=dict(type='Pretrained', ...)) {fault}.",
+                expected=f'of the keys {", ".join(_PRETRAINED_KEYS)}, the first at least',
+                fix='correct `init_cfg` in the backbone of the config',
+            )
+        return settings
 
     def _read_arch(self, arch: str | Mapping) -> dict:
         name = type(self).__name__
@@ -176,7 +191,7 @@ class PyramidBackbone(BaseModule):
         super().init_weights()
         self.init_blocks()
         if self.pretrained is not None:
-            load_backbone(self, **{key: value for key, value in self.pretrained.items() if key != 'type'})
+            load_backbone(self, **self.pretrained)
 
     def init_blocks(self) -> None:
         """What ``init_cfg`` cannot say of how blocks are initialised; nothing unless a subclass has it."""
