@@ -3,11 +3,20 @@
 import dataclasses
 import json
 
+import numpy as np
+import onnx
 import pytest
+import torch
+from mmcv.ops import nms
 
+from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.latency import Latency
+from mmtrtvit.deploy.backend_model import BackendModel
+from mmtrtvit.deploy.backends.onnxruntime import OnnxRuntimeSession
+from mmtrtvit.deploy.inference import build_pytorch_model
 from mmtrtvit.deploy.parity import ClassPixels, DetectionParity, Difference, SegmentationParity, Tolerance
-from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, Proof
+from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, EqualScoresByPlace, Proof, prove
+from mmtrtvit.deploy.steps import quiet
 
 NONE = Difference(0.0, 0.0, 0.0)
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
@@ -129,3 +138,46 @@ def test_everything_is_in_the_data():
     assert [row['median'] for row in data['latency']] == [20.0, 5.0]
     assert data['latency_ratio'] == 4.0  # the median of 2, 4 and 10
     assert proof_of().to_dict()['latency_ratio'] is None
+
+
+@pytest.mark.parametrize('descending', [True, False])
+def test_equal_values_are_sorted_by_their_place(descending):
+    values = torch.randint(0, 5, (7, 300))
+    # Python leaves equal ones as they were in either direction
+    order = [sorted(range(300), key=row.__getitem__, reverse=descending) for row in values.tolist()]
+    with EqualScoresByPlace():
+        assert values.sort(descending=descending).indices.tolist() == order
+        assert values.sort(-1, descending).indices.tolist() == order
+        assert torch.sort(values.T, dim=0, descending=descending)[1].T.tolist() == order
+        assert values.argsort(descending=descending).tolist() == order
+
+
+def test_of_equal_scores_the_first_suppresses_the_others():
+    left = torch.randperm(300).float()
+    boxes = torch.stack([left, torch.zeros(300), left + 10, torch.full((300,), 10.0)], dim=1)
+    with EqualScoresByPlace():
+        found = nms(boxes, torch.full((300,), 0.5), iou_threshold=0.5)[1].tolist()
+    kept = []
+    for place, corner in enumerate(left.tolist()):
+        # squares of side 10 that are less than 4 apart have an IoU above 0.5
+        if all(abs(corner - left[other].item()) >= 4 for other in kept):
+            kept.append(place)
+    assert found == kept
+
+
+def test_a_network_that_scores_all_anchors_alike_is_proved(toy, toy_checkpoint, deployed, tmp_path):
+    config = load_config(toy.config)
+    with quiet():
+        reference = build_pytorch_model(config, str(toy_checkpoint))
+    with torch.no_grad():
+        reference.rpn_head.rpn_cls.weight.zero_()
+    graph = onnx.load(deployed.folder / 'end2end.onnx')
+    (weight,) = (value for value in graph.graph.initializer if value.name == 'rpn_head.rpn_cls.weight')
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.zeros(weight.dims, np.float32), weight.name))
+    onnx.save(graph, tmp_path / 'alike.onnx')
+    artefact = BackendModel(OnnxRuntimeSession(tmp_path / 'alike.onnx', threads=1), deployed.manifest)
+    settings = dict(subject='the graph', precision='fp32', images=2, timed=False, progress=False)
+    for images in ({}, {'image': str(toy.images[0])}):
+        proof, _ = prove(reference, artefact, config, **settings, **images)
+        assert proof.parity.detections >= 50, proof.parity
+        assert proof.parity.same == proof.parity.detections and proof.parity.ties == 0, proof.parity

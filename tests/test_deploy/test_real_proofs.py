@@ -1,7 +1,7 @@
 """Whole networks of two sizes on real images: every method finds what PyTorch finds in ONNX Runtime and OpenVINO.
 
-The networks are untrained: thousands of boxes overlap by about the threshold of the suppression, and one that falls the
-other way by the last bit, which depends on the processor, already fails the proof of detectors.
+The networks are untrained: of their thousands of boxes one that falls to the other side of a threshold by the last bit,
+which depends on the processor, already fails the proof of detectors (docs/deploy.md says where that happens).
 """
 
 import pytest

@@ -16,13 +16,18 @@ PRECISIONS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
 
 def _read(openvino, path: Path):
     try:
-        return openvino.Core().read_model(path)
+        model = openvino.Core().read_model(path)
     except Exception as error:  # RuntimeError with a C++ trace, mostly
         raise DeployError(
             f'OpenVINO {openvino.__version__.split("-")[0]} cannot read {path}: {_reason(error)}',
             expected='a complete ONNX file, or an .xml file with its .bin file beside it',
             fix='export again with the versions that are installed now (tools/check_env.py lists them)',
         ) from error
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == 'TopK':
+            # of equal values ONNX takes the one with the lower index; OpenVINO's reader asks for any of them
+            node.set_attribute('stable', True)
+    return model
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ import builtins
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -76,6 +77,25 @@ def test_openvinos_own_format(onnx_file, tmp_path):
         open_session('openvino', path)({'input': images})['features'] for path in (tmp_path / 'end2end.xml', onnx_file)
     )
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    'backend, file', [('onnxruntime', 'end2end.onnx'), ('openvino', 'end2end.onnx'), ('openvino', 'end2end.xml')]
+)
+def test_of_equal_values_those_that_come_first_are_taken(backend, file, tmp_path):
+    values = [
+        onnx.helper.make_tensor_value_info(*what) for what in (('scores', 1, [400]), ('best', 1, [9]), ('at', 7, [9]))
+    ]
+    node = onnx.helper.make_node('TopK', ['scores', 'k'], ['best', 'at'])
+    graph = onnx.helper.make_graph([node], 'graph', values[:1], values[1:], [onnx.helper.make_tensor('k', 7, [1], [9])])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(model, tmp_path / 'end2end.onnx')
+    if file.endswith('.xml'):
+        save_ir(tmp_path / 'end2end.onnx', tmp_path / file)
+    scores = np.zeros(400, np.float32)
+    scores[[250, 300]] = 1
+    found = open_session(backend, tmp_path / file)({'scores': scores})['at']
+    assert found.tolist() == [250, 300, *range(7)]
 
 
 def test_openvino_is_told_the_precision(onnx_file):
