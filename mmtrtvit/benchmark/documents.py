@@ -23,10 +23,13 @@ from .tables import (
     complexity_table,
     demo_table,
     deployment_table,
+    engines_table,
+    exports_table,
     imagenet_table,
     latency_table,
     misprints,
     networks_table,
+    precisions_table,
     results_table,
     rules_table,
     sizes_table,
@@ -65,6 +68,7 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
     training = read_rows(root / RESULTS / 'training.json')
     summary = read_rows(root / RESULTS / 'demo.json')
     compared = read_rows(root / RESULTS / COMPARISON)
+    deployed = read_rows(root / RESULTS / 'deployment.json')
 
     def stages(document: Path) -> str:
         # Counted anew, not read: a change of the code has to show.
@@ -79,7 +83,10 @@ def _renderers(root: Path) -> Mapping[str, Callable[[Path], str]]:
         'complexity': stages,
         'demo': lambda document: demo_table(summary, beside(DEMO_PICTURE, document)),
         'training': lambda document: training_table(training, beside(TRAINING_PICTURE, document)),
-        'deployment': lambda document: deployment_table(read_rows(root / RESULTS / 'deployment.json')),
+        'deployment': lambda document: deployment_table(deployed),
+        'precisions': lambda document: precisions_table(read_rows(root / RESULTS / 'precisions.json')),
+        'engines': lambda document: engines_table(deployed),
+        'exports': lambda document: exports_table(read_rows(root / RESULTS / 'exports.json')),
         'comparison': lambda document: comparison_table(published, compared, beside(COMPARISON_PICTURE, document)),
         'totals-imagenet': lambda document: imagenet_table(published),
         'rules': lambda document: rules_table(root),

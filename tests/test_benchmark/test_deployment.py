@@ -7,7 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.deployment import benchmark_deployment
 from mmtrtvit.benchmark.spread import SPREAD, spread_outputs
-from mmtrtvit.benchmark.tables import deployment_table
+from mmtrtvit.benchmark.tables import deployment_table, engines_table
 from mmtrtvit.deploy.inference import input_of, sample_images
 from mmtrtvit.errors import ConfigError
 
@@ -15,7 +15,9 @@ ABOUT = dict(family='trtvit', method='maskrcnn', arch='c', backend='openvino', p
 
 
 @pytest.mark.parametrize(
-    'options', [dict(archs=['z']), dict(methods=['yolo']), dict(family='resnet', archs=['50'])], ids=str
+    'options',
+    [dict(archs=['z']), dict(methods=['yolo']), dict(family='resnet', archs=['50']), dict(family='resnet')],
+    ids=str,
 )
 def test_networks_without_a_config_are_refused(root, tmp_path, options):
     with pytest.raises(ConfigError, match='There is no config of'):
@@ -37,6 +39,42 @@ def test_the_table_says_what_the_rows_say():
     assert '2.11 (u)' in first and 'Something is wrong.' in second and 'something else' not in second
     assert 'A processor' in text and '4 images' in text
     assert 'tools/benchmark.py deployment' in deployment_table(None)
+
+
+def test_engines_have_a_table_of_their_own():
+    engine = dict(
+        package='tensorrt_rtx',
+        version='1.7.1',
+        targets=[],
+        profiles={'input': [[1, 3, 320, 320], [1, 3, 800, 1344], [1, 3, 1344, 1344]]},
+        seconds={'parse': 1.5, 'build': 20.7},
+        activation_bytes=927_100_000,
+        share_of_layers={'float16': 0.35, 'float32': 0.65},
+        layers=586,
+    )
+    row = dict(ABOUT, passed=True, parity=dict(pixels=100, same=98), nodes=1234, latency={}, latency_ratio=None)
+    built = dict(row, backend='tensorrt-rtx', precision='fp16', engine=engine, engine_bytes=103_640_000, steady=True)
+    refused = dict(ABOUT, arch='a', backend='tensorrt-rtx', precision='int8', error='Cannot be built.\nExpected: more')
+    result = {'rows': [built, dict(row, steady=True, engine=None), refused], 'machine': [dict(processor='A processor')]}
+    text = engines_table(result)
+    first, second = text.splitlines()[2:4]
+    assert 'TRT-ViT-A' in first and 'Cannot be built.' in first, 'rows stand in the order of the sizes'
+    for said in (
+        'Mask R-CNN, TRT-ViT-C',
+        'FP16',
+        '| 22 |',
+        '| 103.6 |',
+        '| 927 |',
+        '| 586 |',
+        '35%',
+        'PASS',
+        '98 of 100',
+    ):
+        assert said in second
+    assert 'TensorRT for RTX 1.7.1' in text and '1 x 3 x 1344 x 1344' in text and 'OpenVINO' not in text
+    result['machine'][0]['torch_threads'] = 1
+    assert 'OpenVINO' in deployment_table(result) and 'FP16' not in deployment_table(result)
+    assert 'tensorrt-rtx' in engines_table({'rows': [], 'machine': []})
 
 
 @pytest.mark.parametrize('method', ['maskrcnn', 'semfpn'])
