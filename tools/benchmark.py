@@ -117,6 +117,14 @@ def parse_args() -> argparse.Namespace:
     precisions.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
     )
+    runs = _command(
+        commands,
+        'runs',
+        'what finished training runs reached',
+        'Read the work dirs of finished training runs, and put their metrics and times side by side.',
+    )
+    runs.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py')
+    runs.add_argument('--out', default='work_dirs/runs', metavar='DIR', help='where rows and table go')
     words = sys.argv[1:]
     named = not {'-h', '--help', *commands.choices}.isdisjoint(words[:1])
     return parser.parse_args(words if named else ['backbones', *words])
@@ -143,6 +151,7 @@ def main() -> None:
     from mmtrtvit.benchmark.deployment import benchmark_deployment
     from mmtrtvit.benchmark.exports import benchmark_exports
     from mmtrtvit.benchmark.precisions import benchmark_precisions
+    from mmtrtvit.benchmark.runs import benchmark_runs
     from mmtrtvit.benchmark.training import benchmark_training
 
     benchmarks = dict(
@@ -151,6 +160,7 @@ def main() -> None:
         deployment=benchmark_deployment,
         exports=benchmark_exports,
         precisions=benchmark_precisions,
+        runs=benchmark_runs,
         training=benchmark_training,
     )
     benchmarks[settings.pop('what')](**settings)

@@ -8,6 +8,7 @@ from .engines import engines_table
 from .exports import exports_table
 from .networks import imagenet_table, misprints, networks_table, results_table, rules_table
 from .precisions import precisions_table
+from .runs import runs_table
 from .training import training_table
 from .zoo import zoo_table
 
@@ -25,6 +26,7 @@ __all__ = [
     'precisions_table',
     'results_table',
     'rules_table',
+    'runs_table',
     'sizes_table',
     'training_table',
     'with_published',

@@ -1,0 +1,83 @@
+"""What finished training runs reached, read from their work dirs."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+
+from ..apis.config import make_work_dir
+from ..atomic import atomic_file
+from ..errors import DataError
+from .latency import machine
+from .rows import write_rows
+from .tables import runs_table
+
+ROWS = 'runs.json'
+
+KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc')
+"""Metrics that a row keeps."""
+
+
+def read_run(work_dir: str | os.PathLike) -> dict:
+    """What a training run reached.
+
+    Args:
+        work_dir: Where ``tools/train.py`` wrote: the config, and ``vis_data/scalars.json`` in a folder for each start.
+
+    Returns:
+        ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, and
+        the ``metrics`` of the last evaluation, as the data set gives them.
+
+    Raises:
+        DataError: If it is no work dir, or nothing was evaluated.
+    """
+    work_dir = Path(work_dir)
+    configs = sorted(work_dir.glob('*.py'))
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    # what is trained has a learning rate; evaluations have none
+    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    trained = [row for row in rows if 'lr' in row]
+    evaluated = [row for row in rows if any(name.endswith(KEPT) for name in row)]
+    if len(configs) != 1 or not trained or not evaluated:
+        raise DataError(
+            f'{work_dir} holds no run that was trained and evaluated: {len(configs)} configs, {len(trained)} rows of '
+            f'training, {len(evaluated)} evaluations.',
+            expected='the work dir of a finished tools/train.py',
+            fix='let the training finish, or name another folder',
+        )
+    seconds, before = 0.0, 0
+    for row in trained:
+        # a run that was resumed begins where it was interrupted, or a little before
+        seconds += row['time'] * max(row['step'] - before, 0)
+        before = max(before, row['step'])
+    batch = Config.fromfile(configs[0]).train_dataloader.batch_size
+    metrics = {name: value for name, value in evaluated[-1].items() if name.endswith(KEPT)}
+    return dict(config=configs[0].stem, iterations=before, images=before * batch, seconds=seconds, metrics=metrics)
+
+
+def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs/runs') -> dict:
+    """Put finished training runs side by side.
+
+    Args:
+        work_dirs: Of ``tools/train.py``.
+        out: Folder for ``runs.json`` and ``runs.md``.
+
+    Returns:
+        The rows.
+
+    Raises:
+        DataError: If one of them is no work dir of a finished run.
+    """
+    result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [machine()]}
+    folder = make_work_dir(out)
+    write_rows(result, folder / ROWS)
+    table = runs_table(result)
+    with atomic_file(folder / 'runs.md') as temporary:
+        temporary.write_text(f'{table}\n', encoding='utf-8')
+    console = Console(highlight=False)
+    console.print(table, markup=False, soft_wrap=True)
+    console.print(f'Rows and table: {out}', markup=False, soft_wrap=True)
+    return result

@@ -1,0 +1,61 @@
+"""Training runs side by side: what is read from a work dir, and what is said of it."""
+
+import json
+
+import pytest
+
+from mmtrtvit.benchmark.runs import benchmark_runs, read_run
+from mmtrtvit.benchmark.tables import runs_table
+from mmtrtvit.errors import DataError
+
+
+def write_run(folder, starts, config='semfpn_toy'):
+    folder.mkdir()
+    (folder / f'{config}.py').write_text('train_dataloader = dict(batch_size=4)\n')
+    for number, rows in enumerate(starts):
+        log = folder / f'2026112{number}_000000' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    return folder
+
+
+def train_row(step, time):
+    return dict(lr=1e-3, loss=0.5, time=time, iter=step, step=step)
+
+
+def test_what_a_run_reached(tmp_path):
+    first = [train_row(50, 0.2), train_row(100, 0.4), dict(mIoU=40.0, aAcc=80.0, time=0.1, step=100)]
+    again = [train_row(100, 0.5), train_row(130, 1.0), {'mIoU': 81.5, 'aAcc': 95.25, 'time': 0.1, 'step': 130}]
+    found = read_run(write_run(tmp_path / 'run', [first, again]))
+    assert found == dict(
+        config='semfpn_toy',
+        iterations=130,
+        images=520,
+        seconds=pytest.approx(50 * 0.2 + 50 * 0.4 + 30 * 1.0),
+        metrics=dict(mIoU=81.5, aAcc=95.25),
+    )
+
+
+def test_the_table_says_what_the_rows_say(tmp_path, capsys):
+    scores = {'coco/bbox_mAP': 0.506, 'coco/bbox_mAP_50': 0.827, 'coco/bbox_mAP_s': 0.1, 'step': 2}
+    detector = write_run(tmp_path / 'a', [[train_row(900, 0.2), scores]], config='retinanet_toy')
+    segmentor = write_run(tmp_path / 'b', [[train_row(60, 1.0), dict(mIoU=81.5, aAcc=95.25, step=60)]])
+    result = benchmark_runs([detector, segmentor], str(tmp_path / 'out'))
+    first, second = runs_table(result).splitlines()[2:4]
+    assert first == '| `retinanet_toy` | 900 | 3600 | 3 | box AP 50.6, box AP50 82.7 |'
+    assert second == '| `semfpn_toy` | 60 | 240 | 1 | mIoU 81.5, aAcc 95.2 |'
+    assert (tmp_path / 'out' / 'runs.md').read_text().strip() == runs_table(result)
+    assert json.loads((tmp_path / 'out' / 'runs.json').read_text())['rows'] == result['rows']
+    assert first in capsys.readouterr().out
+    assert 'tools/benchmark.py runs' in runs_table(None)
+
+
+@pytest.mark.parametrize(
+    'starts', [[], [[train_row(5, 0.1)]], [[dict(mIoU=1.0, step=1)]]], ids=['none', 'train', 'val']
+)
+def test_runs_that_did_not_finish(tmp_path, starts):
+    with pytest.raises(DataError, match='no run that was trained and evaluated'):
+        benchmark_runs([write_run(tmp_path / 'run', starts)], str(tmp_path / 'out'))
+    with pytest.raises(DataError, match='0 configs'):
+        benchmark_runs([tmp_path / 'nowhere'], str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
