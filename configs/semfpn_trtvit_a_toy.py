@@ -17,10 +17,6 @@ model = dict(
         in_channels=[channels] * 4,
         channels=channels,
         num_classes=7,
-        loss_decode=[
-            dict(type='CrossEntropyLoss', loss_weight=1.0, class_weight={{_base_.class_weight}}),
-            dict(type='DiceLoss', loss_weight=3.0),
-        ],
     ),
 )
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=300, max_keep_ckpts=1, save_best=None))
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=1500, max_keep_ckpts=1, save_best=None))

@@ -139,7 +139,7 @@ def test_overlapping_windows_are_averaged(model, size):
 
 
 def test_augmentation_averages_probabilities(run, toy_seg, model):
-    sides = (64, 80, 96)
+    sides = (96, 128, 160)
     _, found = run(tta=True)
     _, plain = run()
     for path, merged in zip(toy_seg.images, found, strict=True):

@@ -79,7 +79,7 @@ def test_crops_are_padded_with_what_is_ignored(toy_seg, given, tmp_path):
     browse(toy_seg.config, tmp_path, number=3)
     for panel in given[0][0]:
         height, width = map(int, panel.title.split(' > ')[1].split('x'))
-        assert panel.image.shape == (80, 80, 3)
+        assert panel.image.shape == (128, 128, 3)
         labels = panel.content.data[0].numpy()
         assert (labels[height:] == 255).all() and (labels[:, width:] == 255).all()
         assert (labels[:height, :width] < 7).any()

@@ -1,6 +1,5 @@
 # The embedded data set (`python tools/make_toy_data.py --out data/toy`) for segmentation: a background and six shapes,
-# at most 80 x 80. Its colours mean nothing, so hues are turned at will, as they are all that a network could learn by
-# heart. For everything else it is ade20k.py.
+# at most 128 x 128, as the detectors have them. For everything else it is ade20k.py.
 _base_ = './ade20k.py'
 
 # mmseg's ADE20KDataset knows the 150 classes of ADE20K only; files are laid out in the same way.
@@ -18,16 +17,13 @@ metainfo = dict(
         (145, 30, 180),
     ],
 )
-crop_size = (80, 80)
-# three quarters of the pixels are background, and easy
-class_weight = [0.3] + [1.0] * 6
+crop_size = (128, 128)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='Resize', scale=crop_size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion', hue_delta=90),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
@@ -44,7 +40,7 @@ toy_dataset = dict(
     seg_map_suffix='.png',
     reduce_zero_label=True,
 )
-train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(pipeline=train_pipeline, **toy_dataset))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline, **toy_dataset))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline, **toy_dataset))
 test_dataloader = val_dataloader
 
@@ -53,7 +49,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (64, 80, 96)],
+            [dict(type='Resize', scale=(side, side), keep_ratio=True) for side in (96, 128, 160)],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='LoadAnnotations', reduce_zero_label=True)],
             [dict(type='PackSegInputs')],
