@@ -25,7 +25,8 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     """What a training run reached.
 
     Args:
-        work_dir: Where ``tools/train.py`` wrote: the config, and ``vis_data/scalars.json`` in a folder for each start.
+        work_dir: Where ``tools/train.py`` wrote, and perhaps ``tools/test.py`` afterwards: the config, and a folder for
+            each start.
 
     Returns:
         ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, and
@@ -36,9 +37,14 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     """
     work_dir = Path(work_dir)
     configs = sorted(work_dir.glob('*.py'))
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    # what is trained has a learning rate; evaluations have none
-    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    # a start writes what it trains and evaluates to scalars.json, and tools/test.py a file of its own
+    logs = [
+        log
+        for start in sorted(work_dir.glob('*/'))
+        for log in (start / 'vis_data' / 'scalars.json', *start.glob('*.json'))
+    ]
+    rows = [json.loads(line) for log in logs if log.is_file() for line in log.read_text().splitlines()]
+    # evaluations have no learning rate
     trained = [row for row in rows if 'lr' in row]
     evaluated = [row for row in rows if any(name.endswith(KEPT) for name in row)]
     if len(configs) != 1 or not trained or not evaluated:

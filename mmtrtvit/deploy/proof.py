@@ -149,6 +149,10 @@ def _compared(sample: BaseDataElement) -> BaseDataElement:
     return sample.pred_instances if 'pred_instances' in sample else sample
 
 
+def _drawable(found: BaseDataElement) -> BaseDataElement:
+    return found.pred_sem_seg if 'pred_sem_seg' in found else found
+
+
 def _on_the_test_split(networks: Mapping[str, nn.Module], config: Config, images: int, progress: bool):
     """Predictions of all networks on the first images of the test split, and the metrics of each."""
     init_default_scope(config.default_scope)
@@ -196,7 +200,7 @@ def prove(
         progress: Show a bar.
 
     Returns:
-        The proof; and the first images (RGB), each with what both found, to be drawn.
+        The proof; and the first images (RGB), each with what both found, to be drawn: instances or a label map.
     """
     networks = {'PyTorch': reference, 'artefact': artefact}
     metrics: dict[str, tuple[float, float]] = {}
@@ -220,7 +224,10 @@ def prove(
     parity = compare([tuple(pair) for pair in pairs], tolerance)
     exact = sum(artefact.exact) / len(artefact.exact) if artefact.exact else None
     drawn = [
-        (sample[..., ::-1], {name: run_on_image(network, sample, config) for name, network in networks.items()})
+        (
+            sample[..., ::-1],
+            {name: _drawable(run_on_image(network, sample, config)) for name, network in networks.items()},
+        )
         for sample in samples
     ]
     latency = []

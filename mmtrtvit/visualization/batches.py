@@ -11,7 +11,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, PixelData
 from tqdm import tqdm
 
 from ..apis.config import load_config
@@ -51,6 +51,15 @@ def denormalized(inputs: torch.Tensor, preprocessor: nn.Module) -> np.ndarray:
     return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
+def _truth(sample: BaseDataElement, shape: tuple[int, int], ignored: int) -> BaseDataElement | None:
+    """What is annotated, of the size of the padded image: mmseg pads label maps in training only."""
+    truth = next((sample.get(name) for name in TRUTH if name in sample), None)
+    if isinstance(truth, PixelData):
+        below, beside = (whole - side for whole, side in zip(shape, truth.shape, strict=True))
+        return PixelData(data=torch.nn.functional.pad(truth.data, (0, beside, 0, below), value=ignored))
+    return truth
+
+
 def _title(sample: BaseDataElement, inputs: torch.Tensor) -> str:
     """Name of the image, and its height and width on the way: in the file, after the transforms, in the batch."""
     sizes = [sample.ori_shape, sample.img_shape, tuple(inputs.shape[1:])]
@@ -71,7 +80,7 @@ def _panels(config: Config, split: str, seed: int) -> Iterator[tuple[Panel, Mapp
         data = preprocessor(batch, training=split == 'train')
         for inputs, sample in zip(data['inputs'], data['data_samples'], strict=True):
             image = denormalized(inputs, preprocessor)
-            truth = next((sample.get(name) for name in TRUTH if name in sample), None)
+            truth = _truth(sample, tuple(inputs.shape[1:]), config.model.data_preprocessor.get('seg_pad_val', 255))
             yield Panel(_title(sample, inputs), image if rgb else image[..., ::-1], truth), loader.dataset.metainfo
 
 

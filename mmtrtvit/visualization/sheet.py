@@ -46,6 +46,8 @@ def _drawn(panel: Panel, metainfo: Mapping, score_thr: float) -> tuple[str, np.n
         return '\n'.join([f'{name}: {len(shown)}', *rest]), draw_instances(panel.image, shown, metainfo, SIDE)
     if isinstance(content, PixelData):
         return panel.title, draw_label_map(panel.image, content, metainfo)
+    if content is not None:
+        raise TypeError(f'{panel.title}: {type(content).__name__} is neither instances nor a label map.')
     return panel.title, panel.image
 
 

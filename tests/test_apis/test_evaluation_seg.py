@@ -52,6 +52,13 @@ def scores_of(inputs, model):
     return model.encode_decode(inputs, [dict(img_shape=inputs.shape[2:])])
 
 
+def padded_scores_of(inputs, model):
+    """The scores of an image that is padded at its right and at its bottom, to multiples of 32."""
+    height, width = inputs.shape[2:]
+    padded = torch.nn.functional.pad(inputs, (0, -width % 32, 0, -height % 32))
+    return scores_of(padded, model)[..., :height, :width]
+
+
 def test_figures_are_those_of_the_label_maps(run, toy_seg, capfd):
     metrics, found = run()
     counts = np.zeros((len(CLASSES) + 1,) * 2)
@@ -149,7 +156,7 @@ def test_augmentation_averages_probabilities(run, toy_seg, model):
             for side in sides:
                 resized = mmcv.imrescale(image, (side, side))
                 for flipped in (False, True):
-                    scores = scores_of(normalized(resized[:, ::-1] if flipped else resized, model), model)
+                    scores = padded_scores_of(normalized(resized[:, ::-1] if flipped else resized, model), model)
                     scores = scores.flip(3) if flipped else scores
                     scores = torch.nn.functional.interpolate(scores, image.shape[:2], mode='bilinear')
                     total = total + scores[0].softmax(0) / (2 * len(sides))

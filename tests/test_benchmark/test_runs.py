@@ -36,6 +36,14 @@ def test_what_a_run_reached(tmp_path):
     )
 
 
+def test_what_is_tested_afterwards_counts(tmp_path):
+    run = write_run(tmp_path / 'run', [[train_row(50, 0.2), dict(mIoU=40.0, step=50)]])
+    (run / '20261129_000000').mkdir()
+    (run / '20261129_000000' / '20261129_000000.json').write_text('{"mIoU": 42.5, "time": 0.1}')
+    assert read_run(run)['metrics'] == dict(mIoU=42.5)
+    assert read_run(run)['iterations'] == 50
+
+
 def test_the_table_says_what_the_rows_say(tmp_path, capsys):
     scores = {'coco/bbox_mAP': 0.506, 'coco/bbox_mAP_50': 0.827, 'coco/bbox_mAP_s': 0.1, 'step': 2}
     detector = write_run(tmp_path / 'a', [[train_row(900, 0.2), scores]], config='retinanet_toy')

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from mmcv.ops import nms
+from mmengine.structures import PixelData
 
 from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.latency import Latency
@@ -181,3 +182,16 @@ def test_a_network_that_scores_all_anchors_alike_is_proved(toy, toy_checkpoint, 
         proof, _ = prove(reference, artefact, config, **settings, **images)
         assert proof.parity.detections >= 50, proof.parity
         assert proof.parity.same == proof.parity.detections and proof.parity.ties == 0, proof.parity
+
+
+def test_label_maps_are_there_to_be_drawn(toy_seg, tmp_path):
+    config = load_config(toy_seg.config)
+    with quiet():
+        reference = build_pytorch_model(config, str(toy_seg.checkpoint))
+    reference.exact = []
+    settings = dict(subject='itself', precision='fp32', images=2, timed=False, progress=False)
+    proof, drawn = prove(reference, reference, config, **settings)
+    assert proof.passed and len(drawn) == 2
+    for image, found in drawn:
+        for content in found.values():
+            assert isinstance(content, PixelData) and content.data.shape == (1, *image.shape[:2])

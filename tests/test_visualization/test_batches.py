@@ -73,6 +73,12 @@ def test_truth_follows_images_of_other_splits(toy_seg, given, tmp_path, split):
     for path, panel in zip(toy_seg.images, given[0][0], strict=False):
         assert panel.title.startswith(path.name)
         assert panel.content.data.shape[1:] == panel.image.shape[:2] != cv2.imread(str(path)).shape[:2]
+        height, width = map(int, panel.title.split(' > ')[1].split('x'))
+        assert all(side % 32 == 0 for side in panel.image.shape[:2])
+        labels = panel.content.data[0]
+        assert (
+            (labels[height:] == 255).all() and (labels[:, width:] == 255).all() and (labels[:height, :width] < 7).any()
+        )
 
 
 def test_crops_are_padded_with_what_is_ignored(toy_seg, given, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from PIL import Image
 
 from mmtrtvit.visualization import Panel, draw_sheet, draw_side_by_side
@@ -125,6 +125,12 @@ def test_side_by_side(image, drawn, tmp_path):
         assert picture.width == pytest.approx(3 * 520, abs=3) and picture.height < 400
     draw_side_by_side([(image, {'prediction': found})], METAINFO, path, score_thr=0.1)
     assert drawn[-1] == ['prediction: 2']
+
+
+def test_what_cannot_be_drawn_is_not_left_out(image, tmp_path):
+    with pytest.raises(TypeError, match='PyTorch: BaseDataElement is neither'):
+        draw_side_by_side([(image, {'PyTorch': BaseDataElement()})], METAINFO, tmp_path / 'sheet.png')
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_legend_names_the_classes_that_are_there(image, drawn, tmp_path):

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from .deployment import BACKENDS, either, is_engine, outcome
+from .runs import TITLES, percent
 from .text import NO_RUN, markdown
 
-METRICS = {'bbox_mAP': ('box AP', 1.0), 'segm_mAP': ('mask AP', 1.0), 'mIoU': ('mIoU', 100.0)}
-"""Metrics that are shown: how a row's metric ends, what it is called, and what it is of a perfect network."""
+METRICS = ('bbox_mAP', 'segm_mAP', 'mIoU')
+"""Metrics that are shown: how they end."""
 
 HEAD = (
     'network',
@@ -62,10 +63,10 @@ def precisions_table(result: Mapping | None) -> str:
 
 def _accuracy(row: Mapping) -> str:
     """The metrics of PyTorch and of the artefact, percent."""
-    shown = []
-    for name, found in row.get('metrics', {}).items():
-        for ending, (title, perfect) in METRICS.items():
-            if name.endswith(ending):
-                ours, theirs = (100 * found[which] / perfect for which in ('pytorch', 'artefact'))
-                shown.append(f'{title} {ours:.1f}, {theirs:.1f}')
-    return '; '.join(shown)
+    found = row.get('metrics', {}).items()
+    return '; '.join(
+        f'{TITLES[ending]} {percent(name, pair["pytorch"]):.1f}, {percent(name, pair["artefact"]):.1f}'
+        for name, pair in found
+        for ending in METRICS
+        if name.endswith(ending)
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .text import NO_RUN, markdown
 
-METRICS = {
+TITLES = {
     'bbox_mAP': 'box AP',
     'bbox_mAP_50': 'box AP50',
     'segm_mAP': 'mask AP',
@@ -25,12 +25,12 @@ def runs_table(result: Mapping | None) -> str:
         return NO_RUN.format(command='python tools/benchmark.py runs WORK_DIR')
     lines = []
     for row in result['rows']:
-        shown = []
-        for ending, title in METRICS.items():
-            for name, value in row['metrics'].items():
-                if name.split('/')[-1] == ending:
-                    # COCO counts from 0 to 1, mmseg in percent
-                    shown.append(f'{title} {100 * value if "mAP" in name else value:.1f}')
+        shown = [
+            f'{title} {percent(name, value):.1f}'
+            for ending, title in TITLES.items()
+            for name, value in row['metrics'].items()
+            if name.split('/')[-1] == ending
+        ]
         lines.append(
             [f'`{row["config"]}`', row['iterations'], row['images'], f'{row["seconds"] / 60:.0f}', ', '.join(shown)]
         )
@@ -40,3 +40,8 @@ def runs_table(result: Mapping | None) -> str:
         'alone, beside whatever else the machine did.'
     )
     return '\n\n'.join([markdown(['config', 'iterations', 'images seen', 'minutes', 'validation split'], lines), note])
+
+
+def percent(name: str, value: float) -> float:
+    """A metric in percent: COCO's count from 0 to 1, mmseg's are percent."""
+    return 100 * value if 'mAP' in name else value
