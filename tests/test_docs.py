@@ -30,7 +30,7 @@ def commands():
     found = {}
     for path, name in zip(DOCUMENTS, NAMES, strict=True):
         for block in blocks(path, 'bash', 'console', 'shell', 'sh'):
-            for line in block.replace('\\\n', ' ').splitlines():
+            for line in block.replace('\\\n', ' ').replace('&&', '\n').splitlines():
                 words = shlex.split(line.removeprefix('$ '), comments=True)
                 while words and ASSIGNMENT.match(words[0]):
                     words = words[1:]
