@@ -203,7 +203,8 @@ class PyramidBackbone(BaseModule):
             for block in stage:
                 x = recompute_in_backward(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
             if index in self.out_indices:
-                outputs.append(self.output(index, x))
+                # mmcv's operators (RoIAlign) read memory as NCHW, whatever the strides of a tensor say
+                outputs.append(self.output(index, x).contiguous())
         return tuple(outputs)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:

@@ -48,6 +48,15 @@ def test_any_size_gives_maps_of_the_strides_rounded_up(family, randomise, size):
         assert given.isfinite().all()
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('training', [True, False])
+def test_maps_lie_in_memory_as_mmcvs_operators_read_them(family, randomise, layout, training):
+    """RoIAlign takes any tensor for NCHW: from maps of another layout it gathers other pixels, and says nothing."""
+    backbone = randomise(family()).train(training)
+    maps = backbone(torch.rand(2, 3, 70, 96).to(memory_format=layout))
+    assert all(features.is_contiguous() for features in maps)
+
+
 @pytest.mark.parametrize('indices', [(0,), (3,), (0, 2), (1, 2), (1, 3), (0, 1, 2, 3), [2, 3]])
 def test_out_indices_choose_among_the_same_maps(family, randomise, indices):
     x = torch.randn(1, 3, 64, 96)
