@@ -24,7 +24,7 @@ def test_the_artefact_finds_what_pytorch_finds(root, real_data, tmp_path, monkey
     parity = row['parity']
     assert row['metrics'] and parity['images'] == 3
     if 'detections' in parity:
-        assert parity['detections'] >= 60 and parity['same'] >= 0.98 * parity['detections'], parity
+        assert parity['detections'] >= 60 and parity['same'] >= 0.99 * parity['detections'], parity
         assert parity['boxes']['median'] < 0.01 and parity['scores']['median'] < 1e-4, parity
     else:
         assert row['passed'] and len(parity['classes']) >= 5, parity
