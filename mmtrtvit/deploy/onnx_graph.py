@@ -97,7 +97,9 @@ def fix_input_shape(path: str | os.PathLike, shapes: InputShapes) -> None:
             side.dim_value = least  # which takes the place of the name
     del model.graph.value_info[:]
     for output in model.graph.output:
-        output.type.tensor_type.ClearField('shape')
+        # not the shape as a whole: of some outputs inference does not even find the number of sides
+        for side in output.type.tensor_type.shape.dim:
+            side.Clear()
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     with atomic_file(path) as temporary:
         onnx.save(model, temporary)

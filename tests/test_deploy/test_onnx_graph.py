@@ -4,7 +4,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mmtrtvit.deploy.onnx_graph import operators, read_graph, require_standard_operators, simplify
+from mmtrtvit.deploy.onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
+from mmtrtvit.deploy.shapes import InputShapes
 from mmtrtvit.errors import DeployError
 
 
@@ -76,3 +77,26 @@ def test_simplifying_folds_and_keeps_the_result(tmp_path):
     before, after = simplify(path)
     assert before == 5 and after == sum(operators(read_graph(path)).values()) < 5
     assert [file.name for file in tmp_path.iterdir()] == ['model.onnx']
+
+
+@pytest.mark.parametrize('reshaped', [False, True])
+def test_outputs_keep_the_number_of_their_sides(tmp_path, reshaped):
+    """Inference finds the shape of what an activation gives, and nothing of what is reshaped to a computed shape."""
+    image, output = (value(name, ('batch', 3, 'height', 'width')) for name in ('input', 'output'))
+    nodes = [helper.make_node('Relu', ['input'], ['output'])]
+    if reshaped:
+        nodes = [
+            helper.make_node('Shape', ['input'], ['shape']),
+            helper.make_node('NonZero', ['shape'], ['which']),
+            helper.make_node('Gather', ['shape', 'which'], ['chosen']),
+            helper.make_node('Squeeze', ['chosen'], ['sides']),
+            helper.make_node('Reshape', ['input', 'sides'], ['output']),
+        ]
+    graph = helper.make_graph(nodes, 'graph', [image], [output])
+    path = tmp_path / 'end2end.onnx'
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
+    fix_input_shape(path, InputShapes((1, 3, 32, 32), (1, 3, 32, 64), (1, 3, 32, 96)))
+    model = read_graph(path)
+    sides = model.graph.output[0].type.tensor_type.shape.dim
+    assert len(sides) == 4
+    assert sides[0].dim_value in ((0, 1) if reshaped else (1,)) and sides[0].dim_param != 'batch'

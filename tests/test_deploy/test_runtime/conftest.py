@@ -127,7 +127,7 @@ model = dict(
 }
 FIXED_SIDE = 160
 CONFIGS['fixed segmentation'] = f"""{CONFIGS['segmentation']}
-model.update(data_preprocessor=dict(test_cfg=dict(size=({FIXED_SIDE}, {FIXED_SIDE}))))
+model.update(data_preprocessor=dict(test_cfg=dict(_delete_=True, size=({FIXED_SIDE}, {FIXED_SIDE}))))
 """
 
 
