@@ -53,7 +53,8 @@ def proof_row(
                 cfg_options=cfg_options,
             )
     except UserError as error:
-        return {**about, 'error': str(error)}
+        # rows are read on other machines
+        return {**about, 'error': str(error).replace(f'{folder}{os.sep}', '')}
     found = proof.to_dict()
     report = json.loads((folder / REPORT).read_text())
     engine = report['engine']
