@@ -90,9 +90,9 @@ def demo(
     make_embedded_dataset(data_root, train=train_images, val=val_images)
 
     headline('2/6 training')
-    options = {}
+    options = {'randomness.seed': 0}
     if epochs is not None:
-        options = {'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs}
+        options.update({'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs})
     runner = train(config, work_dir=str(work_dir / 'train'), resume='auto' if resume else None, cfg_options=options)
     checkpoint = str(Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth')
 

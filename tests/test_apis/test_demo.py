@@ -37,6 +37,7 @@ def test_the_whole_way(toy, toy_checkpoint, root, tmp_path, monkeypatch, capfd):
         assert 0 <= parity[output]['mean'] <= parity[output]['max']
     assert {'torch', 'onnxruntime', 'mmtrtvit', 'processor', 'cores'} <= set(summary['env'])
     assert (tmp_path / 'demo' / 'train' / 'epoch_1.pth').is_file()
+    assert 'seed=0' in (tmp_path / 'demo' / 'train' / 'tiny.py').read_text(), 'a second run trains the same network'
     assert (tmp_path / 'demo' / 'artefact' / 'manifest.json').is_file()
     height, width = cv2.imread(str(tmp_path / 'demo' / 'predictions.png')).shape[:2]
     assert height > width > 1000  # four images; truth, PyTorch and ONNX Runtime beside each other
