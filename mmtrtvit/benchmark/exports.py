@@ -23,11 +23,11 @@ from ..deploy.backends import Session, open_session
 from ..deploy.configs import follow_input_shape, make_deploy_config
 from ..deploy.conversion import Conversion, export_onnx
 from ..deploy.description import describe_model, kind_of
+from ..deploy.equal_scores import EqualScoresByPlace
 from ..deploy.inference import build_pytorch_model, dataset_metainfo, input_of, run_on_image, sample_images
 from ..deploy.names import INPUT
 from ..deploy.onnx_graph import operators
 from ..deploy.parity import MOST_TIES, compare_detections, compare_label_maps
-from ..deploy.proof import EqualScoresByPlace
 from ..deploy.rewriters.registration import FLAVOURS
 from ..deploy.steps import quiet
 from .backbones import BACKENDS, check_settings, versions

@@ -22,10 +22,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import BaseDataElement
-from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
 from ..benchmark.latency import Latency, measure, ratio
+from .equal_scores import EqualScoresByPlace
 from .inference import read_image, run_on_image, sample_images
 from .parity import DetectionParity, SegmentationParity, Tolerance, compare_detections, compare_label_maps
 
@@ -36,23 +36,6 @@ _COUNTED = {'mAP': 1.0, 'mIoU': 100.0}
 """Metrics that the verdict looks at end in one of these; what each is of a perfect network: mmseg gives percent."""
 
 SCOPE = 'end-to-end: one image in memory to results in its pixels (resize, network, post-processing)'
-
-
-class EqualScoresByPlace(TorchDispatchMode):
-    """While it is active, PyTorch sorts equal values by their place, also inside of mmcv's compiled operators.
-
-    Where an image is of one colour, anchors beside each other have the same score to the last bit, and overlap: the
-    first one suppresses the others. ``torch.sort`` leaves open which one is first, while in ONNX's ``TopK`` the lower
-    index wins. Only with the same rule in PyTorch there is one right result to compare with.
-    """
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func is torch.ops.aten.sort.default:
-            values, *how = args
-            named = dict(zip(('dim', 'descending'), how, strict=False), **kwargs)
-            return torch.ops.aten.sort.stable(values, stable=True, **named)
-        return func(*args, **kwargs)
 
 
 @dataclasses.dataclass

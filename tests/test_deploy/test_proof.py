@@ -14,9 +14,10 @@ from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.latency import Latency
 from mmtrtvit.deploy.backend_model import BackendModel
 from mmtrtvit.deploy.backends.onnxruntime import OnnxRuntimeSession
+from mmtrtvit.deploy.equal_scores import EqualScoresByPlace
 from mmtrtvit.deploy.inference import build_pytorch_model
 from mmtrtvit.deploy.parity import ClassPixels, DetectionParity, Difference, SegmentationParity, Tolerance
-from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, EqualScoresByPlace, Proof, prove
+from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, Proof, prove
 from mmtrtvit.deploy.steps import quiet
 
 NONE = Difference(0.0, 0.0, 0.0)

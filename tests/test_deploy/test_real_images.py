@@ -12,8 +12,8 @@ from mmengine.structures import InstanceData
 from mmtrtvit.apis import evaluate, load_config
 from mmtrtvit.benchmark.spread import spread_outputs
 from mmtrtvit.deploy import Artefact, compare_detections, deploy, evaluate_artefact
+from mmtrtvit.deploy.equal_scores import EqualScoresByPlace
 from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
-from mmtrtvit.deploy.proof import EqualScoresByPlace
 from mmtrtvit.deploy.steps import quiet
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
