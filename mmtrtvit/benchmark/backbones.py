@@ -21,14 +21,15 @@ from .families import FAMILIES
 from .latency import machine, measure
 from .plots import draw_comparison, draw_complexity, draw_latency
 from .published import Published
-from .rows import COMPARED, RUNTIMES, write_rows
+from .results import Results
+from .rows import COMPARED, RUNTIMES
+from .settings import check_settings
 from .tables import comparison_table, complexity_table, latency_table, with_published
 
 OPSET = 17
 """The first opset with ``LayerNormalization`` as one node."""
 
 SCOPE = 'backbone'
-ROWS, COMPARISON_ROWS = 'backbones.json', 'comparison.json'
 
 BACKENDS = {'ONNX Runtime': 'onnxruntime', 'OpenVINO': 'openvino'}
 """Runtimes beside PyTorch: the name of the backend and of its module."""
@@ -41,19 +42,6 @@ def versions(runtimes: Sequence[str]) -> dict[str, str]:
     """Versions of the modules that had a part in rows of these runtimes."""
     modules = (*_MODULES, *(BACKENDS[name] for name in runtimes if name in BACKENDS))
     return {name: importlib.import_module(name).__version__.split('-')[0] for name in modules}
-
-
-def check_settings(**settings: int | None) -> None:
-    """Make sure that sizes, batches and numbers of threads are positive.
-
-    Raises:
-        ConfigError: Naming the option that is not.
-    """
-    for name, value in settings.items():
-        if value is not None and value < 1:
-            raise ConfigError(
-                f'--{name} {value} has no meaning.', expected='a whole number from 1 on', fix=f'correct --{name}'
-            )
 
 
 def export_backbone(backbone: nn.Module, image: torch.Tensor, path: str | os.PathLike) -> Counter[str]:
@@ -172,7 +160,6 @@ def measure_backbones(
     """
     from ..deploy.backends import open_session
 
-    check_settings(size=size, batch=batch, threads=threads)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder, _threads(threads) as used, torch.inference_mode():
         torch.manual_seed(0)
@@ -232,13 +219,13 @@ def benchmark_backbones(
         ConfigError: If an argument has no meaning.
         DeployError: If an export is not as it should be, or ONNX Runtime is missing.
     """
-    out = Path(out)
-    result = measure_backbones(_known_networks(['trtvit'], archs), RUNTIMES, **settings)
-    write_rows(result, out / ROWS)
-    table = '\n'.join(['## Latency', '', latency_table(result), '', '## Complexity', '', complexity_table(result), ''])
-    _write_table(table, out / 'backbones.md')
-    draw_latency(result, out / 'latency.png')
-    draw_complexity(result, out / 'complexity.png')
+    check_settings(**settings)
+    networks, results = _known_networks(['trtvit'], archs), Results(out, 'backbones')
+    result = measure_backbones(networks, RUNTIMES, **settings)
+    results.write(result)
+    draw_latency(result, results.folder / 'latency.png')
+    draw_complexity(result, results.folder / 'complexity.png')
+    results.show('## Latency', latency_table(result), '## Complexity', complexity_table(result))
     return result
 
 
@@ -266,19 +253,11 @@ def benchmark_comparison(
         DataError: If ``root`` is no checkout.
         DeployError: If an export is not as it should be, or a runtime is missing.
     """
-    out, published = Path(out), Published.read(root)
-    networks = _known_networks(list(families or FAMILIES), archs)
+    check_settings(**settings)
+    published, networks = Published.read(root), _known_networks(list(families or FAMILIES), archs)
+    results = Results(out, 'comparison')
     result = measure_backbones(networks, COMPARED, **settings)
-    write_rows(result, out / COMPARISON_ROWS)
-    _write_table(f'{comparison_table(published, result)}\n', out / 'comparison.md')
-    draw_comparison(with_published(result, published), out / 'comparison.png')
+    results.write(result)
+    draw_comparison(with_published(result, published), results.folder / 'comparison.png')
+    results.show(comparison_table(published, result))
     return result
-
-
-def _write_table(table: str, path: Path) -> None:
-    """Write a table and print it."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(table, encoding='utf-8')
-    console = Console(highlight=False)
-    console.print(table, markup=False, soft_wrap=True)
-    console.print(f'Rows, table and plots: {path.parent}', markup=False, soft_wrap=True)

@@ -9,14 +9,15 @@ from rich.console import Console
 
 from ..deploy.shapes import input_shapes
 from .families import FAMILIES
-from .latency import machine
 from .methods import METHODS
 from .proofs import proof_row
-from .rows import read_rows, write_rows
+from .results import Results
+from .settings import check_settings
 from .tables import deployment_table, engines_table
 from .untrained import find_entry, save_spread, untrained_options
 
-ROWS = 'deployment.json'
+KEY = ('family', 'method', 'arch', 'backend', 'precision')
+"""What makes a row the one that it is."""
 
 RANGES = {'COCO': ('320x320', '800x1344', '1344x1344'), 'ADE20K': ('256x256', '512x512', '1024x2048')}
 """Smallest, usual and largest input of engines that need a range, by data set."""
@@ -58,16 +59,15 @@ def benchmark_deployment(
         The rows.
 
     Raises:
-        ConfigError: If there is no such config.
+        ConfigError: If there is no such config, a number has no meaning, or ``out`` cannot be written.
     """
+    check_settings(images=images, size=size, threads=threads)
     console = Console(highlight=False)
     if threads:
         torch.set_num_threads(threads)
     sizes = archs or (FAMILIES[family].archs if family in FAMILIES else [None])
     entries = [find_entry(root, method, family, arch) for method in methods for arch in sizes]
-    path = Path(out) / ROWS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {_key(row): row for row in (read_rows(path) or {}).get('rows', [])}
+    results = Results(out, 'deployment')
     for number, entry in enumerate(entries, start=1):
         ranges = RANGES[entry.about.dataset]
         options = untrained_options(entry, size)
@@ -96,14 +96,6 @@ def benchmark_deployment(
                         timed=timed,
                         cfg_options=options,
                     )
-                    rows[_key(row)] = row
-                    result = {'rows': list(rows.values()), 'machine': [machine()]}
-                    write_rows(result, path)
-    tables = [deployment_table(result), engines_table(result)]
-    (Path(out) / 'deployment.md').write_text('\n\n'.join(tables) + '\n')
-    console.print(f'Rows and table: {out}')
+                    result = results.add(row, KEY)
+    results.show(deployment_table(result), engines_table(result))
     return result
-
-
-def _key(row: dict) -> tuple:
-    return tuple(row[name] for name in ('family', 'method', 'arch', 'backend', 'precision'))

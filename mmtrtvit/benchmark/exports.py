@@ -16,8 +16,7 @@ from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 from rich.console import Console
 
-from ..apis.config import load_config, make_work_dir
-from ..atomic import atomic_file
+from ..apis.config import load_config
 from ..deploy.backend_model import BackendModel
 from ..deploy.backends import Session, open_session
 from ..deploy.configs import follow_input_shape, make_deploy_config
@@ -30,17 +29,18 @@ from ..deploy.onnx_graph import operators
 from ..deploy.parity import MOST_TIES, compare_detections, compare_label_maps
 from ..deploy.rewriters.registration import FLAVOURS
 from ..deploy.steps import quiet
-from .backbones import BACKENDS, check_settings, versions
+from .backbones import BACKENDS, versions
 from .latency import machine, measure
 from .methods import METHODS
 from .plain_export import export_plainly
-from .rows import COMPARED, write_rows
+from .results import Results
+from .rows import COMPARED
+from .settings import check_settings
 from .tables import exports_table
 from .tables.exports import PLAIN
 from .untrained import find_entry, save_spread, untrained_options
 
 SCOPE = 'network: normalised image to the outputs of the graph'
-ROWS = 'exports.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,9 +271,9 @@ def benchmark_exports(
         ConfigError: If there is no such config, or a setting has no meaning.
         DeployError: As :func:`measure_exports` does.
     """
-    check_settings(size=size, **{name: settings[name] for name in ('images', 'threads') if name in settings})
+    check_settings(size=size, **settings)
     entries = [find_entry(Path(root), method, family, arch) for method in methods for arch in archs or [None]]
-    out = make_work_dir(out)
+    results = Results(out, 'exports')
     with tempfile.TemporaryDirectory() as folder, quiet():
         networks = []
         for entry in entries:
@@ -282,11 +282,6 @@ def benchmark_exports(
             about = dict(family=family, method=entry.method, arch=entry.arch)
             networks.append(Network(about, load_config(entry.path, options), checkpoint))
         rows = [dict(row, size=size) for row in measure_exports(networks, **settings)]
-    write_rows({'rows': rows}, out / ROWS)
-    table = exports_table({'rows': rows})
-    with atomic_file(out / 'exports.md') as temporary:
-        temporary.write_text(f'{table}\n', encoding='utf-8')
-    console = Console(highlight=False)
-    console.print(table, markup=False, soft_wrap=True)
-    console.print(f'Rows and table: {out}', markup=False, soft_wrap=True)
+    results.write({'rows': rows})
+    results.show(exports_table({'rows': rows}))
     return rows

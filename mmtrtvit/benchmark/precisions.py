@@ -11,12 +11,13 @@ from rich.console import Console
 from ..deploy.engine import PRECISIONS
 from ..deploy.shapes import input_shapes
 from ..errors import ConfigError
-from .latency import machine
 from .proofs import proof_row
-from .rows import read_rows, write_rows
+from .results import Results
+from .settings import check_settings
 from .tables import precisions_table
 
-ROWS = 'precisions.json'
+KEY = ('config', 'backend', 'precision')
+"""What makes a row the one that it is."""
 
 
 def benchmark_precisions(
@@ -52,8 +53,9 @@ def benchmark_precisions(
         The rows.
 
     Raises:
-        ConfigError: If there is no such backend or precision.
+        ConfigError: If there is no such backend or precision, a number has no meaning, or ``out`` cannot be written.
     """
+    check_settings(images=images, threads=threads)
     wanted = [
         (backend, precision)
         for backend in backends
@@ -68,9 +70,7 @@ def benchmark_precisions(
     console = Console(highlight=False)
     if threads:
         torch.set_num_threads(threads)
-    path = Path(out) / ROWS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {_key(row): row for row in (read_rows(path) or {}).get('rows', [])}
+    results = Results(out, 'precisions')
     name = Path(config).stem
     for number, (backend, precision) in enumerate(wanted, start=1):
         console.print(f'[{number}/{len(wanted)}] {name}, {backend}, {precision}')
@@ -85,13 +85,6 @@ def benchmark_precisions(
                 timed=timed,
                 cfg_options=cfg_options,
             )
-        rows[_key(row)] = row
-        result = {'rows': list(rows.values()), 'machine': [machine()]}
-        write_rows(result, path)
-    (Path(out) / 'precisions.md').write_text(precisions_table(result) + '\n')
-    console.print(f'Rows and table: {out}')
+        result = results.add(row, KEY)
+    results.show(precisions_table(result))
     return result
-
-
-def _key(row: Mapping) -> tuple:
-    return row['config'], row['backend'], row['precision']

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from rich.console import Console
 
-from ..apis.config import make_work_dir
-from ..atomic import atomic_file
 from ..errors import DataError
 from .latency import machine
-from .rows import write_rows
+from .results import Results
 from .tables import runs_table
-
-ROWS = 'runs.json'
 
 KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc')
 """Metrics that a row keeps."""
@@ -78,12 +73,7 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
         DataError: If one of them is no work dir of a finished run.
     """
     result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [machine()]}
-    folder = make_work_dir(out)
-    write_rows(result, folder / ROWS)
-    table = runs_table(result)
-    with atomic_file(folder / 'runs.md') as temporary:
-        temporary.write_text(f'{table}\n', encoding='utf-8')
-    console = Console(highlight=False)
-    console.print(table, markup=False, soft_wrap=True)
-    console.print(f'Rows and table: {out}', markup=False, soft_wrap=True)
+    results = Results(out, 'runs')
+    results.write(result)
+    results.show(runs_table(result))
     return result

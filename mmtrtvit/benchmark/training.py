@@ -17,19 +17,17 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
-from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
-from .backbones import check_settings
 from .latency import machine, measure
 from .methods import METHODS
 from .plots import draw_training
-from .rows import write_rows
+from .results import Results
 from .samples import random_batch
+from .settings import check_settings
 from .tables import training_table
 from .zoo import Entry, find_configs
 
 SCOPE = 'training iteration'
-ROWS = 'training.json'
 
 VARIANTS: dict[str, dict[str, bool]] = {
     'plain': dict(checkpointing=False, amp=False),
@@ -256,7 +254,7 @@ def benchmark_training(
     """
     check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
     entries = _select(Path(root), family, methods, archs)
-    console, out = Console(highlight=False), Path(out)
+    console, results = Console(highlight=False), Results(out, 'training')
     rows: list[dict] = []
     for number, entry in enumerate(entries, start=1):
         console.print(f'[{number}/{len(entries)}] {entry.about.title} on {entry.title}', markup=False)
@@ -292,11 +290,7 @@ def benchmark_training(
                     f'      {row.name}: {row.median / 1e3:.2f} s, {(memory["peak"] - memory["built"]) / 2**30:.2f} GiB'
                 )
         result = dict(training=rows)
-        write_rows(result, out / ROWS)  # after each network: an hour of work is not lost to the last one
-    table = training_table(result)
-    with atomic_file(out / 'training.md') as temporary:
-        temporary.write_text(f'{table}\n')
-    draw_training(result, out / 'training.png')
-    console.print(table, markup=False, soft_wrap=True)
-    console.print(f'Rows, table and plot: {out}')
+        results.write(result)  # after each network: an hour of work is not lost to the last one
+    draw_training(result, results.folder / 'training.png')
+    results.show(training_table(result))
     return result

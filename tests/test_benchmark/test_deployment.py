@@ -8,6 +8,7 @@ from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.deployment import benchmark_deployment
 from mmtrtvit.benchmark.spread import SPREAD, spread_outputs
 from mmtrtvit.benchmark.tables import deployment_table, engines_table
+from mmtrtvit.benchmark.tables.deployment import in_order
 from mmtrtvit.deploy.inference import input_of, sample_images
 from mmtrtvit.errors import ConfigError
 
@@ -22,6 +23,13 @@ ABOUT = dict(family='trtvit', method='maskrcnn', arch='c', backend='openvino', p
 def test_networks_without_a_config_are_refused(root, tmp_path, options):
     with pytest.raises(ConfigError, match='There is no config of'):
         benchmark_deployment(root, str(tmp_path / 'out'), **options)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('option', ['images', 'size', 'threads'])
+def test_numbers_without_a_meaning_are_refused(root, tmp_path, option):
+    with pytest.raises(ConfigError, match=f'--{option} 0 has no meaning'):
+        benchmark_deployment(root, str(tmp_path / 'out'), **{option: 0})
     assert not (tmp_path / 'out').exists()
 
 
@@ -75,6 +83,20 @@ def test_engines_have_a_table_of_their_own():
     result['machine'][0]['torch_threads'] = 1
     assert 'OpenVINO' in deployment_table(result) and 'FP16' not in deployment_table(result)
     assert 'tensorrt-rtx' in engines_table({'rows': [], 'machine': []})
+
+
+def test_rows_stand_in_the_order_of_networks_backends_and_precisions():
+    made = [
+        dict(ABOUT, arch=arch, backend=backend, precision=precision)
+        for arch, backend, precision in [
+            ('b', 'onnxruntime', 'fp32'),
+            ('a', 'openvino', 'int8'),
+            ('a', 'openvino', 'fp32'),
+            ('a', 'onnxruntime', 'int8'),
+            ('a', 'onnxruntime', 'fp16'),
+        ]
+    ]
+    assert in_order(made) == [made[4], made[3], made[2], made[1], made[0]]
 
 
 @pytest.mark.parametrize('method', ['maskrcnn', 'semfpn'])

@@ -46,6 +46,12 @@ def test_what_no_backend_has_is_refused(tmp_path, options, named):
     assert not (tmp_path / 'out').exists()
 
 
+def test_no_images_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match='--images 0 has no meaning'):
+        benchmark_precisions('config.py', 'x.pth', str(tmp_path / 'out'), images=0)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_all_that_a_backend_has_and_only_that(monkeypatch, tmp_path):
     asked = []
 

@@ -16,6 +16,9 @@ BACKENDS = {
 OUTCOME = ('proof', 'the same as PyTorch', 'nodes', 'ms: PyTorch / artefact', 'ratio')
 """What a proof says, as columns."""
 
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+"""Precisions, in the order of tables."""
+
 
 def deployment_table(result: Mapping | None) -> str:
     """What the proofs of ``tools/benchmark.py deployment`` say.
@@ -38,7 +41,7 @@ def deployment_table(result: Mapping | None) -> str:
 
 
 def in_order(rows: Sequence[Mapping]) -> list[Mapping]:
-    """Rows as they are read, not as they were made: by family, method, size, backend."""
+    """Rows as they are read, not as they were made: by family, method, size, backend, precision."""
 
     def place(row: Mapping) -> tuple:
         family = FAMILIES[row['family']]
@@ -47,6 +50,7 @@ def in_order(rows: Sequence[Mapping]) -> list[Mapping]:
             list(METHODS).index(row['method']),
             list(family.archs).index(row['arch']),
             list(BACKENDS).index(row['backend']),
+            PRECISIONS.index(row['precision']),
         )
 
     return sorted(rows, key=place)

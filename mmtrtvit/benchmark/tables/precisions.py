@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .deployment import BACKENDS, either, is_engine, outcome
+from .deployment import BACKENDS, PRECISIONS, either, is_engine, outcome
 from .runs import TITLES, percent
 from .text import NO_RUN, markdown
 
@@ -32,7 +32,7 @@ def precisions_table(result: Mapping | None) -> str:
     if not rows:
         return NO_RUN.format(command='python tools/benchmark.py precisions CONFIG CHECKPOINT')
     lines = []
-    for row in sorted(rows, key=lambda row: (row['config'], list(BACKENDS).index(row['backend']))):
+    for row in sorted(rows, key=_place):
         verdict, agreement, _, latency, ratio = outcome(row)
         lines.append(
             [
@@ -59,6 +59,10 @@ def precisions_table(result: Mapping | None) -> str:
             'with every tensor rounded as the types of the engine say.'
         )
     return '\n\n'.join([markdown(HEAD, lines), note])
+
+
+def _place(row: Mapping) -> tuple:
+    return row['config'], list(BACKENDS).index(row['backend']), PRECISIONS.index(row['precision'])
 
 
 def _accuracy(row: Mapping) -> str:

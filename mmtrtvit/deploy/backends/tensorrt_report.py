@@ -243,7 +243,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def to_markdown(report: EngineReport) -> str:
-    """A report to read: figures, data types, the largest fusions, and what kinds of layers there are."""
+    """A report to read, as a section of a page: figures, data types, the largest fusions, kinds of layers."""
     targets = ', '.join(report.targets) or 'as TensorRT chooses'
     shapes = '; '.join(
         f'{name} ' + ' / '.join('x'.join(map(str, shape)) for shape in shapes)
@@ -259,12 +259,12 @@ def to_markdown(report: EngineReport) -> str:
         ('scratch, of these', _megabytes(report.scratch_bytes)),
         *((f'seconds to {stage}', f'{seconds:.2f}') for stage, seconds in report.seconds.items()),
     ]
-    lines = ['# Engine', '', table(('', ''), rows, numbers=False), '']
+    lines = [table(('', ''), rows, numbers=False), '']
     if not report.layers:
         return '\n'.join([*lines, 'TensorRT told nothing about the layers.', ''])
     fused = sum(len(layer.fused) for layer in report.layers)
     lines += [
-        '## Data types',
+        '### Data types',
         '',
         f'{len(report.layers)} layers; {fused} ONNX nodes are named in them. '
         f'{sum(layer.converts for layer in report.layers)} layers read one data type and write another.',
@@ -282,10 +282,10 @@ def to_markdown(report: EngineReport) -> str:
         for layer in largest[:FUSIONS_SHOWN]
     ]
     header = ('layer', 'kind', 'data type', 'ONNX nodes')
-    lines += ['## Largest fusions', '', table(header, fusions, numbers=False), '']
+    lines += ['### Largest fusions', '', table(header, fusions, numbers=False), '']
     kinds = collections.Counter((layer.kind, layer.data_type) for layer in report.layers)
     counts = [(*kind, count) for kind, count in kinds.most_common()]
-    lines += ['## Kinds of layers', '', table(('kind', 'data type', 'layers'), counts, numbers=False), '']
+    lines += ['### Kinds of layers', '', table(('kind', 'data type', 'layers'), counts, numbers=False), '']
     if report.warnings:
-        lines += ['## Warnings', '', *(f'- {warning}' for warning in report.warnings), '']
+        lines += ['### Warnings', '', *(f'- {warning}' for warning in report.warnings), '']
     return '\n'.join(lines)

@@ -416,7 +416,7 @@ class TestRTX:
         # the weights that it lists are those that it holds, by its own count
         assert sum(report.weights.values()) == pytest.approx(report.weights_bytes, rel=0.02)
         assert report.activation_bytes > 4 * 64 * 128 * 128 * 4  # the stem's output of the largest batch
-        assert '## Largest fusions' in to_markdown(report)
+        assert '### Largest fusions' in to_markdown(report)
 
     def test_smaller_shapes_need_less_memory(self, backbone, tmp_path):
         large = self.build(backbone, tmp_path)
