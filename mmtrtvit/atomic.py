@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -65,7 +65,7 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_files(folder: str | os.PathLike, last: str) -> Iterator[Path]:
+def atomic_files(folder: str | os.PathLike, last: str, obsolete: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder; its files move into ``folder`` when the block succeeds.
 
     For a folder that may hold other things as well. Files of the same name are replaced.
@@ -74,6 +74,7 @@ def atomic_files(folder: str | os.PathLike, last: str) -> Iterator[Path]:
         folder: Where the files go. It is made when missing.
         last: The file whose presence says that the others are complete: the old one is removed before any
             file moves, the new one moves after all others.
+        obsolete: Names of files of an earlier time. Those that have no successor are removed, before any file moves.
 
     Yields:
         The temporary folder to fill.
@@ -84,6 +85,9 @@ def atomic_files(folder: str | os.PathLike, last: str) -> Iterator[Path]:
     try:
         yield temporary
         (folder / last).unlink(missing_ok=True)
+        for name in {*obsolete} - {path.name for path in temporary.iterdir()}:
+            if not (folder / name).is_dir():
+                (folder / name).unlink(missing_ok=True)
         for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
             path.replace(folder / path.name)
     finally:

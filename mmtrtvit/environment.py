@@ -255,18 +255,25 @@ def _ops_remark(compiled_for: str) -> str:
     )
 
 
+TENSORRT_LOWEST = (8, 6)
+"""The first TensorRT that reads LayerNormalization, and with it the exported graphs."""
+
+TENSORRT_TYPED = (10,)
+"""The first with strongly typed networks (FP16, BF16, INT8 by the graph). mmdeploy 1.3.1 and its plugins end here."""
+
+TENSORRT_WITHOUT_FLAGS = (11,)
+"""The first without builder flags for a precision."""
+
 # What each release series of TensorRT can do here: (from, up to but not including, remark).
 TENSORRT_SERIES = (
-    ('8.6', '9', 'runs the plugins of mmdeploy 1.3.1; strongly typed engines need 10.12 or newer'),
-    ('10', '10.12', 'too old for strongly typed engines (10.12), too new for the plugins of mmdeploy 1.3.1'),
-    ('10.12', '11', 'strongly typed engines; the last series that knows the FP16 flag of mmdeploy'),
-    ('11', '12', 'strongly typed engines only: no FP16 flag, so precision has to be in the ONNX file'),
+    (TENSORRT_LOWEST, TENSORRT_TYPED, 'FP32 engines only; runs the plugins of mmdeploy 1.3.1'),
+    (TENSORRT_TYPED, (12,), 'strongly typed engines: FP32, FP16, BF16 and INT8, by the types in the ONNX file'),
 )
 
 
 def _tensorrt_remark(version: str) -> str:
     for first, end, remark in TENSORRT_SERIES:
-        if in_range(version, f'>={first},<{end}'):
+        if first <= release(version) < end:
             return f'TensorRT {release(version)[0]}: {remark}'
     return ''
 
@@ -355,7 +362,7 @@ PARTS = (
         module='tensorrt',
         wanted='>=8.6,<12',
         purpose='engines for NVIDIA GPUs',
-        requirement='tensorrt>=10.12,<12',
+        requirement='tensorrt>=10,<12',
         remark=_tensorrt_remark,
     ),
     Part(

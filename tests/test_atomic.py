@@ -129,6 +129,18 @@ def test_files_are_as_before_when_the_block_fails(tmp_path):
     assert (tmp_path / 'manifest.json').read_text() == 'manifest.json'
 
 
+def test_files_of_an_earlier_time_go(tmp_path):
+    """Unless there is a new one, the block fails, or it is a folder."""
+    fill(tmp_path, 'old', 'both', 'manifest', 'notes', 'folder/inside')
+    obsolete = ['old', 'both', 'gone', 'folder']
+    with pytest.raises(Interrupted), atomic_files(tmp_path, last='manifest', obsolete=obsolete):
+        raise Interrupted
+    assert tree(tmp_path) == ['both', 'folder', 'folder/inside', 'manifest', 'notes', 'old']
+    with atomic_files(tmp_path, last='manifest', obsolete=obsolete) as temporary:
+        fill(temporary, 'both', 'new', 'manifest')
+    assert tree(tmp_path) == ['both', 'folder', 'folder/inside', 'manifest', 'new', 'notes']
+
+
 def test_the_last_file_is_never_beside_files_of_another_run(tmp_path, monkeypatch):
     """Stopped between two moves, there is no manifest rather than a manifest of other files."""
     fill(tmp_path, 'a', 'z', 'manifest')

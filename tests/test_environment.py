@@ -231,10 +231,10 @@ def test_importing_with_two_distributions_warns(environment, pretend, monkeypatc
 @pytest.mark.parametrize(
     ('version', 'words', 'status'),
     [
-        ('8.6.1', 'plugins of mmdeploy', 'ok'),
-        ('10.0.1', 'too old for strongly typed engines', 'ok'),
-        ('10.16.1.11', 'FP16 flag of mmdeploy', 'ok'),
-        ('11.4.0.106', 'strongly typed engines only', 'ok'),
+        ('8.6.1', 'FP32 engines only; runs the plugins of mmdeploy', 'ok'),
+        ('10.0.1', 'strongly typed engines: FP32, FP16', 'ok'),
+        ('10.16.1.11', 'strongly typed engines: FP32, FP16', 'ok'),
+        ('11.4.0.106', 'strongly typed engines: FP32, FP16', 'ok'),
         ('12.0', None, 'wrong'),
         ('8.4.3', None, 'wrong'),
     ],
@@ -246,6 +246,24 @@ def test_what_a_tensorrt_can_do_is_said_by_its_series(environment, pretend, vers
     assert reports['tensorrt'].found == version
     if words:
         assert any(words in remark for remark in reports['tensorrt'].remarks)
+
+
+def test_the_series_of_tensorrt_are_those_of_its_bindings(environment, root):
+    """The first version with each name is the one that the remarks and the refusals speak of."""
+    table = json.loads((root / 'tests' / 'data' / 'tensorrt_api.json').read_text())
+    versions = [version for version in table['distributions'] if not version.startswith('rtx')]
+
+    def having(cls, name):
+        return [version for version in versions if version in table['classes'][cls].get(name, {})]
+
+    first = environment.TENSORRT_TYPED
+    assert having('NetworkDefinitionCreationFlag', 'STRONGLY_TYPED') == [
+        version for version in versions if environment.release(version) >= first
+    ]
+    for flag in ('FP16', 'INT8'):
+        assert having('BuilderFlag', flag) == [
+            version for version in versions if environment.release(version) < environment.TENSORRT_WITHOUT_FLAGS
+        ]
 
 
 def test_the_first_thing_wrong_is_a_required_one(environment, pretend):

@@ -46,6 +46,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--keep', nargs='+', default=[], metavar='LAYER', help='layers that stay in FP32')
     parser.add_argument('--search', action='store_true', help='find further layers that have to stay in FP32')
+    parser.add_argument(
+        '--calibration',
+        choices=['minmax', 'percentile', 'entropy'],
+        default='minmax',
+        help='how the ranges of INT8 are chosen (default: minmax)',
+    )
     parser.add_argument('--no-latency', dest='timed', action='store_false', help='do not time PyTorch and the artefact')
     tensorrt = parser.add_argument_group('TensorRT')
     tensorrt.add_argument(

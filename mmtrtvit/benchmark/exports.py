@@ -98,13 +98,14 @@ def make_exports(network: Network, image: np.ndarray, folder: Path) -> Iterator[
         folder: Where the files go.
     """
     model = network.config.model
+    ours = build_pytorch_model(network.config, str(network.checkpoint))
     # segmentors are the same in both
     for flavour in FLAVOURS[:1] if kind_of(model) == 'segmentation' else FLAVOURS:
         deploy_config = make_deploy_config(model, 'onnxruntime', flavour)
         conversion = Conversion(follow_input_shape(network.config, None), deploy_config, None, 'fp32')
         path = folder / f'{flavour}.onnx'
         with quiet():
-            nodes, folded = export_onnx(conversion, str(network.checkpoint), image, path)
+            nodes, folded = export_onnx(conversion, ours, image, path)
         yield Export(flavour, path, dict(opset=deploy_config.onnx_config.opset_version, nodes=nodes, folded=folded))
 
     traced, path = folder / 'traced.png', folder / 'plain.onnx'

@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError, DeployError
 from .backends import BACKENDS
-from .description import kind_of
+from .description import kind_of, unscoped
 from .fit_resize import FitResize
 from .fixed_shape import FixedShapeDetDataPreprocessor
 from .names import DETS, EXACT, INPUT, LABELS, MASKS, ONNX_FILE, OUTPUT, OUTPUTS
@@ -141,7 +141,8 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
         The config.
 
     Raises:
-        ConfigError: If there is no such file or it is not a deploy config.
+        ConfigError: If there is no such file, it is not a deploy config, it names inputs or outputs that no network
+            here has, or it is for TensorRT and does not say which sizes.
         DeployError: If it names a backend that is unknown or that this version does not export to.
     """
     path = Path(path)
@@ -180,7 +181,31 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
             fix='choose a deploy config of such a backend; the exported ONNX has standard operators only and can be '
             'given to that backend by its own tools',
         )
+    _check_names(config, path)
+    if MMDEPLOY_BACKENDS.get(backend_name(config), backend_name(config)) == 'tensorrt' and shapes_of(config) is None:
+        raise ConfigError(
+            f'{path}: the backend {backend_name(config)} without an input size.',
+            expected=f'backend_config.model_inputs with input_shapes of {INPUT!r}, or onnx_config.input_shape',
+            fix='correct the deploy config, or use --backend and --shape or --dynamic instead',
+        )
     return config
+
+
+def _check_names(config: Config, path: Path) -> None:
+    """Make sure that the inputs and outputs are those of a kind of network.
+
+    Raises:
+        ConfigError: If they are not.
+    """
+    given = [list(config.onnx_config.get(key) or ()) for key in ('input_names', 'output_names')]
+    known = list({tuple(names): None for names in OUTPUTS.values()})
+    if given[0] != [INPUT] or tuple(name for name in given[1] if name != EXACT) not in known:
+        raise ConfigError(
+            f'{path}: onnx_config has input_names={given[0]} and output_names={given[1]}.',
+            expected=f'{[INPUT]}, and {" or ".join(str(list(names)) for names in known)} (a portable detector also has '
+            f'{EXACT!r})',
+            fix='correct the deploy config; runtimes find inputs and outputs by these names',
+        )
 
 
 def backend_name(deploy_config: Config) -> str:
@@ -202,7 +227,15 @@ def shapes_of(deploy_config: Config) -> InputShapes | None:
     inputs = deploy_config.backend_config.get('model_inputs') or []
     profile = inputs[0].get('input_shapes', {}).get(INPUT) if inputs else None
     if profile:
-        return InputShapes(*(tuple(profile[name]) for name in ('min_shape', 'opt_shape', 'max_shape')))
+        given = [list(profile.get(name) or ()) for name in ('min_shape', 'opt_shape', 'max_shape')]
+        in_order = all(0 < least <= usual <= most for least, usual, most in zip(*given, strict=False))
+        if {len(shape) for shape in given} != {4} or not in_order:
+            raise ConfigError(
+                f'The deploy config has input_shapes={profile.to_dict()} of {INPUT!r}.',
+                expected='min_shape, opt_shape and max_shape of four sides each, none of which is 0 or shrinks',
+                fix='correct backend_config.model_inputs',
+            )
+        return InputShapes(*map(tuple, given))
     size = get_input_shape(deploy_config)
     axes = deploy_config.onnx_config.get('dynamic_axes', {}).get(INPUT, {})
     if size is None:
@@ -232,7 +265,7 @@ def for_export(deploy_config: Config) -> Config:
 
 def is_resize(transform: Mapping) -> bool:
     """Whether a transform of a test pipeline gives the image its size."""
-    return transform['type'].rpartition('.')[2] in ('Resize', FitResize.__name__)
+    return unscoped(transform['type']) in ('Resize', FitResize.__name__)
 
 
 def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:

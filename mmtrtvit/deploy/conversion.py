@@ -4,12 +4,15 @@ import copy
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
+import torch
+import torch.nn as nn
 from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
@@ -17,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from ..apis.config import load_config, make_work_dir
 from ..atomic import atomic_files
 from ..checkpoint import allow_mmengine_checkpoints
+from ..errors import CheckpointError, ConfigError, DataError
 from ..visualization.sheet import draw_side_by_side
 from .artefact import DEPLOY_CONFIG, MODEL_CONFIG
 from .backend_model import BackendModel
@@ -33,9 +37,17 @@ from .configs import (
 )
 from .description import describe_model
 from .engine import EngineOptions, make_engine
-from .graph_precision import convert_precision
-from .inference import build_pytorch_model, dataset_metainfo, input_of, read_image, sample_images
-from .manifest import MANIFEST, sha256, versions, write_manifest
+from .graph_precision import Feeds, check_keep, convert_precision
+from .inference import (
+    PHOTOGRAPHS,
+    build_pytorch_model,
+    dataset_metainfo,
+    images_of,
+    input_of,
+    read_image,
+    sample_images,
+)
+from .manifest import MANIFEST, listed_files, sha256, versions, write_manifest
 from .names import INPUT, ONNX_FILE
 from .onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
 from .proof import Proof, prove
@@ -47,7 +59,7 @@ EXPORT_SIDE = 320
 """Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
 
 CALIBRATION_IMAGES = 32
-"""Images of the training split that INT8 is calibrated on and precisions are compared on: not those of the proof."""
+"""Images that INT8 is calibrated on and precisions are compared on: not those of the proof, where there are others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +84,12 @@ class Conversion:
         return backend_name(self.deploy_config)
 
 
-def export_onnx(conversion: Conversion, checkpoint: str, image: np.ndarray, path: Path) -> tuple[int, int]:
-    """Export a checkpoint to ONNX through mmdeploy, fold what is constant, and check the operators.
+def export_onnx(conversion: Conversion, network: nn.Module, image: np.ndarray, path: Path) -> tuple[int, int]:
+    """Export a network to ONNX through mmdeploy, fold what is constant, and check the operators.
 
     Args:
         conversion: What is wanted.
-        checkpoint: The checkpoint.
+        network: The network, whose weights are exported. mmdeploy builds one of its own, which changes its form.
         image: ``(H, W, 3)`` uint8, BGR: an image to trace.
         path: The file to write.
 
@@ -94,14 +106,17 @@ def export_onnx(conversion: Conversion, checkpoint: str, image: np.ndarray, path
         if is_resize(transform):
             config.test_pipeline[place] = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
     config.test_dataloader.dataset.pipeline = config.test_pipeline
-    torch2onnx(
-        small, str(path.parent), path.name, for_export(conversion.deploy_config), config, checkpoint, device='cpu'
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        # What a checkpoint lacks, or has another shape for, is random: the same in both only if it is handed on.
+        weights = str(Path(folder) / 'weights.pth')
+        torch.save(dict(state_dict=network.state_dict()), weights)
+        torch2onnx(
+            small, str(path.parent), path.name, for_export(conversion.deploy_config), config, weights, device='cpu'
+        )
+    require_standard_operators(onnx.load(path))  # before others stumble over them
     if conversion.shapes is not None:
         fix_input_shape(path, conversion.shapes)
-    nodes = simplify(path)
-    require_standard_operators(read_graph(path))
-    return nodes
+    return simplify(path)
 
 
 def deploy(
@@ -119,6 +134,7 @@ def deploy(
     images: int = 8,
     keep: Sequence[str] = (),
     search: bool = False,
+    calibration: str = 'minmax',
     timed: bool = True,
     cfg_options: Mapping | None = None,
     allow_mismatch: bool = False,
@@ -144,6 +160,7 @@ def deploy(
         images: How many of the test split to compare and evaluate on.
         keep: Layers that stay in FP32 whatever the precision.
         search: Look for further layers to keep until the outputs meet the tolerance of the precision.
+        calibration: How the ranges of INT8 are chosen: ``minmax``, ``percentile`` or ``entropy``.
         timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.
@@ -167,6 +184,9 @@ def deploy(
         config, backend = conversion.config, conversion.backend
         options = engine or EngineOptions()
         options.check(backend, precision)
+        check_keep(precision, backend, keep, search)
+        _check_size(config, shapes)
+        digest = _digest_of(checkpoint)
         metainfo = dataset_metainfo(config)
         description = describe_model(config, metainfo, shapes.size if shapes else None)
         samples = [read_image(image)] if image else sample_images(config, max(images, 1))
@@ -175,10 +195,11 @@ def deploy(
         reference = build_pytorch_model(padded, checkpoint, allow_mismatch)
         say(f'{sum(p.numel() for p in reference.parameters()) / 1e6:.1f} M parameters')
 
-    with atomic_files(make_work_dir(work_dir), last=MANIFEST) as folder:
+    work_dir = make_work_dir(work_dir)
+    with atomic_files(work_dir, last=MANIFEST, obsolete=listed_files(work_dir)) as folder:
         path = folder / ONNX_FILE
         with steps.step(f'export to ONNX ({flavour_name(deploy_config)} operators)') as say, quiet():
-            nodes = export_onnx(conversion, str(checkpoint), samples[0], path)
+            nodes = export_onnx(conversion, reference, samples[0], path)
             say(f'opset {deploy_config.onnx_config.opset_version}, {nodes[0]} -> {nodes[1]} nodes')
         with steps.step(f'precision {precision}') as say, quiet():
             found = convert_precision(
@@ -187,10 +208,8 @@ def deploy(
                 backend=backend,
                 keep=keep,
                 search=search,
-                feeds=lambda: [
-                    {INPUT: input_of(reference, sample, padded)}
-                    for sample in sample_images(config, CALIBRATION_IMAGES, 'train')
-                ],
+                calibration=calibration,
+                feeds=lambda: _feeds(reference, padded, shapes, precision, say),
             )
             say(found.summary)
         with steps.step(f'{backend}: make what it runs') as say, quiet():
@@ -207,6 +226,7 @@ def deploy(
                 images=images,
                 image=image,
                 timed=timed and made.runs_here,
+                device=made.session.device,
             )
             for name, (ours, theirs) in proof.counted.items():
                 say(f'{name} {ours:.4g} -> {theirs:.4g}')
@@ -238,12 +258,68 @@ def deploy(
                     model_config=Path(model_cfg).name,
                     deploy_config=Path(deploy_cfg).name if deploy_cfg else None,
                     checkpoint=Path(checkpoint).name,
-                    checkpoint_sha256=sha256(checkpoint),
+                    checkpoint_sha256=digest,
                 ),
             )
             _write_report(folder, artefact, proof, nodes, found, made)
             manifest = write_manifest(folder, {**artefact, 'proof': finite(proof.to_dict())})
     return manifest, proof
+
+
+def _check_size(config: Config, shapes: InputShapes | None) -> None:
+    """Make sure that images can be padded to a fixed size by the network in PyTorch as well.
+
+    Raises:
+        ConfigError: If its sides are no multiples of what a detector pads to.
+    """
+    divisor = config.model.data_preprocessor.get('pad_size_divisor', 1)
+    if shapes is None or shapes.size is None or not any(side % divisor for side in shapes.size):
+        return
+    fitting = 'x'.join(str(-(-side // divisor) * divisor) for side in shapes.size)
+    raise ConfigError(
+        f'An input of {shapes.size[0]} x {shapes.size[1]} for a network that pads to multiples of {divisor}.',
+        expected=f'a height and a width that are multiples of {divisor} (pad_size_divisor of the config)',
+        fix=f'use --shape {fitting}',
+    )
+
+
+def _digest_of(checkpoint: str | os.PathLike) -> str:
+    """SHA-256 of a checkpoint.
+
+    Raises:
+        CheckpointError: If it is no local file.
+    """
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(
+            f'There is no checkpoint at {checkpoint}.',
+            expected='a local file: the manifest says its hash',
+            fix='give the path of a checkpoint, such as work_dirs/NAME/epoch_12.pth; download one that has an address',
+        )
+    return sha256(checkpoint)
+
+
+def _feeds(
+    network: nn.Module,
+    config: Config,
+    shapes: InputShapes | None,
+    precision: str,
+    say: Callable[[str], None],
+) -> Feeds:
+    """Inputs to calibrate and to compare precisions on, as large as the engine takes them.
+
+    Raises:
+        DataError: If INT8 would be calibrated on images that have nothing to do with the network's.
+    """
+    images, source = images_of(config, CALIBRATION_IMAGES, ('train', 'test'))
+    if precision == 'int8' and source == PHOTOGRAPHS:
+        raise DataError(
+            'There are no images to calibrate INT8 on.',
+            expected=f'some tens of images of the data set, at {config.train_dataloader.dataset.get("data_root")}',
+            fix='correct the data root (environment variable MMTRTVIT_DATA_ROOT, or --cfg-options)',
+        )
+    say(f'{len(images)} images of {source}')
+    batch = shapes.smallest[0] if shapes else 1
+    return [{INPUT: np.repeat(input_of(network, image, config), batch, axis=0)} for image in images]
 
 
 def _profiles(shapes: InputShapes | None) -> dict:

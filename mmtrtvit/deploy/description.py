@@ -69,8 +69,9 @@ _PADDING = {
 _NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
 
-def _unscoped(name: Any) -> str:
-    return str(getattr(name, '__name__', name)).rpartition('.')[2]  # configs may hold the class itself
+def unscoped(name: Any) -> str:
+    """The name of a ``type`` in a config without its scope; configs may also hold the class itself."""
+    return str(getattr(name, '__name__', name)).rpartition('.')[2]
 
 
 def _refuse(what: str, expected: str) -> DeployError:
@@ -94,7 +95,7 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
     """The one resize of a test pipeline, None where there is none."""
     resize = None
     for transform in pipeline:
-        name = _unscoped(transform['type'])
+        name = unscoped(transform['type'])
         settings = {key: value for key, value in transform.items() if key != 'type'}
         if name in _WITHOUT_EFFECT:
             continue
@@ -142,7 +143,7 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     """
     resize = _describe_pipeline(model_config['test_pipeline'])
     preprocessor = model_config['model'].get('data_preprocessor') or {}
-    name = _unscoped(preprocessor.get('type'))
+    name = unscoped(preprocessor.get('type'))
     if name not in _TRAINING_ONLY:
         raise _refuse(f'the data preprocessor is {name}', ' or '.join(_TRAINING_ONLY))
     unknown = set(preprocessor) - {'type', *_NORMALISING, *_PADDING[name], *_TRAINING_ONLY[name]}
@@ -220,7 +221,7 @@ def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequen
     model = model_config['model']
     palette = metainfo.get('palette') or ()  # mmdet also knows palettes by name
     return {
-        'method': _unscoped(model['type']),
+        'method': unscoped(model['type']),
         'kind': kind_of(model),
         'preprocessing': describe_preprocessing(model_config, input_shape),
         'postprocessing': describe_postprocessing(model),

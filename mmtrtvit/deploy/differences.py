@@ -16,7 +16,8 @@ class OutputDifference:
         values: How many values were compared.
         max_absolute, mean_absolute, median_absolute: Of the absolute differences.
         max_relative, mean_relative, median_relative: Of the absolute differences, divided by PyTorch's magnitude.
-        cosine: Of the angle between both as vectors; 1 when they point the same way.
+        cosine: Of the angle between both as vectors, over the values that are finite in both; 1 when they point the
+            same way, 0 when no values are left.
     """
 
     values: int
@@ -90,6 +91,8 @@ def _summary(values: np.ndarray) -> tuple[float, float, float]:
 def _cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
     finite = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[finite], theirs[finite]
+    if not ours.size:
+        return 0.0
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs)
     if lengths == 0:
         return float(not ours.any() and not theirs.any())

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -111,12 +111,21 @@ def _openvino(path: Path, precision: str, shapes: InputShapes | None, options: E
 
 def _stand_in(path: Path, precision: str) -> Session:
     """The graph in ONNX Runtime, with every tensor rounded as the engine's types say."""
-    if precision in ('fp32', 'int8'):
+    if precision == 'fp32':
         return open_session('onnxruntime', path)
     with tempfile.TemporaryDirectory() as folder:
         emulated = os.path.join(folder, path.name)
         onnx.save(emulate(onnx.load(path)), emulated)
         return open_session('onnxruntime', emulated)
+
+
+def _why_not_run(package: str, targets: Sequence[str]) -> str:
+    """Why this machine cannot run an engine that it built, in words; empty where it can."""
+    from .backends.tensorrt_support import require_version, why_unfit
+
+    if not torch.cuda.is_available():
+        return 'there is no GPU here'
+    return why_unfit(package, require_version(package), torch.cuda.get_device_capability(), targets)
 
 
 def _tensorrt(package: str) -> Callable[..., Engine]:
@@ -136,13 +145,14 @@ def _tensorrt(package: str) -> Callable[..., Engine]:
             workspace_mib=options.workspace_mib,
         )
         summary = f'{_megabytes(engine)}, {len(report.layers)} layers in {sum(report.seconds.values()):.1f} s'
-        if torch.cuda.is_available():
+        why_not = _why_not_run(package, report.targets)
+        if not why_not:
             session, subject, runs_here = open_session(backend, engine), f'{engine.name} on the GPU', True
         else:
             session, runs_here = _stand_in(path, precision), False
             subject = (
-                f'{path.name}, the graph of the engine, in ONNX Runtime on the CPU: there is no GPU here, so '
-                'the engine was built and not run'
+                f'{path.name}, the graph of the engine, in ONNX Runtime on the CPU: {why_not}, so the engine was '
+                'built and not run'
             )
         size = engine.stat().st_size
         return Engine(engine.name, session, subject, runs_here, summary, size, to_markdown(report), report.to_dict())

@@ -15,8 +15,9 @@ from ..apis.evaluation import draw_to
 from ..datasets.preflight import check_data
 from ..errors import ConfigError, DeployError
 from .artefact import Artefact
-from .description import kind_of
+from .description import kind_of, unscoped
 from .fit_resize import FitResize
+from .inference import dataset_metainfo
 
 _RESIZING = {
     'stretch': dict(type='Resize', keep_ratio=False),
@@ -40,10 +41,10 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
         A copy.
 
     Raises:
-        DeployError: If the artefact is no network of this config's kind and number of classes.
+        DeployError: If the artefact is no network of this config's kind and classes.
     """
-    kind, classes = kind_of(model_config.model), model_config.test_dataloader.dataset.get('metainfo', {}).get('classes')
-    if kind != manifest['kind'] or (classes and list(classes) != manifest['classes']):
+    kind, classes = kind_of(model_config.model), dataset_metainfo(model_config).get('classes') or ()
+    if kind != manifest['kind'] or list(classes) != manifest['classes']:
         raise DeployError(
             f'The artefact ({manifest["method"]}, {len(manifest["classes"])} classes) was not exported from this '
             f'config ({model_config.model.type}).',
@@ -55,7 +56,7 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
     if pad['shape'] and resize:
         pipeline = config.test_dataloader.dataset.pipeline
         for place, transform in enumerate(pipeline):
-            if transform.type.rpartition('.')[2] == 'Resize':
+            if unscoped(transform.type) == 'Resize':
                 pipeline[place] = dict(_RESIZING[resize['rule']], scale=(resize['width'], resize['height']))
     config.test_dataloader.batch_size = 1
     return config

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
@@ -16,6 +17,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoint import load_checkpoint
 from ..errors import DataError
+from .description import unscoped
 
 
 def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = False) -> nn.Module:
@@ -51,37 +53,65 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return image
 
 
-def sample_images(config: Config, count: int, split: str = 'test') -> list[np.ndarray]:
-    """Images of a split, the first ones, or photographs of scikit-image where there is no data.
+PHOTOGRAPHS = 'photographs of scikit-image'
+
+
+def sample_images(config: Config, count: int) -> list[np.ndarray]:
+    """Images of the test split, the first ones, or photographs of scikit-image where there is no data.
 
     Args:
         config: The model config.
         count: How many at most.
-        split: ``'test'``, or ``'train'``; the test split where there are no images to train on.
 
     Returns:
         ``(H, W, 3)`` uint8 images, BGR.
     """
+    return images_of(config, count, ('test',))[0]
+
+
+def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[np.ndarray], str]:
+    """Images of the first of some splits that has any, or photographs of scikit-image.
+
+    Args:
+        config: The model config.
+        count: How many at most.
+        splits: Of ``'train'``, ``'val'`` and ``'test'``.
+
+    Returns:
+        ``(H, W, 3)`` uint8 images, BGR; and where they are from: ``'the train split'`` or :data:`PHOTOGRAPHS`.
+    """
+    for split in splits:
+        paths = _images_in(_folder_of(config, split))[:count]
+        if paths:
+            return [read_image(path) for path in paths], f'the {split} split'
+    from skimage import data
+
+    photographs = (data.astronaut(), data.coffee(), data.chelsea())
+    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]], PHOTOGRAPHS
+
+
+def _folder_of(config: Config, split: str) -> Path:
+    """Where the images of a split are."""
     dataset = config[f'{split}_dataloader'].dataset
     while 'dataset' in dataset:  # wrapped, to repeat it for instance
         dataset = dataset.dataset
     prefix = dataset.get('data_prefix') or {}
-    folder = Path(dataset.get('data_root') or '') / prefix.get('img', prefix.get('img_path', ''))  # mmdet, mmseg
-    paths = sorted(path for path in folder.glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))[:count]
-    if paths:
-        return [read_image(path) for path in paths]
-    if split != 'test':
-        return sample_images(config, count)
-    from skimage import data
+    return Path(dataset.get('data_root') or '') / prefix.get('img', prefix.get('img_path', ''))  # mmdet, mmseg
 
-    photographs = (data.astronaut(), data.coffee(), data.chelsea())
-    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]]
+
+def _images_in(folder: Path) -> list[Path]:
+    """Image files in a folder, or where it has none, in those inside of it, as Cityscapes has one for each city."""
+    for pattern in ('*', '*/*'):
+        paths = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
+        if paths:
+            return paths
+    return []
 
 
 def _prepare(image: np.ndarray, config: Config) -> dict:
     """An image as a data loader gives it."""
     init_default_scope(config.default_scope)
-    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in step.type]
+    pipeline = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in unscoped(step.type)]
     pipeline[0] = dict(type=f'{config.default_scope}.LoadImageFromNDArray')
     return pseudo_collate([Compose(pipeline)(dict(img=image, img_id=0))])
 
@@ -120,7 +150,9 @@ def input_of(model: nn.Module, image: np.ndarray, config: Config) -> np.ndarray:
 def dataset_metainfo(config: Config) -> dict:
     """``classes`` and ``palette`` of a model config's test data set."""
     dataset = config.test_dataloader.dataset
-    name = dataset.type if '.' in dataset.type else f'{config.default_scope}.{dataset.type}'
-    metainfo = dict(DATASETS.get(name).METAINFO)
+    kind = dataset.type
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind if '.' in kind else f'{config.default_scope}.{kind}')
+    metainfo = dict(kind.METAINFO)
     metainfo.update(dataset.get('metainfo') or {})
     return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}

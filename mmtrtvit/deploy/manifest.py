@@ -1,12 +1,13 @@
 """What an exported artefact consists of, and whether it is still what was exported.
 
-A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only.
+A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only. It
+holds the hash of every other file and of itself, which shows damage and careless edits; whoever means harm can
+compute them anew, so they say nothing of who made it.
 """
 
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -20,8 +21,11 @@ from .backends import BACKENDS
 from .description import KINDS, RESIZE_RULES
 
 MANIFEST = 'manifest.json'
-FORMAT = 2
+FORMAT = 3
 """Counted up when the manifest changes in a way that an older reader cannot follow."""
+
+_HASH = 'sha256'
+"""Key of the manifest's own hash."""
 
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 FLAVOURS = ('native', 'portable')
@@ -34,12 +38,27 @@ _MODULES = (
 # --- what has to be in it ---------------------------------------------------------------------------------------------
 
 
+_MOST_PIXELS = 1 << 16
+"""Of a side: more than any image has that OpenCV reads and a network is given."""
+
+_FLOAT32_MAX = 3.4e38
+
+
 def _is_integer(value: Any, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_side(value: Any) -> bool:
+    return _is_integer(value) and value <= _MOST_PIXELS
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether float32 has it: neither NaN nor infinite, however many digits an integer has."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
+
+
+def _is_deviation(value: Any) -> bool:
+    return _is_number(value) and value >= 1 / _FLOAT32_MAX
 
 
 def _is_list(value: Any, of: Callable[[Any], bool], length: int | None = None) -> bool:
@@ -47,8 +66,14 @@ def _is_list(value: Any, of: Callable[[Any], bool], length: int | None = None) -
 
 
 def _is_name(value: Any) -> bool:
-    """Whether this names a file in the folder itself."""
-    return isinstance(value, str) and value not in ('', '.', '..') and not set(value) & {'/', '\\', ':', '\0'}
+    """Whether this names a file in the folder itself, and file systems take it."""
+    return (
+        isinstance(value, str)
+        and value not in ('', '.', '..')
+        and value.isprintable()  # neither control characters nor what UTF-8 has no form for
+        and not set(value) & {'/', '\\', ':'}
+        and len(value.encode()) <= 255
+    )
 
 
 def _is_tensors(value: Any) -> bool:
@@ -63,7 +88,7 @@ def _is_tensors(value: Any) -> bool:
 def _is_resize(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
-        and all(_is_integer(value.get(side)) for side in ('width', 'height'))
+        and all(_is_side(value.get(side)) for side in ('width', 'height'))
         and value.get('rule') in RESIZE_RULES
     )
 
@@ -72,17 +97,20 @@ def _is_padding(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and _is_number(value.get('value'))
-        and _is_integer(value.get('divisor'))
-        and (value.get('shape', ()) is None or _is_list(value.get('shape'), _is_integer, 2))
+        and _is_side(value.get('divisor'))
+        and (value.get('shape', ()) is None or _is_list(value.get('shape'), _is_side, 2))
+    )
+
+
+def _is_profile(value: Any) -> bool:
+    shapes = [value.get(name) for name in ('min', 'opt', 'max')] if isinstance(value, dict) else [None]
+    return all(_is_list(shape, _is_side, 4) for shape in shapes) and all(
+        least <= usual <= most for least, usual, most in zip(*shapes, strict=True)
     )
 
 
 def _is_profiles(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(profile, dict)
-        and all(_is_list(profile.get(name), lambda side: _is_integer(side, 0)) for name in ('min', 'opt', 'max'))
-        for profile in value.values()
-    )
+    return isinstance(value, dict) and all(map(_is_profile, value.values()))
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -102,13 +130,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     'preprocessing.resize': (_is_resize, f'width, height and rule ({", ".join(RESIZE_RULES)}), or null'),
     'preprocessing.channels': (lambda value: value in ('rgb', 'bgr'), 'rgb or bgr'),
     'preprocessing.mean': (lambda value: _is_list(value, _is_number, 3), 'three numbers'),
-    'preprocessing.std': (lambda value: _is_list(value, lambda s: _is_number(s) and s > 0, 3), 'three numbers above 0'),
+    'preprocessing.std': (lambda value: _is_list(value, _is_deviation, 3), 'three numbers above 0'),
     'preprocessing.pad': (_is_padding, 'value, divisor and shape'),
 }
 """Dotted key to a test of its value, and what the test asks for in words."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'profiles': (_is_profiles, 'name of an input to the shapes min, opt and max'),
+    'profiles': (
+        _is_profiles,
+        'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
+    ),
 }
 """What need not be there, but has to have a meaning."""
 
@@ -163,6 +194,13 @@ def sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
+def sealed(manifest: Mapping) -> dict:
+    """A manifest with the SHA-256 of its own content: of its JSON with sorted keys and without spaces or this hash."""
+    content = {key: value for key, value in manifest.items() if key != _HASH}
+    text = json.dumps(content, sort_keys=True, separators=(',', ':'))
+    return {**content, _HASH: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of every module that had a part in an export."""
     # this package may run from a checkout, which no distribution knows of
@@ -193,10 +231,23 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files}, indent=2) + '\n'
+    text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files})
+    manifest = sealed(json.loads(text))  # tuples of a config are lists in it
     with atomic_file(folder / MANIFEST) as temporary:
-        temporary.write_text(text)
-    return json.loads(text)  # tuples of a config are lists in it
+        temporary.write_text(json.dumps(manifest, indent=2) + '\n')
+    return manifest
+
+
+def listed_files(folder: str | os.PathLike) -> list[str]:
+    """Names of the files that a folder's manifest lists, of whatever format it is; none where there is no manifest.
+
+    They are of an artefact, and an export into the same folder may take them away.
+    """
+    try:
+        files = json.loads((Path(folder) / MANIFEST).read_text())['files']
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        return []
+    return [name for name in files if _is_name(name)] if isinstance(files, dict) else []
 
 
 def _check_files(folder: Path, files: Mapping) -> None:
@@ -229,7 +280,7 @@ def read_manifest(folder: str | os.PathLike) -> dict:
         )
     try:
         manifest = json.loads(path.read_text())
-        version = manifest['format']
+        version, intact = manifest['format'], manifest.get(_HASH) == sealed(manifest)[_HASH]
         files = {
             str(name): dict(bytes=said['bytes'], sha256=said['sha256']) for name, said in manifest['files'].items()
         }
@@ -238,6 +289,12 @@ def read_manifest(folder: str | os.PathLike) -> dict:
     if version != FORMAT:
         raise DeployError(
             f'{path} has format {version!r}, this version of mmtrtvit reads {FORMAT}.', fix='export again with it'
+        )
+    if not intact:
+        raise DeployError(
+            f'{path} is not as it was written: what it says and its own SHA-256 differ.',
+            expected='a manifest that nobody edited',
+            fix='copy the whole folder again, or export again with the settings that are wanted',
         )
     _check_files(folder, files)
     check_content(manifest, path)

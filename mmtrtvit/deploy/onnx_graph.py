@@ -2,6 +2,7 @@
 
 import collections
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -35,35 +36,42 @@ def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
     return model
 
 
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
+                yield from _all_nodes(subgraph)
+
+
+def _operator_of(node: onnx.NodeProto) -> str:
+    return node.op_type if node.domain in STANDARD_DOMAINS else f'{node.domain}::{node.op_type}'
+
+
 def operators(model: onnx.ModelProto) -> collections.Counter[str]:
     """How often each operator occurs in a graph and its subgraphs; those of other domains as ``domain::name``."""
-    counts: collections.Counter[str] = collections.Counter()
-
-    def count(graph: onnx.GraphProto) -> None:
-        for node in graph.node:
-            standard = node.domain in STANDARD_DOMAINS
-            counts[node.op_type if standard else f'{node.domain}::{node.op_type}'] += 1
-            for attribute in node.attribute:
-                for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
-                    count(subgraph)
-
-    count(model.graph)
-    return counts
+    return collections.Counter(map(_operator_of, _all_nodes(model.graph)))
 
 
 def require_standard_operators(model: onnx.ModelProto) -> None:
     """Make sure that a graph runs without a plugin library.
 
     Raises:
-        DeployError: Naming every operator that is not of the ONNX standard.
+        DeployError: Naming every operator that is not of the ONNX standard, with the nodes that need it: PyTorch
+            names a node after its layer.
     """
-    custom = sorted(name for name in operators(model) if '::' in name)
+    custom: dict[str, list[str]] = {}
+    for node in _all_nodes(model.graph):
+        if node.domain not in STANDARD_DOMAINS:
+            custom.setdefault(_operator_of(node), []).append(node.name or f'the node that gives {node.output[0]}')
     if custom:
+        named = '\n'.join(f'  {operator}: {", ".join(nodes)}' for operator, nodes in sorted(custom.items()))
         raise DeployError(
-            f'The exported graph needs operators that are not in the ONNX standard: {", ".join(custom)}.',
+            f'The exported graph needs operators that are not in the ONNX standard:\n{named}',
             expected='standard operators only, which every backend has',
-            fix="add module=['mmtrtvit.deploy'] to codebase_config of the deploy config, which replaces mmdeploy's "
-            'custom operators',
+            fix="for operators of mmdeploy add module=['mmtrtvit.deploy'] to codebase_config of the deploy config, "
+            'which replaces them; write layers with others in terms of operators that ONNX has',
         )
 
 

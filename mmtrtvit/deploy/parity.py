@@ -36,6 +36,8 @@ class Tolerance:
     Attributes:
         iou, score: Two detections are the same above this IoU of their boxes and below this difference of their scores.
         matched: Share of the detections, or of the pixels of label maps, that have to be the same.
+
+    Masks of the same detections may disagree in as large a share of their pixels, on average, as boxes: ``1 - iou``.
     """
 
     iou: float = 0.99
@@ -89,8 +91,10 @@ class DetectionParity:
         boxes: Difference of box coordinates, pixels of the original image.
         scores: Difference of scores.
         labels: Difference of labels: 1 where the best overlapping box has another label, else 0.
-        masks: Share of pixels in which the masks disagree, of those in either.
+        masks: Share of pixels in which the masks disagree, of those in either; 1 where the artefact gives none.
         tolerance: What counts as the same.
+        outputs: Difference of the values of ``boxes`` and ``scores`` of the detections that have a partner, absolute
+            and relative.
     """
 
     images: int
@@ -103,13 +107,23 @@ class DetectionParity:
     labels: Difference
     masks: Difference
     tolerance: Tolerance = EXACT
+    outputs: dict[str, OutputDifference] = dataclasses.field(default_factory=dict)
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was anything to compare."""
+        return self.detections > 0
 
     @property
     def passed(self) -> bool:
         """Whether the two are the same within the tolerance."""
         matched = self.tolerance.matched
         excused = min(self.ties, MOST_TIES * self.detections)
-        return self.same + excused >= matched * self.detections and self.extra <= (1 - matched) * self.detections
+        return (
+            self.same + excused >= matched * self.detections
+            and self.extra <= (1 - matched) * self.detections
+            and self.masks.mean <= 1 - self.tolerance.iou
+        )
 
     def to_dict(self) -> dict:
         """As plain data, with the verdict."""
@@ -136,6 +150,8 @@ class SegmentationParity:
         classes: Class to its pixels, for the classes that occur.
         logits: Difference of the logits at the size of the image, None where the artefact gives none.
         tolerance: What counts as the same.
+        not_finite: Logits of the artefact that are infinite or not a number where PyTorch's are finite: a class is
+            found from them all the same.
     """
 
     images: int
@@ -144,6 +160,12 @@ class SegmentationParity:
     classes: dict[int, ClassPixels]
     logits: OutputDifference | None
     tolerance: Tolerance = EXACT
+    not_finite: int = 0
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was anything to compare."""
+        return self.pixels > 0
 
     @property
     def agreement(self) -> float:
@@ -153,7 +175,7 @@ class SegmentationParity:
     @property
     def passed(self) -> bool:
         """Whether the two are the same within the tolerance."""
-        return self.agreement >= self.tolerance.matched
+        return self.agreement >= self.tolerance.matched and not self.not_finite
 
     def to_dict(self) -> dict:
         """As plain data, with the verdict."""
@@ -205,6 +227,7 @@ def compare_detections(
 
     images = total = same = ties = extra = 0
     boxes, scores, labels, masks = [], [], [], []
+    matched: list[tuple[torch.Tensor, torch.Tensor]] = []
     for reference, other in pairs:
         images += 1
         free = torch.ones(len(other), dtype=torch.bool)
@@ -236,7 +259,15 @@ def compare_detections(
                 different.append(int(index))
                 if score_difference < NEAR_TIE:
                     seeds.setdefault(label, []).extend([reference.bboxes[index], other.bboxes[partner]])
-            if 'masks' in reference and 'masks' in other:
+            matched.append(
+                tuple(
+                    torch.cat([found.bboxes[at], found.scores[at, None]])
+                    for found, at in ((reference, index), (other, partner))
+                )
+            )
+            if 'masks' in reference and 'masks' not in other:
+                masks.append(1.0)
+            elif 'masks' in reference:
                 ours, theirs = _masks_of(reference, index[None]), _masks_of(other, partner[None])
                 either = (ours | theirs).sum().item()
                 masks.append((ours ^ theirs).sum().item() / either if either else 0.0)
@@ -256,7 +287,18 @@ def compare_detections(
             left[found[affected[len(lost) :]]] = False
         extra += int(left.sum())
     differences = (Difference.of(values) for values in (boxes, scores, labels, masks))
-    return DetectionParity(images, total, same, ties, extra, *differences, tolerance)
+    return DetectionParity(images, total, same, ties, extra, *differences, tolerance, _outputs(matched))
+
+
+def _outputs(matched: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, OutputDifference]:
+    """Difference of ``boxes`` and ``scores`` of pairs of detections, each ``(5,)``: x1, y1, x2, y2, score."""
+    if not matched:
+        return {}
+    ours, theirs = (torch.stack(side) for side in zip(*matched, strict=True))
+    return {
+        name: OutputDifference.of(ours[:, part], theirs[:, part])
+        for name, part in (('boxes', slice(4)), ('scores', slice(4, 5)))
+    }
 
 
 def compare_label_maps(
@@ -271,7 +313,7 @@ def compare_label_maps(
     """
     images = pixels = same = 0
     counts: dict[str, torch.Tensor] = {}
-    logits = []
+    logits, not_finite = [], 0
     for reference, other in pairs:
         images += 1
         ours, theirs = (sample.pred_sem_seg.data.flatten().long().cpu() for sample in (reference, other))
@@ -281,7 +323,9 @@ def compare_label_maps(
         for name, labels in (('pytorch', ours), ('artefact', theirs), ('both', ours[equal])):
             counts[name] = _add(counts.get(name, torch.zeros(0, dtype=torch.long)), torch.bincount(labels))
         if 'seg_logits' in reference and 'seg_logits' in other:
-            logits.append(OutputDifference.of(reference.seg_logits.data.cpu(), other.seg_logits.data.cpu()))
+            values = [sample.seg_logits.data.cpu() for sample in (reference, other)]
+            logits.append(OutputDifference.of(*values))
+            not_finite += int((values[0].isfinite() & ~values[1].isfinite()).sum())
     highest = max((len(count) for count in counts.values()), default=0)
     columns = {name: _add(count, torch.zeros(highest, dtype=torch.long)).tolist() for name, count in counts.items()}
     classes = {
@@ -289,7 +333,7 @@ def compare_label_maps(
         for label in range(highest)
         if columns['pytorch'][label] or columns['artefact'][label]
     }
-    return SegmentationParity(images, pixels, same, classes, OutputDifference.over(logits), tolerance)
+    return SegmentationParity(images, pixels, same, classes, OutputDifference.over(logits), tolerance, not_finite)
 
 
 def _add(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:

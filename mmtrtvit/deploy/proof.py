@@ -18,19 +18,23 @@ import numpy as np
 import torch
 import torch.nn as nn
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import BaseDataElement
 from tqdm import tqdm
 
 from ..benchmark.latency import Latency, measure, ratio
+from ..errors import DataError
 from .equal_scores import EqualScoresByPlace
 from .inference import read_image, run_on_image, sample_images
 from .parity import DetectionParity, SegmentationParity, Tolerance, compare_detections, compare_label_maps
 
 METRIC_DROP = {'fp32': 0.001, 'fp16': 0.005, 'bf16': 0.01, 'int8': 0.03}
 """How much mAP (0 to 1) or mIoU (0 to 1) an artefact of each precision may lose."""
+
+_ROUNDING = 1e-9
+"""What is lost when one rounded metric is taken from another."""
 
 _COUNTED = {'mAP': 1.0, 'mIoU': 100.0}
 """Metrics that the verdict looks at end in one of these; what each is of a perfect network: mmseg gives percent."""
@@ -67,9 +71,11 @@ class Proof:
     def failures(self) -> list[str]:
         """What is outside the tolerances, in words."""
         found = [] if self.parity.passed else ['what it finds differs from PyTorch beyond the tolerance']
+        if not self.parity.compared:
+            found.append('nothing was compared: PyTorch finds nothing in these images')
         for name, (ours, theirs) in self.counted.items():
             (perfect,) = (value for ending, value in _COUNTED.items() if name.endswith(ending))
-            if not ours - theirs <= METRIC_DROP[self.precision] * perfect:  # nor is NaN
+            if not ours - theirs <= METRIC_DROP[self.precision] * perfect + _ROUNDING:  # nor is NaN
                 found.append(f'{name} drops from {ours:.4g} to {theirs:.4g}')
         if self.exact is not None and self.exact < 1:
             found.append(f'the selection of boxes was not certain in {1 - self.exact:.1%} of the images')
@@ -96,24 +102,40 @@ class Proof:
         )
 
 
-def _subset_of(config: Config, images: int, folder: Path) -> Config:
-    """The config with the first images of its test split only, in its evaluator as well."""
-    config = copy.deepcopy(config)
-    dataset = config.test_dataloader.dataset
-    dataset.indices = images
-    evaluators = config.test_evaluator
+def _first_images(config: Config, images: int) -> BaseDataset:
+    """The test split, with its first images only.
+
+    Raises:
+        DataError: If it has none.
+    """
+    settings = copy.deepcopy(config.test_dataloader.dataset)
+    settings.update(indices=images, serialize_data=False)  # nothing cannot be serialised
+    dataset = DATASETS.build(settings)
+    if not len(dataset):
+        raise DataError(
+            f'The test split at {settings.get("data_root")} has no images.',
+            expected='images to compare on',
+            fix='correct test_dataloader.dataset of the config, or give an image by --image',
+        )
+    return dataset
+
+
+def _evaluator_of(config: Config, dataset: BaseDataset, folder: Path) -> Evaluator:
+    """The evaluator of the config, for the images of a data set only."""
+    evaluators = copy.deepcopy(config.test_evaluator)
     for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
         if evaluator.get('ann_file'):
             content = json.loads(Path(evaluator.ann_file).read_text())
-            # the data set sorts by image id
-            kept = sorted(content['images'], key=lambda image: image['id'])[:images]
-            ids = {image['id'] for image in kept}
-            content['images'] = kept
+            # in the order of the file, which is not that of their numbers everywhere
+            ids = {dataset.get_data_info(index)['img_id'] for index in range(len(dataset))}
+            content['images'] = [image for image in content['images'] if image['id'] in ids]
             content['annotations'] = [item for item in content['annotations'] if item['image_id'] in ids]
             path = folder / 'annotations.json'
             path.write_text(json.dumps(content))
             evaluator.ann_file = str(path)
-    return config
+    found = Evaluator(evaluators)
+    found.dataset_meta = dataset.metainfo
+    return found
 
 
 def _has_data(config: Config) -> bool:
@@ -141,11 +163,8 @@ def _on_the_test_split(networks: Mapping[str, nn.Module], config: Config, images
     init_default_scope(config.default_scope)
     # pycocotools prints pages; what matters of them is in the report
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        config = _subset_of(config, images, Path(folder))
-        dataset = DATASETS.build(config.test_dataloader.dataset)
-        evaluators = {name: Evaluator(copy.deepcopy(config.test_evaluator)) for name in networks}
-        for evaluator in evaluators.values():
-            evaluator.dataset_meta = dataset.metainfo
+        dataset = _first_images(config, images)
+        evaluators = {name: _evaluator_of(config, dataset, Path(folder)) for name in networks}
         pairs = []
         for index in tqdm(range(len(dataset)), desc='      compare', disable=not progress, leave=False):
             item = dataset[index]
@@ -167,6 +186,7 @@ def prove(
     images: int,
     image: str | None = None,
     timed: bool = True,
+    device: str = 'cpu',
     progress: bool = True,
 ) -> tuple[Proof, list[tuple[np.ndarray, dict[str, BaseDataElement]]]]:
     """Compare an artefact with PyTorch, which takes equal scores in the order of :class:`EqualScoresByPlace`.
@@ -180,6 +200,7 @@ def prove(
         images: How many of the test split to compare and evaluate on.
         image: Compare on this image alone, without metrics.
         timed: Whether to time both, in turn.
+        device: What the artefact runs on, ``'cpu'`` or ``'cuda'``: PyTorch is timed there as well.
         progress: Show a bar.
 
     Returns:
@@ -195,7 +216,8 @@ def prove(
             # what finds nothing at all has no metrics
             name: (float(value), float(found['artefact'].get(name, 0.0)))
             for name, value in found['PyTorch'].items()
-            if isinstance(value, numbers.Real) and np.isfinite(value)
+            # COCO says -1 where nothing of that kind is in these images
+            if isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0
         }
         samples = sample_images(config, min(images, 4))
     else:
@@ -215,6 +237,7 @@ def prove(
     ]
     latency = []
     if timed:
+        reference.to(device)
         latency = measure(
             {
                 name: lambda network=network: run_on_image(network, samples[0], config)
@@ -225,9 +248,11 @@ def prove(
                 image='x'.join(map(str, samples[0].shape[:2])),
                 batch=1,
                 precision=precision,
+                device=device,
                 threads=torch.get_num_threads(),
             ),
             min_runs=10,
             max_seconds=60.0,
         )
+        reference.to('cpu')
     return Proof(subject, precision, parity, metrics, exact, latency), drawn

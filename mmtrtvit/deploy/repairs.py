@@ -34,7 +34,7 @@ for _module in (function_rewriter, symbolic_rewriter):
 
 @FUNCTION_REWRITER.register_rewriter(func_name='torch.onnx.export', ir=IR.ONNX)
 def export_by_torchscript(*args, **kwargs) -> None:
-    """Export through TorchScript.
+    """Export through TorchScript. Operators that ONNX has no word for stay in the graph, where all can be named.
 
     Reason: from torch 2.9 on, ``torch.onnx.export`` goes through dynamo by default, which knows nothing of
     mmdeploy's symbolics. Can go: when mmdeploy passes ``dynamo=False`` itself.
@@ -47,7 +47,8 @@ def export_by_torchscript(*args, **kwargs) -> None:
             expected=f'opset {LOWEST_OPSET}: the first with LayerNormalization as one node',
             fix=f'set onnx_config.opset_version={LOWEST_OPSET} in the deploy config',
         )
-    ctx.origin_func(*args, **{**kwargs, 'dynamo': False})
+    fall_through = torch.onnx.OperatorExportTypes.ONNX_FALLTHROUGH
+    ctx.origin_func(*args, **{**kwargs, 'dynamo': False, 'operator_export_type': fall_through})
 
 
 @SYMBOLIC_REWRITER.register_symbolic('mmcv.ops.roi_align.__self__', ir=IR.ONNX, backend='onnxruntime')

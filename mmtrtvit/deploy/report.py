@@ -28,6 +28,8 @@ def _parity(parity: Mapping) -> str:
             ['images', parity['images']],
             ['pixels of the same class', f'{parity["same"]} of {parity["pixels"]} ({parity["agreement"]:.4%})'],
         ]
+        if parity['not_finite']:
+            rows.append(['logits that are infinite or not a number', parity['not_finite']])
         text = table(['label maps', ''], rows)
         if parity.get('logits'):
             text += '\n\n' + _differences({'logits': parity['logits']})
@@ -40,7 +42,8 @@ def _parity(parity: Mapping) -> str:
         ['extra in the artefact', parity['extra']],
     ]
     found = {name: parity[name] for name in ('boxes', 'scores', 'labels', 'masks') if parity.get(name)}
-    return table(['detections', ''], rows) + '\n\n' + _differences(found)
+    text = table(['detections', ''], rows) + '\n\n' + _differences(found)
+    return text + ('\n\n' + _differences(parity['outputs']) if parity.get('outputs') else '')
 
 
 def _differences(found: Mapping[str, Mapping]) -> str:
@@ -135,7 +138,7 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
         ]
         lines += ['## Accuracy on the same images', table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
     else:
-        lines += ['## Accuracy', 'Not measured: compared on one image, or no annotated data at the data root.']
+        lines += ['## Accuracy', 'Not measured: compared on one image, or nothing is annotated at the data root.']
     lines.append('## Latency')
     if proof['latency']:
         rows = [
@@ -145,7 +148,7 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
         first = proof['latency'][0]
         lines += [
             table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
-            f'Scope: {first["scope"]}; image {first["image"]}, {first["threads"]} threads; '
+            f'Scope: {first["scope"]}; image {first["image"]}, both on {first["device"]}, {first["threads"]} threads; '
             f'PyTorch / artefact = {proof["latency_ratio"]:.2f}.'
             + ('' if all(row['steady'] for row in proof['latency']) else ' Unsteady: trust the ratio, not the figure.'),
         ]

@@ -47,19 +47,21 @@ class Steps:
             A function that takes what there is to say about its result.
 
         Raises:
-            DeployError: For any error in the step that is not the user's own already.
+            UserError: Of the step's own kind where it raised one, :class:`~mmtrtvit.errors.DeployError` for any
+                other error.
         """
         self.number += 1
+        place = f'Step {self.number} of {self.total} ({name})'
         said: list[str] = []
         start = time.perf_counter()
         print(f'[{self.number}/{self.total}] {name} ...', flush=True)
         try:
             yield said.append
-        except UserError:
-            raise
+        except UserError as error:  # whose text says what was expected and what to do
+            raise type(error)(f'{place}: {error}') from error
         except Exception as error:
             raise DeployError(
-                f'Step {self.number} of {self.total} ({name}) failed: {type(error).__name__}: {error}',
+                f'{place} failed: {type(error).__name__}: {error}',
                 fix='nothing was left half-written; run with MMTRTVIT_DEBUG=1 to see where it happened',
             ) from error
         details = f': {", ".join(said)}' if said else ''

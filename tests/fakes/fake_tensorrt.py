@@ -34,6 +34,8 @@ class Scenario:
         no_context: There is no memory for an execution context.
         refuse_run: The run is not queued.
         capability: Compute capability of the GPU.
+        foreign_cache: How a timing cache of another GPU is refused: 'unread', when it is read, or 'unused', when it is
+            given to a build.
     """
 
     parser: list = dataclasses.field(default_factory=list)
@@ -41,6 +43,7 @@ class Scenario:
     no_context: bool = False
     refuse_run: bool = False
     capability: str = '8.6'
+    foreign_cache: str = ''
 
 
 def accepts(signature: str, args: tuple, kwargs: dict) -> bool:
@@ -172,11 +175,16 @@ class IBuilderConfig(Real):
         return len(self._profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache):
+        if self._trt._scenario.foreign_cache == 'unread':
+            return None
         cache = self._trt.ITimingCache()
         cache._content = bytes(serialized_timing_cache) + b'+'
         return cache
 
     def set_timing_cache(self, cache, ignore_mismatch):
+        assert isinstance(cache, ITimingCache) and not ignore_mismatch
+        if self._trt._scenario.foreign_cache == 'unused':
+            return False
         self._cache = cache
         return True
 
@@ -211,6 +219,13 @@ class INetworkDefinition(Real):
     pass
 
 
+def lacks_plugins(trt, model):
+    """Places of the nodes that are plugins of TensorRT's own, while nobody has registered these."""
+    return [
+        index for index, node in enumerate(model.graph.node) if node.op_type == 'RoiAlign' and not trt._seen['plugins']
+    ]
+
+
 class OnnxParser(Real):
     def __init__(self, network, logger):
         self._network = network
@@ -218,15 +233,20 @@ class OnnxParser(Real):
     def parse_from_file(self, *args, **kwargs):
         (path,) = [*args, *kwargs.values()]
         self._network._model = onnx.load(path)
-        return not self._trt._scenario.parser
+        self._errors = list(self._trt._scenario.parser)
+        for index in lacks_plugins(self._trt, self._network._model):
+            node = self._network._model.graph.node[index]
+            reason = 'Plugin not found, are the plugin name, version, and namespace correct?'
+            self._errors.append([index, node.name, node.op_type, reason])
+        return not self._errors
 
     @property
     def num_errors(self):
-        return len(self._trt._scenario.parser)
+        return len(self._errors)
 
     def get_error(self, index):
         error = self._trt.ParserError()
-        error._said = self._trt._scenario.parser[index]
+        error._said = self._errors[index]
         return error
 
 
@@ -262,6 +282,9 @@ class Runtime(Real):
             return None
         if plan['capability'] != self._trt._scenario.capability:
             refuse('The engine plan file is generated on an incompatible device, expecting compute 8.6 got compute 8.9')
+            return None
+        if lacks_plugins(self._trt, onnx.load_from_string(base64.b64decode(plan['onnx']))):
+            refuse('Cannot deserialize plugin since corresponding IPluginCreator not found in Plugin Registry')
             return None
         engine = self._trt.ICudaEngine()
         engine._load(plan)
@@ -307,6 +330,7 @@ class ICudaEngine(Real):
 
     def create_engine_inspector(self):
         inspector = self._trt.EngineInspector()
+        inspector._engine = self
         inspector._nodes = [
             node.name for node in onnx.load_from_string(base64.b64decode(self._plan['onnx'])).graph.node
         ]
@@ -322,12 +346,17 @@ class ICudaEngine(Real):
 class EngineInspector(Real):
     def get_engine_information(self, format):
         assert format == self._trt.LayerInformationFormat.JSON
+        known = self.execution_context._shapes if self.execution_context else {}
+        free = [name for name in self._engine._inputs if -1 in self._engine.get_tensor_shape(name)]
+        read, written = 'Row major linear FP32', 'Half'
+        if not set(free) <= set(known):
+            read = written = 'N/A due to dynamic shapes'
         layers = [
             dict(
                 Name=name,
                 LayerType='Convolution',
-                Inputs=[{'Name': 'a', 'Format/Datatype': 'Row major linear FP32'}],
-                Outputs=[{'Name': 'b', 'Format/Datatype': 'Half'}],
+                Inputs=[{'Name': 'a', 'Format/Datatype': read}],
+                Outputs=[{'Name': 'b', 'Format/Datatype': written}],
                 Weights={'Type': 'Half', 'Count': 8},
                 Metadata=f'[ONNX Layer: {name}]',
             )
@@ -397,6 +426,13 @@ class IExecutionContext(Real):
         return True
 
 
+def _init_plugins(trt, logger, namespace):
+    assert isinstance(logger, trt.ILogger) and namespace == ''
+    assert trt.__name__ == 'tensorrt', 'TensorRT for RTX has no plugins of its own'
+    trt._seen['plugins'] = True
+    return True
+
+
 _REAL = (
     Builder,
     IBuilderConfig,
@@ -422,7 +458,9 @@ def load(version: str, **scenario) -> types.ModuleType:
     """
     trt = types.ModuleType('tensorrt_rtx' if version.startswith('rtx') else 'tensorrt')
     trt.__version__ = version.removeprefix('rtx-')
-    trt._scenario, trt._seen, trt._memory = Scenario(**scenario), {}, bytes
+    trt._scenario, trt._seen, trt._memory = Scenario(**scenario), {'plugins': False}, bytes
+    if version in API['names']['init_libnvinfer_plugins']:
+        trt.init_libnvinfer_plugins = functools.partial(_init_plugins, trt)
     made = {cls.__name__: cls for cls in _REAL}
     for name, members in API['classes'].items():
         if not any(version in what for what in members.values()):

@@ -8,6 +8,7 @@ from mmtrtvit.deploy.configs import (
     flavour_name,
     follow_input_shape,
     for_export,
+    is_resize,
     load_deploy_config,
     make_deploy_config,
     pad_to_input_shape,
@@ -168,3 +169,55 @@ def test_pytorch_pads_its_input_to_a_fixed_shape(root, name):
     given = input_of(Reference, image, config)
     assert given.shape == (1, 3, 96, 160) and given.dtype == np.float32
     assert (given[..., :115] != 0).all() and (given[..., 116:] == 0).all()
+
+
+@pytest.mark.parametrize('backend', ['tensorrt', 'tensorrt-rtx'])
+@pytest.mark.parametrize(
+    'inputs', ['', 'model_inputs=[]', 'model_inputs=[dict(input_shapes=dict(image=dict(min_shape=[1, 3, 8, 8])))]']
+)
+def test_a_deploy_config_for_tensorrt_needs_sizes_too(changed, backend, inputs):
+    text = f"backend_config = dict(type='tensorrt', {inputs})\ncodebase_config = dict(backend='{backend}')"
+    with pytest.raises(ConfigError, match=f'changed.py: the backend {backend} without an input size'):
+        load_deploy_config(changed(text))
+    fixed = changed(f'{text}\nonnx_config = dict(input_shape=[96, 64], dynamic_axes=None)')
+    fixed.write_text(fixed.read_text().replace('dynamic_axes=None', 'dynamic_axes=dict(_delete_=True)'))
+    assert shapes_of(load_deploy_config(fixed)) == input_shapes('64x96')
+
+
+@pytest.mark.parametrize(
+    'profile',
+    [
+        {'min_shape': [1, 3, 64, 64], 'max_shape': [1, 3, 64, 64]},
+        {'min_shape': [0, 3, 64, 64], 'opt_shape': [1, 3, 64, 64], 'max_shape': [1, 3, 64, 64]},
+        {'min_shape': [1, 3, 64], 'opt_shape': [1, 3, 64], 'max_shape': [1, 3, 64]},
+        {'min_shape': [1, 3, 64, 64], 'opt_shape': [1, 3, 64, 32], 'max_shape': [1, 3, 64, 64]},
+    ],
+)
+def test_profiles_without_a_meaning_are_refused(changed, profile):
+    text = f"backend_config = dict(type='tensorrt', model_inputs=[dict(input_shapes=dict(input={profile}))])"
+    with pytest.raises(ConfigError, match='The deploy config has input_shapes=.*opt_shape|max_shape'):
+        load_deploy_config(changed(f"{text}\ncodebase_config = dict(backend='tensorrt')"))
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        {'output_names': ['dets', 'label']},
+        {'output_names': ['dets']},
+        {'output_names': []},
+        {'output_names': ['labels', 'dets']},
+        {'input_names': ['image']},
+    ],
+    ids=str,
+)
+def test_inputs_and_outputs_of_other_names_are_refused(changed, names):
+    with pytest.raises(ConfigError, match='changed.py: onnx_config has input_names=') as error:
+        load_deploy_config(changed(f'onnx_config = dict(**{names})'))
+    assert all(str(value) in str(error.value) for value in names.values())
+
+
+def test_a_resize_is_found_by_its_class_too():
+    from mmcv.transforms import LoadImageFromFile, Resize
+
+    types = ['Resize', 'mmdet.Resize', 'FitResize', Resize, 'LoadImageFromFile', LoadImageFromFile]
+    assert [is_resize(dict(type=type_)) for type_ in types] == [True] * 4 + [False] * 2

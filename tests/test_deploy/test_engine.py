@@ -9,9 +9,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from mmtrtvit.deploy.backends import BACKENDS, tensorrt_builder, tensorrt_report
+from mmtrtvit.deploy import engine as engine_module
+from mmtrtvit.deploy.backends import BACKENDS, open_session, tensorrt_builder, tensorrt_report, tensorrt_support
 from mmtrtvit.deploy.engine import PRECISIONS, EngineOptions, make_engine
 from mmtrtvit.deploy.precision import to_bf16, to_fp16
+from mmtrtvit.deploy.precision.int8 import quantise
 from mmtrtvit.deploy.shapes import InputShapes
 from mmtrtvit.errors import ConfigError
 
@@ -86,7 +88,12 @@ def asked(monkeypatch):
     def build(path, engine, **options):
         noted.update(options)
         engine.write_bytes(b'plan')
-        return types.SimpleNamespace(layers=[1, 2, 3], seconds={'parse': 1.0, 'build': 2.5}, to_dict=lambda: {'n': 3})
+        return types.SimpleNamespace(
+            layers=[1, 2, 3],
+            seconds={'parse': 1.0, 'build': 2.5},
+            targets=list(options['targets'] or ()),
+            to_dict=lambda: {'n': 3},
+        )
 
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(tensorrt_builder, 'build_engine', build)
@@ -128,3 +135,55 @@ def test_what_stands_in_for_an_engine_rounds_as_it_does(path, asked, precision, 
     assert 0 < np.abs(found - expected).max() <= 4 * np.abs(expected).max() * 2.0**-digits
     rounded = torch.from_numpy(found).to({'fp16': torch.float16, 'bf16': torch.bfloat16}[precision]).float()
     assert torch.equal(rounded, torch.from_numpy(found))
+
+
+def test_int8_beside_fp16_is_rounded_too(path, asked):
+    """TensorRT's INT8 graphs are FP16 between the quantised layers; ONNX Runtime alone computes that in float32."""
+    quantised = quantise(onnx.load(path), ['/layer/Conv'], {'input': float(np.abs(IMAGE).max())})
+    onnx.save(to_fp16(quantised), path)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    scale, half_scale, scales = (values[name] for name in ('input_scale', 'input_scale_fp16', 'weight_scale'))
+    assert half_scale.dtype == scales.dtype == np.float16
+
+    def half(array):
+        return array.astype(np.float16).astype(np.float32)
+
+    image = half(np.rint(IMAGE / scale) * np.float32(half_scale))
+    weights = half(127 * scales.astype(np.float32)).reshape(3, 1, 1)
+    expected = half(image * weights + np.float32(np.float16(1 / 3)))
+
+    found = make_engine('tensorrt', path, 'int8', InputShapes(*[IMAGE.shape] * 3), EngineOptions())
+    np.testing.assert_array_equal(found.session.run({'input': IMAGE})['output'], expected)
+    unrounded = open_session('onnxruntime', path).run({'input': IMAGE})['output']
+    assert not np.array_equal(unrounded, expected)  # why this is needed
+
+
+@pytest.mark.parametrize(
+    'backend, capability, targets, said',
+    [
+        ('tensorrt-rtx', (9, 0), (), 'GPUs of data centres (H100, H200, B200) are no target of TensorRT for RTX'),
+        ('tensorrt-rtx', (8, 6), ('sm120',), 'the engine is for sm120, and the GPU here is sm86'),
+        ('tensorrt-rtx', (7, 5), (), 'the engine is for sm80, sm86, sm89, sm120, sm121, and the GPU here is sm75'),
+        ('tensorrt-rtx', (8, 6), (), ''),
+        ('tensorrt-rtx', (12, 0), ('sm86', 'sm120'), ''),
+        ('tensorrt', (9, 0), (), ''),
+    ],
+)
+def test_an_engine_runs_only_on_a_gpu_that_it_is_for(path, asked, monkeypatch, backend, capability, targets, said):
+    opened = []
+
+    def open_engine(name, file, **options):
+        opened.append(name)
+        return open_session('onnxruntime', path)
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda *_: capability)
+    version = {'tensorrt': (10, 16, 1), 'tensorrt-rtx': (1, 7, 1)}[backend]
+    monkeypatch.setattr(tensorrt_support, 'require_version', lambda package: version)
+    monkeypatch.setattr(engine_module, 'open_session', open_engine)
+    made = make_engine(backend, path, 'fp32', InputShapes(*[IMAGE.shape] * 3), EngineOptions(targets=targets))
+    assert made.runs_here is not bool(said) and opened == ['onnxruntime' if said else backend]
+    if said:
+        assert made.subject.endswith(f'on the CPU: {said}, so the engine was built and not run')
+    else:
+        assert made.subject == 'end2end.engine on the GPU'

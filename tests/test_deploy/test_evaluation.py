@@ -4,10 +4,13 @@ import pickle
 
 import cv2
 import pytest
+from mmdet.datasets import CocoDataset
+from mmengine.registry import TRANSFORMS
 
-from mmtrtvit.apis import evaluate
+from mmtrtvit.apis import evaluate, load_config
 from mmtrtvit.deploy import evaluate_artefact
-from mmtrtvit.errors import ConfigError, DataError
+from mmtrtvit.deploy.evaluation import follow_artefact
+from mmtrtvit.errors import ConfigError, DataError, DeployError
 
 
 @pytest.fixture(scope='module')
@@ -55,6 +58,33 @@ def test_predictions_are_drawn(evaluated, toy):
 def test_predictions_need_a_pickle(toy, deployed, tmp_path):
     with pytest.raises(ConfigError, match=r'--out found.json.*\n.*\.pkl'):
         evaluate_artefact(toy.config, str(deployed.folder), work_dir=str(tmp_path), out='found.json')
+
+
+def test_classes_of_another_data_set_are_not_scored(root):
+    """Though the config leaves the classes to its data set."""
+    config = load_config(root / 'configs' / 'retinanet_trtvit_b_coco.py')
+    assert 'metainfo' not in config.test_dataloader.dataset
+    preprocessing = {'pad': {'shape': None}, 'resize': None}
+    manifest = {'kind': 'detection', 'method': 'RetinaNet', 'preprocessing': preprocessing}
+    classes = list(CocoDataset.METAINFO['classes'])
+    assert follow_artefact(config, {**manifest, 'classes': classes}).test_dataloader.batch_size == 1
+    for others in (classes[::-1], classes[:7], []):
+        with pytest.raises(DeployError, match=rf'RetinaNet, {len(others)} classes\) was not exported from this config'):
+            follow_artefact(config, {**manifest, 'classes': others})
+
+
+def test_a_fixed_shape_is_followed_though_the_pipeline_holds_classes(root):
+    config = load_config(root / 'configs' / 'retinanet_trtvit_b_coco.py')
+    for step in config.test_dataloader.dataset.pipeline:
+        step.type = TRANSFORMS.get(f'mmdet.{step.type}')
+    resize = {'rule': 'fit', 'width': 160, 'height': 96}
+    manifest = {
+        'kind': 'detection',
+        'classes': list(CocoDataset.METAINFO['classes']),
+        'preprocessing': {'pad': {'shape': [96, 160]}, 'resize': resize},
+    }
+    pipeline = follow_artefact(config, manifest).test_dataloader.dataset.pipeline
+    assert [step for step in pipeline if 'scale' in step] == [dict(type='FitResize', scale=(160, 96))]
 
 
 def test_data_is_checked_first(toy, deployed, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.deploy.inference import dataset_metainfo, read_image, sample_images
+from mmtrtvit.deploy.inference import PHOTOGRAPHS, dataset_metainfo, images_of, read_image, sample_images
 from mmtrtvit.errors import DataError
 
 
@@ -34,6 +34,26 @@ def test_sample_images_are_those_of_the_test_split(root, tmp_path):
     assert [image.shape for image in sample_images(config, 2)] == [(8, 9, 3), (8, 10, 3)]
     config.test_dataloader.dataset.data_root = str(tmp_path / 'none')
     assert [image.shape for image in sample_images(config, 2)] == [(512, 512, 3), (400, 600, 3)]  # photographs
+
+
+def test_images_to_calibrate_on_say_where_they_are_from(root, tmp_path):
+    config = load_config(root / 'configs' / 'semfpn_trtvit_a_ade20k.py')
+    data = tmp_path / 'ADEChallengeData2016'
+    for name in ('train', 'test'):
+        loader = config[f'{name}_dataloader'].dataset
+        while 'dataset' in loader:
+            loader = loader.dataset
+        loader.data_root = str(data)
+    assert images_of(config, 5, ('train', 'test'))[1] == PHOTOGRAPHS
+    (data / 'images' / 'validation').mkdir(parents=True)
+    cv2.imwrite(str(data / 'images' / 'validation' / 'a.png'), np.zeros((8, 9, 3), np.uint8))
+    found, source = images_of(config, 5, ('train', 'test'))
+    assert [image.shape for image in found] == [(8, 9, 3)] and source == 'the test split'
+    for city in ('aachen', 'zurich'):  # a folder of each
+        (data / 'images' / 'training' / city).mkdir(parents=True)
+        cv2.imwrite(str(data / 'images' / 'training' / city / 'b.png'), np.zeros((8, 4, 3), np.uint8))
+    found, source = images_of(config, 5, ('train', 'test'))
+    assert [image.shape for image in found] == [(8, 4, 3)] * 2 and source == 'the train split'
 
 
 def test_images_that_cannot_be_read(tmp_path):

@@ -1,10 +1,11 @@
 """A manifest that says too little, or too much, is refused by name."""
 
+import hashlib
 import json
 
 import pytest
 
-from mmtrtvit.deploy.manifest import FORMAT, read_manifest, write_manifest
+from mmtrtvit.deploy.manifest import FORMAT, listed_files, read_manifest, sealed, write_manifest
 from mmtrtvit.errors import DeployError
 
 CONTENT = {
@@ -38,6 +39,7 @@ def folder(tmp_path):
 
 
 def change(folder, dotted, value=...):
+    """Change what the manifest says, as someone who knows its hash."""
     manifest = json.loads((folder / 'manifest.json').read_text())
     *path, last = dotted.split('.')
     place = manifest
@@ -47,7 +49,7 @@ def change(folder, dotted, value=...):
         del place[last]
     else:
         place[last] = value
-    (folder / 'manifest.json').write_text(json.dumps(manifest))
+    (folder / 'manifest.json').write_text(json.dumps(sealed(manifest)))
 
 
 def test_what_was_written_is_read(folder):
@@ -80,6 +82,8 @@ def test_what_is_missing_is_named(folder, key):
         ('engine', '/etc/passwd'),
         ('engine', '..'),
         ('engine', 'a\\b'),
+        ('engine', 'a\0b'),
+        ('engine', 'a' * 256),
         ('engine', None),
         ('inputs', {'input': {'dtype': 'float32', 'shape': [None]}}),
         ('outputs', []),
@@ -88,17 +92,28 @@ def test_what_is_missing_is_named(folder, key):
         ('palette', [[0, 0, 256]]),
         ('palette', [[0, 0]]),
         ('profiles', {'input': {'min': [1]}}),
+        ('profiles', {'input': {'min': [], 'opt': [], 'max': []}}),
+        ('profiles', {'input': {'min': [0, 3, 8, 8], 'opt': [1, 3, 8, 8], 'max': [1, 3, 8, 8]}}),
+        ('profiles', {'input': {'min': [1, 3, 8, 8], 'opt': [1, 3, 9, 8], 'max': [1, 3, 8, 8]}}),
+        ('profiles', {'input': [1, 3, 8, 8]}),
         ('preprocessing', None),
         ('preprocessing.resize', {'rule': 'other', 'width': 1, 'height': 1}),
         ('preprocessing.resize', {'rule': 'fit', 'width': 0, 'height': 1}),
+        ('preprocessing.resize', {'rule': 'fit', 'width': 1, 'height': 10**30}),
         ('preprocessing.channels', 'rbg'),
         ('preprocessing.mean', [1, 2]),
         ('preprocessing.mean', [1, 2, float('nan')]),
+        ('preprocessing.mean', [1, 2, float('-inf')]),
+        ('preprocessing.mean', [10**400, 0, 0]),
         ('preprocessing.std', [1, 0, 1]),
         ('preprocessing.std', [1, True, 1]),
+        ('preprocessing.std', [1, 1e-300, 1]),
         ('preprocessing.pad', {'value': 0, 'divisor': 0, 'shape': None}),
         ('preprocessing.pad', {'value': 0, 'divisor': 1, 'shape': [1]}),
         ('preprocessing.pad', {'value': 0, 'divisor': 1}),
+        ('preprocessing.pad', {'value': -(10**400), 'divisor': 1, 'shape': None}),
+        ('preprocessing.pad', {'value': 0, 'divisor': 10**30, 'shape': None}),
+        ('preprocessing.pad', {'value': 0, 'divisor': 1, 'shape': [10**30, 1]}),
         ('postprocessing.mask_threshold', -1),
         ('postprocessing', 'import os'),
     ],
@@ -117,7 +132,9 @@ def test_an_engine_that_is_not_listed(folder):
         read_manifest(folder)
 
 
-@pytest.mark.parametrize('name', ['../outside.bin', '/etc/hostname', 'sub/inside.bin', '..', ''])
+@pytest.mark.parametrize(
+    'name', ['../outside.bin', '/etc/hostname', 'sub/inside.bin', '..', '', 'a' * 256, 'ä' * 128, '\ud800', 'a\nb']
+)
 def test_files_outside_of_the_folder(folder, name):
     (folder.parent / 'outside.bin').write_bytes(b'secret')
     (folder / 'sub').mkdir()
@@ -139,3 +156,52 @@ def test_depth_without_end(folder):
     (folder / 'manifest.json').write_text('[' * 100000)
     with pytest.raises(DeployError, match='is not a manifest'):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        ('preprocessing.mean', [0, 0, 0]),
+        ('classes', ['dog', 'cat']),
+        ('postprocessing.mask_threshold', 0.9),
+        ('sha256', '0' * 64),
+        ('sha256', None),
+        ('sha256', ...),
+        ('note', 'a new key'),
+    ],
+)
+def test_a_manifest_that_was_edited(folder, key, value):
+    manifest = read_manifest(folder)
+    *path, last = key.split('.')
+    place = manifest[path[0]] if path else manifest
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    (folder / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(DeployError, match='manifest.json is not as it was written') as caught:
+        read_manifest(folder)
+    assert str(caught.value).count('To mend it') == 1
+
+
+def test_how_it_is_written_does_not_matter(folder):
+    """The hash is of what it says: neither of the order of keys nor of spaces."""
+    manifest = read_manifest(folder)
+    (folder / 'manifest.json').write_text(json.dumps(dict(reversed(manifest.items())), separators=(',', ':')))
+    assert read_manifest(folder) == manifest
+
+
+def test_the_hash_is_one_that_others_can_compute():
+    digest = hashlib.sha256(b'{"a":[1,2.5],"b":null}').hexdigest()
+    assert sealed({'b': None, 'a': [1, 2.5], 'sha256': 'another'}) == {'a': [1, 2.5], 'b': None, 'sha256': digest}
+
+
+def test_files_that_a_manifest_lists(folder, tmp_path_factory):
+    assert listed_files(folder) == ['end2end.onnx']
+    change(folder, 'format', 1)
+    change(folder, 'files', {'a.bin': {}, '../b.bin': {}, '/etc/passwd': {}})
+    assert listed_files(folder) == ['a.bin']
+    for content in ('', '{', '[]', '{}', '{"files": 7}', '{"files": ["a.bin"]}', '[' * 100000):
+        (folder / 'manifest.json').write_text(content)
+        assert listed_files(folder) == []
+    assert listed_files(tmp_path_factory.mktemp('empty')) == []

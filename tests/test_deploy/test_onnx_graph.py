@@ -2,10 +2,12 @@
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from mmtrtvit.deploy.onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
 from mmtrtvit.deploy.shapes import InputShapes
+from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.errors import DeployError
 
 
@@ -59,8 +61,50 @@ def test_operators_in_subgraphs_and_of_other_domains_are_counted():
     ]
     model = model_of(nodes)
     assert operators(model) == {'Constant': 1, 'If': 1, 'Abs': 2, 'mmdeploy::grid': 1}
-    with pytest.raises(DeployError, match='not in the ONNX standard: mmdeploy::grid'):
+
+
+def test_operators_that_are_not_standard_are_all_named_with_their_layers():
+    inside = helper.make_node('grid', ['x'], ['z'], name='/head/loop/grid', domain='mmdeploy')
+    branches = [helper.make_graph([node], 'branch', [], [value('z')]) for node in (inside, inside)]
+    branches[0].node[0].CopyFrom(helper.make_node('Abs', ['x'], ['z'], name='/head/Abs'))
+    nodes = [
+        helper.make_node('Constant', [], ['c'], value=helper.make_tensor('c', TensorProto.BOOL, (), [True])),
+        helper.make_node('If', ['c'], ['v'], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node('i0', ['v'], ['w'], name='/backbone/stage1/i0', domain='org.pytorch.aten'),
+        helper.make_node('grid', ['w'], ['u'], name='/neck/grid', domain='mmdeploy'),
+        helper.make_node('grid', ['u'], ['y'], domain='mmdeploy'),
+    ]
+    model = model_of(nodes)
+    with pytest.raises(DeployError) as caught:
         require_standard_operators(model)
+    assert str(caught.value).splitlines()[1:3] == [
+        '  mmdeploy::grid: /head/loop/grid, /neck/grid, the node that gives y',
+        '  org.pytorch.aten::i0: /backbone/stage1/i0',
+    ]
+    assert 'Abs' not in str(caught.value)
+    require_standard_operators(model_of(nodes[:1] + [helper.make_node('Abs', ['x'], ['y'], domain='ai.onnx')]))
+
+
+class Unknown(torch.nn.Module):
+    """Two operators that have no form in ONNX."""
+
+    def forward(self, values):
+        return torch.special.i0(values).erfinv()
+
+
+def test_operators_that_pytorch_left_as_they_are(tmp_path):
+    layers = torch.nn.ModuleDict({'backbone': torch.nn.Sequential(Unknown(), torch.nn.ReLU()), 'head': Unknown()})
+    layers.forward = lambda values: layers['head'](layers['backbone'](values))
+    going_on = torch.onnx.OperatorExportTypes.ONNX_FALLTHROUGH
+    options = dict(opset_version=17, dynamo=False, operator_export_type=going_on)
+    with quiet():
+        torch.onnx.export(layers, (torch.rand(2),), str(tmp_path / 'graph.onnx'), **options)
+    with pytest.raises(DeployError) as caught:
+        require_standard_operators(onnx.load(tmp_path / 'graph.onnx'))
+    named = [line.split(': ') for line in str(caught.value).splitlines() if line.startswith('  ')]
+    assert [operator.rpartition('::')[2] for operator, _ in named] == ['erfinv', 'i0']
+    for _, nodes in named:
+        assert [node.rpartition('/')[0] for node in nodes.split(', ')] == ['/backbone/backbone.0', '/head']
 
 
 def test_simplifying_folds_and_keeps_the_result(tmp_path):

@@ -75,7 +75,7 @@ def test_every_difference_counts(other, same, extra):
 def test_sizes_of_the_differences():
     other = change(bboxes=[0.25, 0, 100, 100.5], scores=0.9004, masks=~masks_of(1)[0])
     parity = compare_detections([(reference(), other)])
-    assert parity.passed
+    assert parity.same == 3
     assert parity.boxes.max == pytest.approx(0.5) and parity.boxes.mean == pytest.approx(0.5 / 3)
     assert parity.scores.max == pytest.approx(4e-4, abs=1e-6)
     assert parity.masks.max == 1.0 and parity.masks.mean == pytest.approx(1 / 3)
@@ -90,7 +90,37 @@ def test_scores_near_the_floor_do_not_flicker():
 
 
 def test_nothing_in_both():
-    assert compare_detections([(instances([], []), instances([], []))]).passed
+    parity = compare_detections([(instances([], []), instances([], []))])
+    assert parity.passed and not parity.compared and parity.outputs == {}
+    assert compare_detections([(reference(), reference())]).compared
+
+
+@pytest.mark.parametrize('masks', [~masks_of(3), None], ids=['inverted', 'missing'])
+def test_masks_have_to_be_those_of_pytorch(masks):
+    other = instances(BOXES, SCORES, [0, 1, 2], masks)
+    parity = compare_detections([(reference(), other)])
+    assert parity.same == 3 and parity.masks.mean == 1.0
+    assert not parity.passed
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16', 'int8'])
+def test_masks_may_differ_as_much_as_boxes(precision):
+    tolerance = Tolerance.of(precision)
+    whole = torch.ones(1, 100, 100, dtype=torch.bool)
+    for missing, passed in ((100 * (1 - tolerance.iou) - 0.5, True), (100 * (1 - tolerance.iou) + 0.5, False)):
+        part = whole.clone().flatten()
+        part[: round(100 * missing)] = False
+        pair = [instances(BOXES[:1], [0.9], [0], masks) for masks in (whole, part.reshape(whole.shape))]
+        assert compare_detections([tuple(pair)], tolerance).passed is passed
+
+
+def test_values_of_the_same_detections_are_compared():
+    moved = instances([[0, 0, 100, 101], *BOXES[1:]], [0.9, 0.6, 0.27], [0, 1, 2], masks_of(3))
+    outputs = compare_detections([(reference(), moved)]).outputs
+    assert outputs['boxes'].values == 12 and outputs['boxes'].max_absolute == 1
+    assert outputs['boxes'].max_relative == pytest.approx(0.01)
+    assert outputs['scores'].values == 3 and outputs['scores'].max_relative == pytest.approx(0.1, rel=1e-5)
+    assert outputs['scores'].mean_absolute == pytest.approx(0.01, rel=1e-5) and 0.99 < outputs['scores'].cosine < 1
 
 
 def test_one_in_a_thousand_may_differ():
@@ -139,6 +169,16 @@ def test_logits_are_compared_where_both_have_them():
     parity = compare_label_maps([(with_logits, other), (with_logits, labelled([[0, 1]]))])
     assert parity.logits.values == 4 and parity.logits.max_absolute == 1.0 and parity.logits.max_relative == 0.25
     assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median_absolute'] == 0
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_logits_that_are_not_finite_fail_whatever_the_class(value):
+    labels = [[0, 0], [0, 0]]
+    logits = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)])
+    ours, theirs = labelled(labels, logits), labelled(labels, torch.full_like(logits, value))
+    parity = compare_label_maps([(ours, theirs)], Tolerance.of('int8'))
+    assert parity.agreement == 1 and parity.not_finite == 8 and parity.logits.cosine == 0
+    assert not parity.passed and compare_label_maps([(ours, ours)]).passed
 
 
 def test_median_of_the_differences():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from mmengine.structures import PixelData
 
 from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.latency import Latency
+from mmtrtvit.deploy import proof as proof_module
 from mmtrtvit.deploy.backend_model import BackendModel
 from mmtrtvit.deploy.backends.onnxruntime import OnnxRuntimeSession
 from mmtrtvit.deploy.equal_scores import EqualScoresByPlace
@@ -19,6 +21,7 @@ from mmtrtvit.deploy.inference import build_pytorch_model
 from mmtrtvit.deploy.parity import ClassPixels, DetectionParity, Difference, SegmentationParity, Tolerance
 from mmtrtvit.deploy.proof import METRIC_DROP, SCOPE, Proof, prove
 from mmtrtvit.deploy.steps import quiet
+from mmtrtvit.errors import DataError
 
 NONE = Difference(0.0, 0.0, 0.0)
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
@@ -95,6 +98,20 @@ def test_a_metric_that_is_no_number_fails():
     assert_failed(proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops from 0.4 to nan')
 
 
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('name, ours, step', [('coco/bbox_mAP', 0.401, 1.0), ('mIoU', 40.1, 100.0)])
+def test_a_metric_may_drop_by_as_much_as_allowed(precision, name, ours, step):
+    # metrics are rounded to as many digits as the tolerance has
+    lower = round(ours - METRIC_DROP[precision] * step, 3)
+    assert_passed(proof_of(metrics={name: (ours, lower)}, precision=precision))
+
+
+def test_where_nothing_was_compared_nothing_is_proved():
+    nothing = DetectionParity(4, 0, 0, 0, 0, NONE, NONE, NONE, NONE)
+    assert_failed(proof_of(nothing), 'nothing was compared')
+    assert_failed(proof_of(SegmentationParity(0, 0, 0, {}, None)), 'nothing was compared')
+
+
 def test_percent_stay_percent_below_one():
     assert_passed(proof_of(metrics={'mIoU': (0.9, 0.85)}))
     assert_failed(proof_of(metrics={'mIoU': (0.9, 0.75)}), 'mIoU drops')
@@ -125,7 +142,7 @@ def test_failures_add_up():
 
 
 def test_everything_is_in_the_data():
-    settings = dict(image='40x50', batch=1, precision='fp16', threads=1)
+    settings = dict(image='40x50', batch=1, precision='fp16', device='cpu', threads=1)
     rows = [
         Latency('PyTorch', SCOPE, [10.0, 20.0, 60.0], settings),
         Latency('artefact', SCOPE, [5.0, 5.0, 6.0], settings),
@@ -185,6 +202,39 @@ def test_a_network_that_scores_all_anchors_alike_is_proved(toy, toy_checkpoint, 
         assert proof.parity.same == proof.parity.detections and proof.parity.ties == 0, proof.parity
 
 
+def shuffled(toy, tmp_path):
+    """A config of the toy data whose annotations list the images in another order, as COCO's own do."""
+    config = load_config(toy.config)
+    content = json.loads(Path(config.test_evaluator.ann_file).read_text())
+    content['images'] = content['images'][::-1]
+    path = tmp_path / 'annotations.json'
+    path.write_text(json.dumps(content))
+    config.test_evaluator.ann_file = config.test_dataloader.dataset.ann_file = str(path)
+    return config
+
+
+def test_the_first_images_are_those_of_the_data_set(toy, toy_checkpoint, tmp_path):
+    config = shuffled(toy, tmp_path)
+    with quiet():
+        reference = build_pytorch_model(config, str(toy_checkpoint))
+    reference.exact = []
+    settings = dict(subject='itself', precision='fp32', images=1, timed=False, progress=False)
+    proof, _ = prove(reference, reference, config, **settings)
+    assert proof.passed and proof.parity.images == 1 and 'coco/bbox_mAP' in proof.metrics
+    assert all(ours >= 0 for ours, _ in proof.metrics.values())
+
+
+def test_a_split_without_images_is_refused(toy, toy_checkpoint, tmp_path):
+    config = shuffled(toy, tmp_path)
+    path = Path(config.test_evaluator.ann_file)
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), images=[], annotations=[])))
+    with quiet():
+        reference = build_pytorch_model(config, str(toy_checkpoint))
+    reference.exact = []
+    with pytest.raises(DataError, match='has no images'):
+        prove(reference, reference, config, subject='itself', precision='fp32', images=1, timed=False, progress=False)
+
+
 def test_label_maps_are_there_to_be_drawn(toy_seg, tmp_path):
     config = load_config(toy_seg.config)
     with quiet():
@@ -196,3 +246,17 @@ def test_label_maps_are_there_to_be_drawn(toy_seg, tmp_path):
     for image, found in drawn:
         for content in found.values():
             assert isinstance(content, PixelData) and content.data.shape == (1, *image.shape[:2])
+
+
+def test_both_are_timed_on_the_device_of_the_artefact(toy_seg, monkeypatch):
+    config = load_config(toy_seg.config)
+    with quiet():
+        reference = build_pytorch_model(config, str(toy_seg.checkpoint))
+    reference.exact, moves, measured = [], [], {}
+    monkeypatch.setattr(reference, 'to', moves.append)
+    monkeypatch.setattr(
+        proof_module, 'measure', lambda subjects, **kwargs: measured.update(kwargs, moves=list(moves)) or []
+    )
+    settings = dict(subject='itself', precision='fp32', images=1, progress=False)
+    prove(reference, reference, config, device='cuda', **settings)
+    assert measured['settings']['device'] == 'cuda' and measured['moves'] == ['cuda'] and moves == ['cuda', 'cpu']

@@ -2,11 +2,13 @@
 
 import io
 
+import onnx
 import pytest
 import torch
 from mmcv.ops import RoIAlign
 
 from mmtrtvit.deploy import repairs
+from mmtrtvit.deploy.onnx_graph import require_standard_operators
 from mmtrtvit.errors import DeployError
 
 
@@ -36,3 +38,17 @@ def test_roi_align_is_the_standard_operator(exported, aligned):
     assert graph.operators['RoiAlign'] == 1 and not any('::' in name for name in graph.operators)
     for given in inputs:
         torch.testing.assert_close(torch.from_numpy(graph(*given)[0]), align(*given), rtol=0, atol=1e-5)
+
+
+class Exotic(torch.nn.Module):
+    def forward(self, x):
+        return torch.special.i0(x.relu()) + torch.linalg.inv(x @ x)
+
+
+def test_operators_that_onnx_lacks_stay_to_be_named(rewriting, tmp_path):
+    path = tmp_path / 'end2end.onnx'
+    with rewriting():
+        torch.onnx.export(Exotic(), (torch.eye(3),), path, opset_version=17)
+    with pytest.raises(DeployError) as error:
+        require_standard_operators(onnx.load(path))
+    assert 'i0: /i0' in str(error.value) and 'linalg_inv' in str(error.value) and 'Relu' not in str(error.value)

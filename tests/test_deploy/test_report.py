@@ -34,7 +34,7 @@ DETECTIONS = DetectionParity(
     masks=Difference(0.0814, 0.00215, 0.00104),
     tolerance=Tolerance.of('fp16'),
 )
-SETTINGS = dict(image='427x640', batch=1, precision='fp16', threads=2)
+SETTINGS = dict(image='427x640', batch=1, precision='fp16', device='cuda', threads=2)
 
 
 def latency(theirs=(*[11.0] * 8, 11.2, 14.0)):
@@ -101,6 +101,8 @@ def test_every_figure_of_the_label_maps_is_on_the_page():
     assert {f'{getattr(logits, name):.3g}' for name in names} <= cells(page)
     without = to_markdown(report_of(SegmentationParity(3, 5000, 4987, {}, None, Tolerance.of('fp16'))))
     assert 'logits' not in without and '4987 of 5000' in without
+    parity.not_finite = 77
+    assert '| logits that are infinite or not a number | 77 |' in to_markdown(report_of(parity))
 
 
 def test_metrics_of_both_and_their_difference():
@@ -127,7 +129,7 @@ def test_latency_with_its_scope():
     for row in rows:
         figures = (row.median, row.quantile(0.9), row.quantile(0.99))
         assert f'| {row.name} | {" | ".join(f"{figure:.1f}" for figure in figures)} | 10 |' in page
-    assert f'Scope: {SCOPE}; image 427x640, 2 threads; PyTorch / artefact = 4.66.' in page
+    assert f'Scope: {SCOPE}; image 427x640, both on cuda, 2 threads; PyTorch / artefact = 4.66.' in page
     assert 'Unsteady' not in page and 'Unsteady' in to_markdown(
         report_of(rows=latency([8.0, 11.0, 19.0, 11.0, 30.0] * 2))
     )

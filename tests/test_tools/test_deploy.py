@@ -44,6 +44,7 @@ def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, 
         keep=[],
         search=False,
         timed=True,
+        calibration='minmax',
         allow_mismatch=False,
         cfg_options={'a.b': 1},
     )

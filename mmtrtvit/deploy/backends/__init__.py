@@ -73,7 +73,17 @@ def open_session(name: str, path: str | os.PathLike, *, precision: str = 'fp32',
         raise DeployError(f'There is no file {path} for {name}.', fix='export it with tools/deploy.py')
     if 'precision' in backend.options:
         given.setdefault('precision', precision)
-    session = getattr(importlib.import_module(f'.{backend.module}', __name__), backend.session)
+    try:
+        module = importlib.import_module(f'.{backend.module}', __name__)
+    except ModuleNotFoundError as error:
+        if error.name != 'torch':
+            raise
+        raise DeployError(
+            f'The backend {name} needs torch, which is not installed: engines work on its memory and its stream.',
+            expected='torch with CUDA beside the package of the backend',
+            fix='install torch for the CUDA of this machine, or export for onnxruntime or openvino, which need none',
+        ) from error
+    session = getattr(module, backend.session)
     return session(path, **backend.fixed, **given)
 
 

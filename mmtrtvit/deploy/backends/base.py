@@ -33,9 +33,11 @@ class Session(abc.ABC):
     """A loaded network.
 
     Attributes:
+        device: Where it computes: ``'cpu'``, or ``'cuda'`` for a GPU. Latencies compare only on the same one.
         inputs, outputs: What it takes and gives, in the order of the graph.
     """
 
+    device: str = 'cpu'
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 

@@ -1,8 +1,9 @@
 """mmdeploy's backend ``tensorrt`` on TensorRT 10 and 11.
 
 mmdeploy 1.3 builds and runs engines through an API that TensorRT 10 removed. Where TensorRT 10 or later is installed,
-:func:`register` puts builder and session of this package in their place, so that mmdeploy's own tools work. With
-TensorRT 8.6 nothing is changed, and mmdeploy's plugins keep working.
+:func:`register` puts builder and session of this package in their place, so that mmdeploy's own tools work. What they
+export then has standard operators only (:func:`records_of_standard_operators`). With TensorRT 8.6 nothing is changed,
+and mmdeploy's plugins keep working.
 """
 
 import importlib
@@ -12,16 +13,18 @@ from typing import Any
 
 import torch
 from mmdeploy.backend.base import BACKEND_MANAGERS, BACKEND_WRAPPER, BaseBackendManager, BaseWrapper
+from mmdeploy.core.rewriters.rewriter_utils import RewriterRegistry
 from mmdeploy.utils import Backend, get_common_config, get_ir_config, get_model_inputs
 from mmdeploy.utils.timer import TimeCounter
 
+from ...environment import TENSORRT_TYPED
 from ...errors import DeployError
 from ..names import INPUT
 from .tensorrt_builder import build_engine
 from .tensorrt_session import TensorRTSession
 from .tensorrt_support import installed_version, refuse_combination, require_version
 
-LOWEST = (10,)
+LOWEST = TENSORRT_TYPED
 """The first version that mmdeploy's own code does not work with."""
 
 
@@ -126,6 +129,34 @@ class CurrentTensorRTManager(BaseBackendManager):
             )
             engines.append(str(engine))
         return engines
+
+
+def plugins_are_there() -> bool:
+    """Whether the TensorRT of mmdeploy's plugin library is installed."""
+    version = installed_version('tensorrt')
+    return version is not None and version < LOWEST
+
+
+_records_of_mmdeploy = RewriterRegistry.get_records
+
+
+def records_of_standard_operators(self: RewriterRegistry, env: dict) -> list:
+    """The rewriters that are in force during an export: those for ONNX Runtime in the place of those for TensorRT.
+
+    mmdeploy's own for ``tensorrt`` write operators of its plugin library (anchors, RoIAlign, InstanceNorm) and put
+    sizes of the traced image into the graph as constants (the K of a top-k). TensorRT 10 and later have no such
+    library and need none of that. Where TensorRT 8 is installed, they stay.
+
+    Args:
+        self: One of mmdeploy's registries of rewriters.
+        env: Backend, IR and versions of an export.
+    """
+    if env['backend'] == Backend.TENSORRT and not plugins_are_there():
+        env = {**env, 'backend': Backend.ONNXRUNTIME}
+    return _records_of_mmdeploy(self, env)
+
+
+RewriterRegistry.get_records = records_of_standard_operators
 
 
 def register() -> bool:

@@ -43,6 +43,7 @@ class OnnxRuntimeSession(Session):
                 expected=f'one of {", ".join(offered)}',
                 fix='for cuda install onnxruntime-gpu in place of onnxruntime',
             )
+        self.device = device
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3  # warnings on every fused node are of no use to a user
         if threads:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import DeployError
 from .base import Session, TensorSpec
+from .openvino_topk import take_equal_values_by_place
 from .package import import_backend
 
 PRECISIONS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
@@ -23,10 +24,8 @@ def _read(openvino, path: Path):
             expected='a complete ONNX file, or an .xml file with its .bin file beside it',
             fix='export again with the versions that are installed now (tools/check_env.py lists them)',
         ) from error
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == 'TopK':
-            # of equal values ONNX takes the one with the lower index; OpenVINO's reader asks for any of them
-            node.set_attribute('stable', True)
+    if path.suffix == '.onnx':  # an IR was made from such a model
+        take_equal_values_by_place(model)
     return model
 
 

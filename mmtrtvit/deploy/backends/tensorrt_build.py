@@ -108,8 +108,27 @@ def parse(trt: ModuleType, network: 'trt.INetworkDefinition', log: 'trt.ILogger'
     raise Failure('parse', nodes)
 
 
+def use_timing_cache(config: 'trt.IBuilderConfig', path: str) -> str:
+    """Give a build the kernels that were measured before.
+
+    Returns:
+        What there is to warn of: a cache that another GPU or version made is ignored. Empty if there is nothing.
+    """
+    content = b''
+    if os.path.isfile(path):
+        with open(path, 'rb') as file:
+            content = file.read()
+    cache = config.create_timing_cache(content)
+    if cache is not None and config.set_timing_cache(cache, False):
+        return ''
+    return (
+        f'The timing cache {path} was ignored and left as it is: it is of another GPU or version, or damaged. '
+        'Give another file by --timing-cache.'
+    )
+
+
 def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Callable[..., None]) -> tuple:
-    """The settings of a build.
+    """The settings of a build but for its timing cache.
 
     Returns:
         The config, and what has to live as long as it: the profile and the monitor.
@@ -124,13 +143,6 @@ def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Call
         config.num_compute_capabilities = len(request['targets'])
         for index, target in enumerate(request['targets']):
             config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
-    if request['timing_cache']:
-        path = request['timing_cache']
-        content = b''
-        if os.path.isfile(path):
-            with open(path, 'rb') as file:
-                content = file.read()
-        config.set_timing_cache(config.create_timing_cache(content), False)
     monitor = None
     if hasattr(config, 'progress_monitor'):  # not in 8.6
         monitor = make_monitor(trt, tell)
@@ -146,12 +158,19 @@ def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Call
 
 
 def inspect(trt: ModuleType, log: 'trt.ILogger', plan: bytes) -> dict:
-    """What the engine says of itself. Needs a GPU."""
+    """What the engine says of itself at its usual shapes. Needs a GPU."""
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise Failure('inspect')
     inspector = engine.create_engine_inspector()
+    context = engine.create_execution_context()
+    if context is not None:  # without one, data types of an engine for free sizes are not told
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+                context.set_input_shape(name, tuple(engine.get_tensor_profile_shape(name, 0)[1]))
+        inspector.execution_context = context
     memory = engine.device_memory_size_v2 if hasattr(engine, 'device_memory_size_v2') else engine.device_memory_size
     return dict(
         inspector=inspector.get_engine_information(trt.LayerInformationFormat.JSON), activation_bytes=int(memory)
@@ -174,12 +193,17 @@ def build(trt: ModuleType, request: dict, tell: Callable[..., None]) -> dict:
     try:
         tell(stage='parse')
         start = time.perf_counter()
+        if request['plugins'] and not trt.init_libnvinfer_plugins(log, ''):
+            raise Failure('plugins')
         builder = trt.Builder(log)
         network = builder.create_network(network_flags(trt))
         parser = parse(trt, network, log, request['onnx'])
         parsed = time.perf_counter()
         tell(stage='build')
         config, alive = configure(trt, builder, request, tell)
+        ignored = use_timing_cache(config, request['timing_cache']) if request['timing_cache'] else ''
+        if ignored:
+            log.warnings.append(ignored)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise Failure('build')
@@ -188,9 +212,11 @@ def build(trt: ModuleType, request: dict, tell: Callable[..., None]) -> dict:
         content = bytes(plan)
         with open(request['engine'], 'wb') as file:
             file.write(content)
-        if request['timing_cache']:
-            with open(request['timing_cache_out'], 'wb') as file:
-                file.write(bytes(config.get_timing_cache().serialize()))
+        if request['timing_cache'] and not ignored:
+            measured = config.get_timing_cache()
+            if measured is not None:
+                with open(request['timing_cache_out'], 'wb') as file:
+                    file.write(bytes(measured.serialize()))
         said.update(engine_bytes=len(content), seconds=dict(parse=parsed - start, build=built - parsed), log=log.kept)
         if request['inspect']:
             tell(stage='inspect')

@@ -186,6 +186,7 @@ def _explain(result: Mapping, package: str, model: onnx.ModelProto) -> None:
         refuse_nodes(_named(result['nodes'], model), package)
     said = '\n'.join(f'  {error}' for error in errors) or '  (it gave no reason)'
     stages = dict(
+        plugins='register the plugins that it brings',
         parse='read the graph',
         profile='take the shapes that were given',
         build='build an engine of the graph',
@@ -224,7 +225,8 @@ def build_engine(
         package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
         profiles: Input to its smallest, usual and largest shape; every input with free sides needs them.
         targets: GPUs to build for, such as ``('sm86', 'sm120')``. TensorRT for RTX only, by default its own choice.
-        timing_cache: A file of measured kernels, read if it is there and written afterwards.
+        timing_cache: A file of measured kernels, read if it is there and written afterwards. One of another GPU or
+            version is ignored and left as it is, with a warning in the report.
         workspace_mib: Limit of the scratch memory, MiB. Without it the library may use what the GPU has.
         tf32: Allow the 10-bit mantissa of TF32 in float32 products: faster, and further from PyTorch.
         device: Number of the GPU that TensorRT builds on and for.
@@ -267,6 +269,7 @@ def build_engine(
             workspace_mib=workspace_mib,
             tf32=tf32,
             inspect=package == 'tensorrt',
+            plugins=PACKAGES[package].plugins,
         )
         result, ended = _run(request, device, timeout, progress)
         if result is None:
@@ -277,9 +280,10 @@ def build_engine(
             )
         if 'failed' in result:
             _explain(result, package, model)
-        if timing_cache:
+        measured = Path(request['timing_cache_out'])
+        if measured.is_file():  # it is not where there is no cache, or the one that was given is of no use
             with atomic_file(timing_cache) as cache:
-                cache.write_bytes(Path(request['timing_cache_out']).read_bytes())
+                cache.write_bytes(measured.read_bytes())
     told = read_log(result['log'])
     if result.get('inspector'):
         told.update(read_inspector(result['inspector']), activation_bytes=result['activation_bytes'])

@@ -221,6 +221,10 @@ def read_inspector(text: str) -> dict:
             ]
             for side in ('Inputs', 'Outputs')
         }
+        held = {key: layer[key] for key in ('Weights', 'Bias') if isinstance(layer.get(key), Mapping)}
+        # where shapes are free it may say "N/A due to dynamic shapes", but weights are of the type computed on
+        own = data_type(held.get('Weights', {}).get('Type', ''))
+        types['Inputs'] = [own if name == 'unknown' else name for name in types['Inputs']]
         layers.append(
             EngineLayer(
                 name=layer['Name'],
@@ -230,11 +234,10 @@ def read_inspector(text: str) -> dict:
                 fused=_SOURCE.findall(layer.get('Metadata', '')),
             )
         )
-        for key in ('Weights', 'Bias'):
-            held = layer.get(key)
-            if isinstance(held, Mapping) and held.get('Count'):
-                type = data_type(held.get('Type', ''))
-                weights[type] += held['Count'] * _BYTES.get(type, 0)
+        for constant in held.values():
+            if constant.get('Count'):
+                type = data_type(constant.get('Type', ''))
+                weights[type] += constant['Count'] * _BYTES.get(type, 0)
     return dict(layers=layers, weights=dict(weights))
 
 

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from ...errors import DeployError
 from .base import Session, TensorSpec
-from .tensorrt_support import PACKAGES, import_package, parse_version, refuse_combination, require_version
+from .tensorrt_support import (
+    PACKAGES,
+    import_package,
+    parse_version,
+    refuse_combination,
+    require_version,
+    target_of,
+)
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -45,11 +52,10 @@ class LoadFailure(NamedTuple):
     reason: str
 
 
+ANOTHER_GPU = 'it was built for another GPU'
+
 LOAD_FAILURES = (
-    LoadFailure(
-        ('incompatible device', 'compute capability', 'different device', 'expecting compute'),
-        'it was built for another GPU',
-    ),
+    LoadFailure(('incompatible device', 'compute capability', 'different device', 'expecting compute'), ANOTHER_GPU),
     LoadFailure(
         ('version tag', 'library version', 'engine version', 'version mismatch'),
         'it was built by another version',
@@ -106,9 +112,16 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
 
 
 def load_engine(
-    trt: ModuleType, path: Path, log: 'trt.ILogger', title: str, capability: tuple[int, int]
+    trt: ModuleType, path: Path, log: 'trt.ILogger', package: str, capability: tuple[int, int]
 ) -> tuple['trt.Runtime', 'trt.ICudaEngine']:
     """Load an engine from its file.
+
+    Args:
+        trt: The package.
+        path: The file.
+        log: Keeps what the package says.
+        package: Its name, a key of :data:`~mmtrtvit.deploy.backends.tensorrt_support.PACKAGES`.
+        capability: Compute capability of the GPU.
 
     Returns:
         The runtime, which has to live as long as the engine, and the engine.
@@ -118,6 +131,9 @@ def load_engine(
     """
     if not path.is_file():
         raise DeployError(f'There is no engine {path}.', fix='build it with tools/deploy.py')
+    title = PACKAGES[package].title
+    if PACKAGES[package].plugins:
+        trt.init_libnvinfer_plugins(log, '')
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
@@ -130,7 +146,9 @@ def load_engine(
             f'{title} {trt.__version__} cannot load {path} on this GPU (compute capability '
             f'{capability[0]}.{capability[1]}): {reason}. It says: {said}',
             expected='an engine that this version built for this GPU',
-            fix='build it again on this machine with tools/deploy.py, or copy it again if it was copied',
+            fix=f'build it again with tools/deploy.py and --targets {target_of(capability)} among others'
+            if reason == ANOTHER_GPU and package == 'tensorrt_rtx'
+            else 'build it again on this machine with tools/deploy.py, or copy it again if it was copied',
         )
     return runtime, engine
 
@@ -145,12 +163,15 @@ class TensorRTSession(Session):
         device: The GPU.
 
     Attributes:
+        device: ``'cuda'``.
         profiles: Name to the smallest, usual and largest shape of each input.
 
     Raises:
         DeployError: If the package or a GPU is missing, the two do not go together, the engine does not load, or it has
             no such output.
     """
+
+    device = 'cuda'
 
     def __init__(
         self,
@@ -169,12 +190,12 @@ class TensorRTSession(Session):
                 expected='an NVIDIA GPU, its driver, and a build of PyTorch with CUDA',
                 fix='run it on such a machine, or use the artefact of --backend onnxruntime or openvino here',
             )
-        self.device = torch.device(device)
-        capability = torch.cuda.get_device_capability(self.device)
+        self._gpu = torch.device(device)
+        capability = torch.cuda.get_device_capability(self._gpu)
         refuse_combination(package, parse_version(trt.__version__), capability)
         self._log = make_log(trt)
-        with torch.cuda.device(self.device):
-            self._runtime, engine = load_engine(trt, Path(engine_path), self._log, self.title, capability)
+        with torch.cuda.device(self._gpu):
+            self._runtime, engine = load_engine(trt, Path(engine_path), self._log, package, capability)
             self._engine: trt.ICudaEngine = engine
             context = engine.create_execution_context()
         if context is None:
@@ -243,7 +264,7 @@ class TensorRTSession(Session):
             if spec.name not in feeds:
                 raise DeployError(f'Input {spec.name!r}: nothing was given.', fix='give a tensor for every input')
             self._check_profile(spec.name, feeds[spec.name].shape)
-            tensor = feeds[spec.name].detach().to(self.device, self._types[spec.name]).contiguous()
+            tensor = feeds[spec.name].detach().to(self._gpu, self._types[spec.name]).contiguous()
             held[spec.name] = tensor
             if not context.set_input_shape(spec.name, tuple(tensor.shape)):
                 raise self._failed(f'take {spec.name!r} of {" x ".join(map(str, tensor.shape))}')
@@ -252,17 +273,17 @@ class TensorRTSession(Session):
         for name in self._every_output:
             shape, dtype = tuple(context.get_tensor_shape(name)), self._types[name]
             if min(shape, default=0) < 0:  # it depends on the data
-                output = make_output(self._trt, self.device, dtype)
+                output = make_output(self._trt, self._gpu, dtype)
                 context.set_output_allocator(name, output)
                 results[name] = output.tensor
                 continue
-            tensor = torch.empty(shape, dtype=dtype, device=self.device)
+            tensor = torch.empty(shape, dtype=dtype, device=self._gpu)
             # an empty tensor has no address, and TensorRT takes no null
-            held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self.device)
+            held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self._gpu)
             context.set_tensor_address(name, held[name].data_ptr())
             results[name] = lambda tensor=tensor: tensor
-        with torch.cuda.device(self.device):
-            done = context.execute_async_v3(torch.cuda.current_stream(self.device).cuda_stream)
+        with torch.cuda.device(self._gpu):
+            done = context.execute_async_v3(torch.cuda.current_stream(self._gpu).cuda_stream)
         if not done:
             raise self._failed('run the network')
         return {spec.name: results[spec.name]() for spec in self.outputs}

@@ -4,9 +4,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import re
+from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+from ...environment import TENSORRT_LOWEST, TENSORRT_TYPED, TENSORRT_WITHOUT_FLAGS
 from ...errors import DeployError
 
 Version = tuple[int, ...]
@@ -20,12 +22,15 @@ class Package(NamedTuple):
         distributions: What pip may call it.
         install: The command that brings it.
         backend: The ``--backend`` of ``tools/deploy.py``.
+        plugins: Whether some of ONNX's operators, such as ``RoiAlign``, are plugins in a library of its own, which has
+            to be registered in each process before a graph is read or an engine is loaded.
     """
 
     title: str
     distributions: tuple[str, ...]
     install: str
     backend: str
+    plugins: bool
 
 
 PACKAGES = {
@@ -34,18 +39,23 @@ PACKAGES = {
         distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
         install='pip install tensorrt-cu12==10.16.1.11',
         backend='tensorrt',
+        plugins=True,
     ),
     'tensorrt_rtx': Package(
         title='TensorRT for RTX',
         distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
         install='pip install -r requirements/tensorrt-rtx.txt',
         backend='tensorrt-rtx',
+        plugins=False,
     ),
 }
 """By the name of the Python module."""
 
 RTX_TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121')
-"""GPUs that TensorRT for RTX 1.7 builds for, by compute capability; without a choice all of them but sm75."""
+"""GPUs that TensorRT for RTX 1.7 builds for, by compute capability."""
+
+RTX_USUAL_TARGETS = RTX_TARGETS[1:]
+"""Those that it builds for without a choice."""
 
 
 class Refusal(NamedTuple):
@@ -83,20 +93,20 @@ class Refusal(NamedTuple):
 REFUSALS = (
     Refusal(
         'tensorrt',
-        before=(8, 6),
+        before=TENSORRT_LOWEST,
         reason='it has no LayerNormalization, so the exported graph (ONNX opset 17) is not read',
         instead='TensorRT 10.x or 11.x; 8.6 is the first that reads the graph',
     ),
     Refusal(
         'tensorrt',
-        before=(10,),
+        before=TENSORRT_TYPED,
         uses='typed graph',
         reason='strongly typed networks came with TensorRT 10; before it the data types of the graph are not followed',
         instead='--precision fp32, TensorRT 10.x or 11.x, or fp16_mode of a deploy config through unchanged mmdeploy',
     ),
     Refusal(
         'tensorrt',
-        since=(11,),
+        since=TENSORRT_WITHOUT_FLAGS,
         uses='precision flags',
         reason='TensorRT 11 has neither BuilderFlag.FP16 nor BuilderFlag.INT8 nor int8_calibrator, which fp16_mode and '
         'int8_mode of mmdeploy set',
@@ -104,8 +114,8 @@ REFUSALS = (
     ),
     Refusal(
         'tensorrt',
-        since=(10,),
-        before=(11,),
+        since=TENSORRT_TYPED,
+        before=TENSORRT_WITHOUT_FLAGS,
         uses='precision flags',
         reason='engines of TensorRT 10 are strongly typed here: the precision stands in the graph, and the builder '
         'flags of fp16_mode and int8_mode exclude that',
@@ -200,6 +210,13 @@ def require_version(package: str) -> Version:
     return version
 
 
+def find_refusal(
+    package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
+) -> Refusal | None:
+    """The first of :data:`REFUSALS` that applies; arguments as those of :func:`refuse_combination`."""
+    return next((known for known in REFUSALS if known.applies(package, version, capability, uses)), None)
+
+
 def refuse_combination(
     package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
 ) -> None:
@@ -214,9 +231,34 @@ def refuse_combination(
     Raises:
         DeployError: If :data:`REFUSALS` has it.
     """
-    for refusal in REFUSALS:
-        if refusal.applies(package, version, capability, uses):
-            given = f'{PACKAGES[package].title} {".".join(map(str, version))}'
-            if refusal.capabilities:
-                given += f' on a GPU of compute capability {".".join(map(str, capability or ()))}'
-            raise DeployError(f'{given} cannot be used here: {refusal.reason}.', fix=f'use {refusal.instead}')
+    refusal = find_refusal(package, version, capability, uses)
+    if refusal is None:
+        return
+    given = f'{PACKAGES[package].title} {".".join(map(str, version))}'
+    if refusal.capabilities:
+        given += f' on a GPU of compute capability {".".join(map(str, capability or ()))}'
+    raise DeployError(f'{given} cannot be used here: {refusal.reason}.', fix=f'use {refusal.instead}')
+
+
+def target_of(capability: tuple[int, int]) -> str:
+    """A compute capability as ``--targets`` takes it: ``'sm86'`` of ``(8, 6)``."""
+    return 'sm{}{}'.format(*capability)
+
+
+def why_unfit(package: str, version: Version, capability: tuple[int, int], targets: Sequence[str]) -> str:
+    """Why a GPU cannot run an engine that was built on this machine, in words; empty where it can.
+
+    Args:
+        package: ``'tensorrt'``, which builds for the GPU that it runs on, or ``'tensorrt_rtx'``.
+        version: Its version.
+        capability: Compute capability of the GPU.
+        targets: What the engine was built for, in lower case; empty for the package's own choice.
+    """
+    refusal = find_refusal(package, version, capability)
+    if refusal is not None:
+        return refusal.reason
+    if package == 'tensorrt_rtx' and target_of(capability) not in (targets or RTX_USUAL_TARGETS):
+        return (
+            f'the engine is for {", ".join(targets or RTX_USUAL_TARGETS)}, and the GPU here is {target_of(capability)}'
+        )
+    return ''

@@ -104,9 +104,11 @@ def calibrate(
         raise ConfigError(
             f'There is no calibration method {method!r}.',
             expected=', '.join(METHODS),
-            fix='correct --calibration',
+            fix='correct it',
         )
     names = list(dict.fromkeys(tensors))
+    if not names:
+        return {}
     session = open_graph(with_outputs(model, names, element_types(model)))
     seen = {name: Magnitudes() for name in names}
     number = 0

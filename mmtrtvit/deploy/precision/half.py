@@ -6,10 +6,8 @@ that follows the last layers of the heads stays in float32: scores, boxes, suppr
 features are sampled. Inputs and outputs stay float32.
 """
 
-import collections
 import dataclasses
 
-import numpy as np
 import onnx
 import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
@@ -248,15 +246,3 @@ def to_fp16(model: onnx.ModelProto, keep: Keep = Keep()) -> onnx.ModelProto:  # 
 def to_bf16(model: onnx.ModelProto, keep: Keep = Keep()) -> onnx.ModelProto:  # noqa: B008
     """Mixed BF16 for TensorRT; see :func:`to_half`. On a CPU, BF16 is OpenVINO's hint and not in the graph."""
     return to_half(model, keep, BF16)
-
-
-def types_of_nodes(model: onnx.ModelProto) -> dict[str, collections.Counter[str]]:
-    """Operator to how many of its nodes compute in each floating-point type; casts are left out."""
-    types = element_types(model)
-    found: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    for node in model.graph.node:
-        given = next((types[name] for name in node.output if types.get(name) in floats), None)
-        if given is not None and node.op_type != 'Cast':
-            found[node.op_type][np.dtype(helper.tensor_dtype_to_np_dtype(given)).name] += 1
-    return dict(found)

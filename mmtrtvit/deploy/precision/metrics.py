@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
-from ..names import DETS, LABELS, OUTPUT
+from ..names import DETS, LABELS, MASKS, OUTPUT
 
 Outputs = Sequence[Mapping[str, np.ndarray]]
 """For each feed: output name to array."""
@@ -15,6 +15,11 @@ Metric = Callable[[Outputs, Outputs], float]
 
 PARTNER_IOU = 0.5
 """Two detections of one class are the same thing from this overlap on."""
+
+
+def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether the converted graph gives infinite values, or another shape, where the reference is finite."""
+    return ours.shape != theirs.shape or not np.isfinite(theirs[np.isfinite(ours)]).all()
 
 
 def output_error(reference: Outputs, converted: Outputs) -> float:
@@ -29,7 +34,7 @@ def output_error(reference: Outputs, converted: Outputs) -> float:
             if array.dtype.kind != 'f':
                 continue
             finite = np.isfinite(array)
-            if array.shape != theirs[name].shape or not np.isfinite(theirs[name][finite]).all():
+            if _lost(array, theirs[name]):
                 return float('inf')
             true, gap = (part[finite].astype(np.float64) for part in (array, array - theirs[name]))
             if gap.any():
@@ -39,7 +44,10 @@ def output_error(reference: Outputs, converted: Outputs) -> float:
 
 
 def label_disagreement(reference: Outputs, converted: Outputs, name: str = OUTPUT) -> float:
-    """Share of the pixels with another label: of logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``."""
+    """Share of the pixels with another label: of logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``.
+
+    Infinite where logits are not finite, though a label can be made of them.
+    """
 
     def labels(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         array = outputs[name]
@@ -47,6 +55,8 @@ def label_disagreement(reference: Outputs, converted: Outputs, name: str = OUTPU
 
     wrong = total = 0
     for ours, theirs in zip(reference, converted, strict=True):
+        if _lost(ours[name], theirs[name]):
+            return float('inf')
         expected = labels(ours)
         wrong += int((expected != labels(theirs)).sum())
         total += expected.size
@@ -66,16 +76,22 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
 
     Each detection of the reference, the surest first, takes the free one of its class that overlaps it most. A pair
     counts ``1 - IoU`` plus the difference of scores, 1 at most; a detection without partner on either side counts 1.
-    So those with low scores, which come and go with the last bit, count little.
+    So those with low scores, which come and go with the last bit, count little. Where there are masks, a pair counts as
+    much as the worse of box and mask, of which the share of pixels that fall to the other side is taken.
+
+    Infinite where values are not finite.
 
     Args:
-        reference, converted: With ``dets (B, K, 5)``, x1 y1 x2 y2 score, and ``labels (B, K)``.
+        reference, converted: With ``dets (B, K, 5)``, x1 y1 x2 y2 score, ``labels (B, K)``, and perhaps
+            ``masks (B, K, H, W)``, from 0 to 1.
     """
     error = weight = 0.0
     for ours, theirs in zip(reference, converted, strict=True):
-        batch = zip(ours[DETS], ours[LABELS], theirs[DETS], theirs[LABELS], strict=True)
-        for dets, labels, others, other_labels in batch:
-            dets, others = (np.nan_to_num(array.astype(np.float64)) for array in (dets, others))
+        if not all(np.isfinite(theirs[name]).all() for name in (DETS, MASKS) if name in ours):
+            return float('inf')
+        for image, (dets, labels) in enumerate(zip(ours[DETS], ours[LABELS], strict=True)):
+            others, other_labels = theirs[DETS][image], theirs[LABELS][image]
+            dets, others = dets.astype(np.float64), others.astype(np.float64)
             free = others[:, 4] > 0
             for index in np.argsort(-dets[:, 4], kind='stable'):
                 score = float(dets[index, 4])
@@ -89,6 +105,9 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
                 if partner >= 0 and overlap[partner] >= PARTNER_IOU:
                     free[partner] = False
                     wrong = min(1.0, 1 - overlap[partner] + abs(score - others[partner, 4]))
+                    if MASKS in ours:
+                        inside = [found[MASKS][image, at] > 0.5 for found, at in ((ours, index), (theirs, partner))]
+                        wrong = max(wrong, float((inside[0] != inside[1]).mean()))
                 error += wrong * score
                 weight += score
             error += float(others[free, 4].sum())

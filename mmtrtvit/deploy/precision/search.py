@@ -59,18 +59,6 @@ class Search:
         """Whether the tolerance is met. It is not if even the graph without any conversion misses it."""
         return self.error <= self.tolerance
 
-    def to_dict(self) -> dict:
-        """As plain data."""
-        added = [dict(block=kept.block, nodes=list(kept.nodes), reason=kept.reason) for kept in self.added]
-        return dict(
-            keep=list(self.keep.layers),
-            added=added,
-            error=self.error,
-            tolerance=self.tolerance,
-            met=self.met,
-            evaluations=self.evaluations,
-        )
-
 
 def _module(node: str) -> str:
     """The module of a node by its name, ``/backbone/stem/conv/Conv`` -> ``/backbone/stem/conv``; a node at the top

@@ -5,7 +5,7 @@ from mmdeploy.core import FUNCTION_REWRITER
 
 from .image_extent import IMAGE_EXTENT, clip_boxes
 from .registration import is_portable, rewrites
-from .selection import EXACTNESS, best_after_suppression, nms_scores, plain_iou_threshold, top_boxes
+from .selection import EXACTNESS, best_after_suppression, limit_of, nms_scores, plain_iou_threshold, top_boxes
 
 
 @rewrites('mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat')
@@ -24,7 +24,8 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
         ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels.
     """
     ctx = FUNCTION_REWRITER.get_context()
-    classes = self.num_classes
+    classes, portable = self.num_classes, is_portable(ctx.cfg)
+    most = limit_of(rcnn_test_cfg, 'max_per_img', portable)
     iou_threshold, score_threshold = plain_iou_threshold(rcnn_test_cfg.nms), rcnn_test_cfg.score_thr
     proposals = rois[..., 1:]
     scores = self.loss_cls.get_activation(cls_scores) if self.custom_cls_channels else cls_scores.softmax(-1)
@@ -40,7 +41,7 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
         boxes.unsqueeze(1).expand(-1, classes, -1, -1) if shared else boxes.unflatten(1, (-1, classes)).transpose(1, 2)
     )
 
-    if is_portable(ctx.cfg):
+    if portable:
         class_ids = torch.arange(classes, device=scores.device).reshape(1, -1, 1).expand(scores.shape)
         dets, labels, exact = best_after_suppression(
             by_class.flatten(1, 2),
@@ -48,7 +49,7 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
             class_ids.flatten(1, 2),
             iou_threshold,
             score_threshold,
-            rcnn_test_cfg.max_per_img,
+            most,
         )
         batch_img_metas[0][EXACTNESS].append(exact)
     else:
@@ -58,6 +59,6 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
             groups = by_class.flatten(0, 1), scores.flatten(0, 1).unsqueeze(1)
             kept = nms_scores(*groups, iou_threshold, score_threshold)
         kept = kept.reshape(scores.shape).flatten(1, 2)
-        dets, index = top_boxes(by_class.flatten(1, 2), kept, rcnn_test_cfg.max_per_img)
+        dets, index = top_boxes(by_class.flatten(1, 2), kept, most)
         labels = index.div(rois.shape[1], rounding_mode='floor')
     return dets, labels * (dets[..., 4] > 0).to(labels.dtype)

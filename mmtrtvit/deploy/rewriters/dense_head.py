@@ -10,7 +10,7 @@ from .registration import is_portable, rewrites
 from .selection import (
     EXACTNESS,
     best_after_suppression,
-    level_candidates,
+    limit_of,
     nms_scores,
     plain_iou_threshold,
     top_boxes,
@@ -51,6 +51,8 @@ def dense_head_predict_by_feat(
         )
     ctx = FUNCTION_REWRITER.get_context()
     cfg = self.test_cfg if cfg is None else cfg
+    portable = is_portable(ctx.cfg)
+    candidates, most = (limit_of(cfg, name, portable) for name in ('nms_pre', 'max_per_img'))
     iou_threshold = plain_iou_threshold(cfg.nms)
     batch, classes = cls_scores[0].shape[0], self.num_classes
     sizes = [score.shape[-2:] for score in cls_scores]
@@ -65,9 +67,9 @@ def dense_head_predict_by_feat(
         deltas = deltas.permute(0, 2, 3, 1).reshape(batch, -1, 4)
         # The anchors of the best pairs are among the anchors with the best class: a top-k of anchors first is cheaper
         # than one of all pairs, and no pair is lost.
-        _, anchor = scores.amax(-1).topk(level_candidates(cfg), dim=1)
+        _, anchor = scores.amax(-1).topk(candidates, dim=1)
         pairs = scores.gather(1, anchor.unsqueeze(-1).expand(-1, -1, classes)).flatten(1)
-        best, pair = pairs.topk(level_candidates(cfg), dim=1)
+        best, pair = pairs.topk(candidates, dim=1)
         anchor = anchor.gather(1, pair.div(classes, rounding_mode='floor'))
         deltas = deltas.gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
         level_boxes.append(self.bbox_coder.decode(anchors[anchor], deltas))
@@ -80,15 +82,13 @@ def dense_head_predict_by_feat(
         valid = (boxes[..., 2:] - boxes[..., :2] > cfg.min_bbox_size).all(dim=-1)
         scores = torch.where(valid, scores, nothing)
 
-    if is_portable(ctx.cfg):
-        dets, labels, exact = best_after_suppression(
-            boxes, scores, labels, iou_threshold, cfg.score_thr, cfg.max_per_img
-        )
+    if portable:
+        dets, labels, exact = best_after_suppression(boxes, scores, labels, iou_threshold, cfg.score_thr, most)
         batch_img_metas[0][EXACTNESS].append(exact)
     else:
         class_ids = torch.arange(classes, device=labels.device).reshape(1, -1, 1)
         by_class = torch.where(labels.unsqueeze(1) == class_ids, scores.unsqueeze(1), nothing.unsqueeze(1))
         kept = nms_scores(boxes, by_class, iou_threshold, cfg.score_thr).amax(dim=1)
-        dets, index = top_boxes(boxes, kept, cfg.max_per_img)
+        dets, index = top_boxes(boxes, kept, most)
         labels = labels.gather(1, index)
     return dets, labels * (dets[..., 4] > 0).to(labels.dtype)

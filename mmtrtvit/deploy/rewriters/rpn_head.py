@@ -8,7 +8,7 @@ from torch import Tensor
 from ..portable import suppress
 from .image_extent import IMAGE_EXTENT, clip_boxes
 from .registration import is_portable, rewrites
-from .selection import EXACTNESS, level_candidates, nms_scores, plain_iou_threshold, top_boxes
+from .selection import EXACTNESS, limit_of, nms_scores, plain_iou_threshold, top_boxes
 
 
 def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float) -> Tensor:
@@ -53,6 +53,8 @@ def rpn_head_predict_by_feat(
     """
     ctx = FUNCTION_REWRITER.get_context()
     cfg = self.test_cfg if cfg is None else cfg
+    portable = is_portable(ctx.cfg)
+    candidates, most = (limit_of(cfg, name, portable) for name in ('nms_pre', 'max_per_img'))
     sizes = [score.shape[-2:] for score in cls_scores]
     priors = self.anchor_generator.grid_anchors(sizes, device=cls_scores[0].device)
     batch = cls_scores[0].shape[0]
@@ -70,7 +72,7 @@ def rpn_head_predict_by_feat(
         deltas = deltas.permute(0, 2, 3, 1).reshape(batch, -1, 4)
         if not is_dynamic_shape(ctx.cfg):
             anchors = anchors.data
-        scores, index = scores.topk(level_candidates(cfg), dim=1)
+        scores, index = scores.topk(candidates, dim=1)
         deltas = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
         boxes = clip_boxes(self.bbox_coder.decode(anchors[index], deltas), extent)
         valid = (boxes[..., 2:] - boxes[..., :2] > least_side).all(dim=-1)
@@ -78,9 +80,9 @@ def rpn_head_predict_by_feat(
         level_scores.append(torch.where(valid, scores, -torch.ones_like(scores)))
 
     iou_threshold = plain_iou_threshold(cfg.nms)
-    if is_portable(ctx.cfg):
+    if portable:
         kept = _suppress_portably(level_boxes, level_scores, iou_threshold, batch_img_metas[0][EXACTNESS])
     else:
         kept = _suppress_natively(level_boxes, level_scores, iou_threshold)
-    dets, _ = top_boxes(torch.cat(level_boxes, dim=1), kept, cfg.max_per_img)
+    dets, _ = top_boxes(torch.cat(level_boxes, dim=1), kept, most)
     return dets, torch.zeros_like(dets[..., 0], dtype=torch.int64)

@@ -1,7 +1,8 @@
 """Non-maximum suppression and top-k on batches, in standard ONNX operators or in plain arithmetic."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from mmcv.ops import nms
@@ -14,39 +15,63 @@ NO_LIMIT = torch.iinfo(torch.int32).max
 """More boxes a class than there ever are: engines take the smaller of this and the number of boxes."""
 
 CANDIDATES = 1000
-"""Boxes of all classes, the best ones, that the portable suppression looks at. TensorRT's top-k ends at 3840."""
+"""Boxes of all classes, the best ones, that the portable suppression looks at."""
+
+MOST_PORTABLE = 3840
+"""Where TensorRT's top-k ends."""
 
 EXACTNESS = 'exactness'
 """Where heads note, in the meta information of the data samples, whether what they selected is certain."""
 
 
-def plain_iou_threshold(nms_cfg: Mapping) -> float:
+_PLAIN_NMS: dict[str, Callable[[Any], bool]] = {
+    'type': lambda value: value == 'nms',
+    'iou_threshold': lambda value: isinstance(value, (int, float)),
+    'class_agnostic': lambda value: not value,
+    'offset': lambda value: value == 0,
+    'score_threshold': lambda value: value <= 0,  # mmcv looks at it only above 0
+    'max_num': lambda value: value <= 0,
+    'split_thr': lambda value: True,  # how mmcv goes about it; what is kept is the same
+}
+"""Settings of mmcv's ``batched_nms`` to whether a value leaves it a plain suppression in each class."""
+
+
+def plain_iou_threshold(nms_cfg: Mapping | None) -> float:
     """The IoU threshold of a head's ``test_cfg.nms``.
 
     Raises:
         DeployError: If it is no plain suppression in each class: nothing else is exported exactly.
     """
-    kind, agnostic = nms_cfg.get('type', 'nms'), nms_cfg.get('class_agnostic', False)
-    if kind != 'nms' or agnostic or nms_cfg.get('max_num', -1) > 0:
+    settings = {'type': 'nms', **(nms_cfg or {})}
+    plain = all(name in _PLAIN_NMS and _PLAIN_NMS[name](value) for name, value in settings.items())
+    if not plain or 'iou_threshold' not in settings:
         raise DeployError(
-            f'test_cfg.nms={dict(nms_cfg)} cannot be exported.',
+            f'test_cfg.nms={nms_cfg and dict(nms_cfg)} cannot be exported.',
             expected="dict(type='nms', iou_threshold=...), a plain suppression in each class",
             fix='change it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
         )
-    return float(nms_cfg['iou_threshold'])
+    return float(settings['iou_threshold'])
 
 
-def level_candidates(cfg: Mapping) -> int:
-    """``nms_pre`` of a head's ``test_cfg``: how many candidates of a level go on.
+def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
+    """``nms_pre`` or ``max_per_img`` of a head's ``test_cfg``: how many boxes of a level or an image go on.
+
+    Args:
+        cfg: The head's ``test_cfg``.
+        name: Which of the two.
+        portable: Whether the graph is to be portable.
 
     Raises:
-        DeployError: If there is no limit: an engine needs to know the number of boxes.
+        DeployError: If there is no limit, as an engine needs to know the number of boxes; or if a portable graph
+            would need a larger top-k than TensorRT has.
     """
-    limit = cfg.get('nms_pre', -1)
-    if limit <= 0:
+    limit = cfg.get(name, -1)
+    none, most = limit is None or limit <= 0, f'up to {MOST_PORTABLE}' if portable else 'such as 1000'
+    if none or (portable and limit > MOST_PORTABLE):
+        state = 'it sets no limit' if none else f"TensorRT's top-k ends at {MOST_PORTABLE}"
         raise DeployError(
-            f'test_cfg.nms_pre={limit} cannot be exported: it sets no limit.',
-            expected='a number of candidates a level, such as 1000',
+            f'test_cfg.{name}={limit} cannot be exported: {state}.',
+            expected=f'a number of boxes {most}',
             fix='set it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
         )
     return limit

@@ -14,6 +14,26 @@ import numpy as np
 from ...errors import DataError, DeployError
 
 
+def _read_file(path: Path) -> np.ndarray:
+    reason = ''
+    try:
+        if not path.is_file():
+            raise DataError(f'There is no image {path}.', fix='correct the path')
+        # as mmcv reads it: turned upright by its EXIF data
+        array = cv2.imdecode(np.frombuffer(path.read_bytes() or b'\0', np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:  # a name that is too long, a folder that others may not look into
+        array, reason = None, f' ({error.strerror})'
+    except cv2.error as error:  # more pixels than OpenCV takes
+        array, reason = None, f' ({error.err})'
+    if array is None:
+        raise DataError(
+            f'The image {path} cannot be read{reason}.',
+            expected='a complete JPEG, PNG or another format that OpenCV reads',
+            fix='give another image',
+        )
+    return array
+
+
 def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
     """An image as an array, read from its file if it is given by name.
 
@@ -24,18 +44,7 @@ def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
         DataError: If it is none.
     """
     if isinstance(image, (str, os.PathLike)):
-        path = Path(image)
-        if not path.is_file():
-            raise DataError(f'There is no image {path}.', fix='correct the path')
-        # as mmcv reads it: turned upright by its EXIF data
-        array = cv2.imdecode(np.frombuffer(path.read_bytes() or b'\0', np.uint8), cv2.IMREAD_COLOR)
-        if array is None:
-            raise DataError(
-                f'The image {path} cannot be read.',
-                expected='a complete JPEG, PNG or another format that OpenCV reads',
-                fix='give another image',
-            )
-        return array
+        return _read_file(Path(image))
     if not isinstance(image, np.ndarray):
         raise DataError(
             f'An image was given as {type(image).__name__}.',

@@ -54,6 +54,7 @@ def onnx_file(network, tmp_path_factory):
 @pytest.mark.parametrize('options', [{}, {'threads': 1}, {'threads': None}])
 def test_outputs_are_pytorchs_for_every_shape(network, onnx_file, backend, options):
     session = open_session(backend, onnx_file, **options)
+    assert session.device == 'cpu'
     assert [spec.name for spec in session.inputs] == ['input'] and session.inputs[0].dtype == 'float32'
     assert [(spec.name, spec.dtype) for spec in session.outputs] == [('features', 'float32'), ('labels', 'int64')]
     kept = []

@@ -219,7 +219,10 @@ def test_the_search_sees_what_is_there():
         ('ITimingCache', 'serialize'),
         ('IOptimizationProfile', 'set_shape'),
         ('Runtime', 'deserialize_cuda_engine'),
+        ('module', 'init_libnvinfer_plugins'),
         ('EngineInspector', 'get_engine_information'),
+        ('EngineInspector', 'execution_context'),
+        ('IExecutionContext', 'set_input_shape'),
         ('ICudaEngine', 'device_memory_size'),
         ('ICudaEngine', 'device_memory_size_v2'),
         ('MemoryPoolType', 'WORKSPACE'),
@@ -227,6 +230,7 @@ def test_the_search_sees_what_is_there():
         ('Severity', 'ERROR'),
     } <= build
     assert {
+        ('module', 'init_libnvinfer_plugins'),
         ('ICudaEngine', 'get_tensor_profile_shape'),
         ('ICudaEngine', 'num_io_tensors'),
         ('IExecutionContext', 'execute_async_v3'),

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from mmtrtvit.deploy.backends import tensorrt_build, tensorrt_builder
 from mmtrtvit.deploy.backends.tensorrt_builder import build_engine, check_profiles
 from mmtrtvit.deploy.backends.tensorrt_report import to_markdown
+from mmtrtvit.deploy.backends.tensorrt_support import PACKAGES
 from mmtrtvit.deploy.precision.half import BF16, FP16, to_half
 from mmtrtvit.deploy.precision.int8 import to_int8
 from mmtrtvit.errors import DeployError
@@ -47,6 +48,22 @@ def write_graph(path, *nodes, dtype=TensorProto.FLOAT, rows='n', initializers=()
     return path
 
 
+def write_pooling(path):
+    """A graph of a RoIAlign of 2 boxes (2, 4) on a feature map of its own."""
+    maps = onnx.numpy_helper.from_array(np.ones((1, 1, 8, 8), np.float32), 'maps')
+    of = onnx.numpy_helper.from_array(np.zeros(2, np.int64), 'of')
+    node = helper.make_node('RoiAlign', ['maps', 'x', 'of'], ['y'], name='/head/RoiAlign')
+    graph = helper.make_graph(
+        [node],
+        'g',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [2, 1, 1, 1])],
+        [maps, of],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), path)
+    return path
+
+
 @pytest.fixture
 def graph(tmp_path):
     return write_graph(tmp_path / 'g.onnx')
@@ -63,6 +80,7 @@ def request_of(tmp_path, graph, **changes):
         workspace_mib=None,
         tf32=False,
         inspect=False,
+        plugins=False,
     )
     return {**fields, **changes}
 
@@ -112,6 +130,27 @@ class TestEveryVersion:
         self.build(fakes, version, request_of(tmp_path, graph, timing_cache=str(tmp_path / 'cache')))
         assert (tmp_path / 'cache.out').read_bytes() == b'+'
 
+    @pytest.mark.parametrize('refused', ['unread', 'unused'])
+    def test_a_timing_cache_of_another_gpu_is_ignored_and_kept(self, fakes, version, tmp_path, graph, refused):
+        (tmp_path / 'cache').write_bytes(b'of another')
+        request = request_of(tmp_path, graph, timing_cache=str(tmp_path / 'cache'))
+        _, result, _ = self.build(fakes, version, request, foreign_cache=refused)
+        assert 'failed' not in result and (tmp_path / 'e.engine').is_file()
+        assert f'{tmp_path / "cache"} was ignored' in result['warnings'][0] and len(result['warnings']) == 2
+        assert not (tmp_path / 'cache.out').exists() and (tmp_path / 'cache').read_bytes() == b'of another'
+
+    def test_roi_align_is_a_plugin_of_tensorrt(self, fakes, version, tmp_path):
+        """It has to be registered before the graph is read and the engine is loaded."""
+        graph = write_pooling(tmp_path / 'pooling.onnx')
+        request = request_of(tmp_path, graph, profiles={}, inspect=True)
+        _, refused, _ = self.build(fakes, version, request)
+        assert refused['failed'] == 'parse' and 'Plugin not found' in refused['nodes'][0]['reason']
+        plugins = PACKAGES['tensorrt_rtx' if version.startswith('rtx') else 'tensorrt'].plugins
+        assert plugins is not version.startswith('rtx')
+        if plugins:
+            _, result, told = self.build(fakes, version, {**request, 'plugins': True})
+            assert 'failed' not in result and told[-1] == dict(stage='inspect')
+
     def test_every_node_that_the_parser_refuses(self, fakes, version, tmp_path, graph):
         refused = [[0, '/relu/Relu', 'Relu', 'no importer'], [3, '/other', 'Other', 'bad']]
         _, result, _ = self.build(fakes, version, request_of(tmp_path, graph), parser=refused)
@@ -135,7 +174,13 @@ class TestEveryVersion:
     def test_inspection(self, fakes, version, tmp_path, graph):
         _, result, told = self.build(fakes, version, request_of(tmp_path, graph, inspect=True))
         assert result['activation_bytes'] == 4096
-        assert json.loads(result['inspector'])['Layers'][0]['Name'] == '/relu/Relu'
+        (layer,) = json.loads(result['inspector'])['Layers']
+        assert layer['Name'] == '/relu/Relu'
+        # the data types of an engine for free sizes are told for shapes only
+        assert layer['Inputs'][0]['Format/Datatype'] == 'Row major linear FP32'
+        _, result, _ = self.build(fakes, version, request_of(tmp_path, graph, inspect=True), no_context=True)
+        (layer,) = json.loads(result['inspector'])['Layers']
+        assert layer['Inputs'][0]['Format/Datatype'] == 'N/A due to dynamic shapes'
         assert told[-1] == dict(stage='inspect')
 
 
@@ -244,6 +289,20 @@ def test_a_library_that_takes_its_process_down(installed, graph, tmp_path, sourc
         build_engine(graph, tmp_path / 'e.engine', profiles=PROFILE)
     assert 'it was at: start' in str(caught.value)
     assert_nothing_left(tmp_path)
+
+
+def test_plugins_are_registered_in_the_process_that_builds(installed, tmp_path):
+    installed(FAKE.format(version='10.16.1', scenario=''))
+    graph = write_pooling(tmp_path / 'pooling.onnx')
+    assert build_engine(graph, tmp_path / 'e.engine').layers[0].name == '/head/RoiAlign'
+
+
+def test_a_timing_cache_of_another_gpu_is_a_warning(installed, graph, tmp_path):
+    installed(FAKE.format(version='10.16.1', scenario=', foreign_cache="unused"'))
+    (tmp_path / 'cache').write_bytes(b'of another')
+    report = build_engine(graph, tmp_path / 'e.engine', profiles=PROFILE, timing_cache=tmp_path / 'cache')
+    assert any('was ignored and left as it is' in warning for warning in report.warnings)
+    assert (tmp_path / 'cache').read_bytes() == b'of another'
 
 
 def test_a_build_that_takes_too_long(installed, graph, tmp_path):

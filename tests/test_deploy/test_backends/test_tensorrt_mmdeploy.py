@@ -1,13 +1,25 @@
 """mmdeploy's backend ``tensorrt``: replaced from TensorRT 10 on, left alone before."""
 
+import cv2
+import onnx
 import pytest
 import torch
+from mmdeploy.apis import torch2onnx
+from mmdeploy.apis.utils import utils as mmdeploy_utils
 from mmdeploy.backend.base import BACKEND_MANAGERS, BACKEND_WRAPPER, get_backend_manager
-from mmdeploy.utils import Backend
+from mmdeploy.core import FUNCTION_REWRITER, SYMBOLIC_REWRITER
+from mmdeploy.utils import IR, Backend
 from mmengine.config import Config
 
-from mmtrtvit.deploy.backends import mmdeploy_tensorrt
+from mmtrtvit.apis import load_config
+from mmtrtvit.deploy import compare_detections
+from mmtrtvit.deploy.backend_model import BackendModel
+from mmtrtvit.deploy.backends import mmdeploy_tensorrt, open_session
 from mmtrtvit.deploy.backends.base import TensorSpec
+from mmtrtvit.deploy.description import describe_model
+from mmtrtvit.deploy.equal_scores import EqualScoresByPlace
+from mmtrtvit.deploy.inference import build_pytorch_model, dataset_metainfo, input_of, run_on_image
+from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.errors import DeployError
 
 
@@ -151,3 +163,60 @@ def test_precision_by_builder_flags_is_refused(built, monkeypatch, tmp_path, fla
 def test_more_graphs_than_shapes(built, tmp_path):
     with pytest.raises(DeployError, match='shapes for 1 graphs, and there are 2'):
         mmdeploy_tensorrt.CurrentTensorRTManager.to_backend(['a.onnx', 'b.onnx'], str(tmp_path), deploy_config())
+
+
+# --- what mmdeploy's own tools export by a deploy config for TensorRT ------------------------------------------------
+
+
+@pytest.mark.parametrize('version', [None, (10, 16, 1)])
+def test_mmdeploys_own_tools_export_standard_operators(toy, toy_checkpoint, root, tmp_path, monkeypatch, version):
+    """The graph serves other sizes than the traced one, and finds what PyTorch finds."""
+    monkeypatch.setattr(mmdeploy_tensorrt, 'installed_version', lambda name: version)
+    monkeypatch.setattr(mmdeploy_utils, 'check_backend_device', lambda **_: None)  # that this is a machine with a GPU
+    config = load_config(toy.config)
+    images = [cv2.imread(str(path)) for path in toy.images[:3]]
+    traced = images[0][: images[0].shape[0] // 2]
+    deploy_config = root / 'configs' / 'deploy' / 'instance-seg_tensorrt_dynamic-320x320-1344x1344.py'
+    with quiet():
+        torch2onnx(
+            traced,
+            str(tmp_path),
+            'end2end.onnx',
+            str(deploy_config),
+            load_config(toy.config),
+            str(toy_checkpoint),
+            'cpu',
+        )
+    graph = onnx.load(tmp_path / 'end2end.onnx')
+    assert {node.domain for node in graph.graph.node} == {''}
+    assert {entry.domain for entry in graph.opset_import} == {''}
+
+    network = build_pytorch_model(config, str(toy_checkpoint))
+    assert input_of(network, traced, config).shape != input_of(network, images[0], config).shape
+    session = open_session('onnxruntime', tmp_path / 'end2end.onnx')
+    exported = BackendModel(session, describe_model(config, dataset_metainfo(config)))
+    with EqualScoresByPlace():
+        pairs = [tuple(run_on_image(model, image, config) for model in (network, exported)) for image in images]
+    parity = compare_detections(pairs)
+    # of each image one may hang by the last bit of a score
+    assert parity.detections > 100 and parity.same >= parity.detections - 3 and parity.extra <= 3
+
+
+def test_with_tensorrt_8_mmdeploys_rewriters_stay(monkeypatch):
+    """Its plugin library is there then, and they are what it was made for."""
+    anchors = 'mmdet.models.task_modules.prior_generators.AnchorGenerator.single_level_grid_priors'
+
+    def in_force(version):
+        monkeypatch.setattr(mmdeploy_tensorrt, 'installed_version', lambda name: version)
+        env = dict(backend=Backend.TENSORRT, ir=IR.ONNX, tensorrt=None, mmdeploy='1.3.1')
+        records = [*FUNCTION_REWRITER._registry.get_records(env), *SYMBOLIC_REWRITER._registry.get_records(env)]
+        return {name: record['_object'].__module__ for name, record in records}
+
+    plugins, standard = in_force((8, 6, 1)), in_force((10, 16, 1))
+    assert plugins['torch.topk'] == standard['torch.topk'] == 'mmdeploy.pytorch.functions.topk'
+    assert plugins[anchors].startswith('mmdeploy.') and anchors not in standard
+    extractor = 'mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor.SingleRoIExtractor.forward'
+    assert plugins[extractor].startswith('mmdeploy.') and extractor not in standard
+    align = 'mmcv.ops.roi_align.__self__'
+    assert plugins[align].startswith('mmdeploy.') and standard[align].startswith('mmtrtvit.')
+    assert in_force(None) == standard

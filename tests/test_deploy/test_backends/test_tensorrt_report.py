@@ -112,6 +112,18 @@ def test_layers_of_the_inspector():
     assert found['weights'] == {'float16': 1728, 'float32': 128}
 
 
+def test_the_types_of_layers_with_free_shapes_are_those_of_their_weights():
+    """What TensorRT's inspector says of an engine with free sizes where it has no shapes."""
+    free = {'Name': 'a', 'Format/Datatype': 'N/A due to dynamic shapes'}
+    conv = {'Name': 'conv', 'LayerType': 'CaskConvolution', 'Inputs': [free], 'Outputs': [free]}
+    pool = {**conv, 'Name': 'pool'}
+    conv.update(Weights={'Type': 'Half', 'Count': 8}, Bias={'Type': 'Float', 'Count': 0})
+    made = report(**read_inspector(json.dumps({'Layers': [conv, pool], 'Bindings': []})))
+    assert [layer.data_type for layer in made.layers] == ['float16', 'unknown']
+    assert not any(layer.converts for layer in made.layers)
+    assert made.share_of_weights() == {'float16': 1.0}
+
+
 def test_an_engine_without_details_has_names_only():
     found = read_inspector(json.dumps({'Layers': ['conv', 'relu'], 'Bindings': []}))
     assert [layer.name for layer in found['layers']] == ['conv', 'relu']

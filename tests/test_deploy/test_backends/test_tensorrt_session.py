@@ -166,6 +166,21 @@ class TestEveryVersion:
         with pytest.raises(DeployError, match='built for another GPU') as caught:
             machine(version, plan=dict(capability='8.9'))
         assert 'compute capability 8.6' in str(caught.value)
+        assert ('--targets sm86' in str(caught.value)) == version.startswith('rtx')
+
+    def test_an_engine_with_plugins(self, machine, version):
+        """TensorRT's own RoIAlign is a plugin, which has to be registered before the engine is loaded."""
+        plain, pooling = network(), helper.make_node('RoiAlign', ['maps', 'boxes', 'of'], ['pooled'])
+        plain.graph.node.append(pooling)
+        values = dict(maps=np.ones((1, 1, 8, 8), np.float32), boxes=np.zeros((2, 4), np.float32), of=np.zeros(2, int))
+        plain.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in values.items())
+        if version.startswith('rtx'):
+            assert not machine(version).fake._seen['plugins']  # it has none
+        else:
+            np.testing.assert_array_equal(machine(version, plain)({'x': rows(2)})['double'], rows(2) * 2)
+
+    def test_it_says_that_it_computes_on_a_gpu(self, machine, version):
+        assert machine(version).device == 'cuda'
 
     @pytest.mark.parametrize('keep', [0, 40])
     def test_a_truncated_engine(self, machine, version, keep):

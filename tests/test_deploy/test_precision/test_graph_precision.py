@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 
 import numpy as np
 import onnx
@@ -43,14 +44,29 @@ def path(detector, tmp_path):
         ('fp32', 'onnxruntime', 'the graph as exported'),
         ('fp32', 'openvino', 'the graph as exported'),
         ('fp32', 'tensorrt-rtx', 'the graph as exported'),
-        ('bf16', 'openvino', 'by a setting of OpenVINO'),
     ],
 )
 def test_what_needs_no_conversion_is_left_as_it_was(path, precision, backend, said):
     before = path.read_bytes()
-    found = convert_precision(path, precision, backend=backend, feeds=not_called, keep=['no such layer'])
+    found = convert_precision(path, precision, backend=backend, feeds=not_called)
     assert path.read_bytes() == before
     assert found.to_dict() == {'summary': said}
+
+
+def test_bf16_of_openvino_is_compared_and_the_graph_left_as_it_was(path, images):
+    before = path.read_bytes()
+    found = convert_precision(path, 'bf16', backend='openvino', feeds=lambda: images)
+    assert path.read_bytes() == before
+    assert found.summary == 'by a setting of OpenVINO'
+    assert {tensor.dtype for tensor in found.tensors.tensors} >= {'bfloat16'}
+    assert 0 < max(tensor.max_relative for tensor in found.tensors.tensors if tensor.comparable) < 0.5
+
+
+@pytest.mark.parametrize('precision, backend', [('fp32', 'onnxruntime'), ('bf16', 'openvino')])
+@pytest.mark.parametrize('options, named', [(dict(keep=['/neck']), '--keep /neck'), (dict(search=True), '--search')])
+def test_layers_are_kept_only_where_others_are_converted(path, precision, backend, options, named):
+    with pytest.raises(ConfigError, match=f'{named} with --backend {backend} --precision {precision}'):
+        convert_precision(path, precision, backend=backend, feeds=not_called, **options)
 
 
 CASES = {
@@ -103,7 +119,7 @@ def test_the_report_is_of_the_worst_tensors(path, images):
     shown = data['tensors']['tensors']
     assert len(shown) == SHOWN < data['tensors']['of'] == len(found.tensors.tensors)
     assert [tensor['tensor'] for tensor in shown] == [tensor.tensor for tensor in found.tensors.tensors[:SHOWN]]
-    assert data['tensors']['feeds'] == graph_precision.COMPARED
+    assert data['tensors']['feeds'] == min(graph_precision.COMPARED, len(images))
 
 
 def test_a_layer_to_keep_stays_in_float32(path, detector, images):
@@ -139,18 +155,46 @@ def test_overflow_is_refused_with_the_layer_named(overflowing):
     path, feeds = overflowing
     before = path.read_bytes()
     with pytest.raises(
-        DeployError, match=r'overflow in FP16: /up/MatMul \(MatMul, up to 1\.2e\+05\)[\s\S]*--keep /up/'
+        DeployError, match=r'overflow in FP16: /up/MatMul \(MatMul, float16, up to 1\.2e\+05\)[\s\S]*--keep /up/'
     ):
         convert_precision(path, 'fp16', backend='onnxruntime', feeds=feeds)
     assert path.read_bytes() == before
 
 
-def test_what_is_named_there_mends_it(overflowing):
+@pytest.mark.parametrize('precision, backend', [('fp16', 'onnxruntime'), ('int8', 'tensorrt-rtx')])
+def test_what_is_named_there_mends_it(overflowing, precision, backend):
     path, feeds = overflowing
-    convert_precision(path, 'fp16', backend='onnxruntime', feeds=feeds, keep=['/up/MatMul', '/down/MatMul'])
+    with pytest.raises(DeployError, match='overflow') as error:
+        convert_precision(path, precision, backend=backend, feeds=feeds)
+    keep = re.search(r'--keep ([^;]+);', str(error.value)).group(1).split()
+    convert_precision(path, precision, backend=backend, feeds=feeds, keep=keep)
     assert {'/up/MatMul', '/down/MatMul'} <= float32_layers(path)
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     np.testing.assert_allclose(session.run(None, feeds()[0])[0], 4.8, rtol=0.01)
+
+
+def test_overflow_is_found_in_any_of_the_images(overflowing):
+    path, feeds = overflowing
+    (image,) = feeds()
+    dark = [{'x': image['x'] / 100}] * (graph_precision.COMPARED - 1)
+    before = path.read_bytes()
+    with pytest.raises(DeployError, match='overflow in FP16: /up/MatMul'):
+        convert_precision(path, 'fp16', backend='onnxruntime', feeds=lambda: [*dark, image])
+    assert path.read_bytes() == before
+    convert_precision(path, 'fp16', backend='onnxruntime', feeds=lambda: dark)
+
+
+def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
+    name = layers(detector)[3].name
+    convert_precision(path, 'int8', backend='tensorrt', feeds=lambda: images, keep=[name])
+    assert name in float32_layers(path)
+
+
+def test_a_search_may_keep_every_layer_from_int8(path, images, monkeypatch):
+    monkeypatch.setitem(graph_precision.SEARCH_TOLERANCE, 'int8', -1.0)
+    found = convert_precision(path, 'int8', backend='onnxruntime', feeds=lambda: images[:1], search=True)
+    assert found.search.met is False
+    assert all(node.op_type != 'QuantizeLinear' for node in onnx.load(path).graph.node)
 
 
 def test_bf16_has_the_range(overflowing):
@@ -164,7 +208,8 @@ def test_a_search_keeps_what_overflows(overflowing):
     found = convert_precision(path, 'fp16', backend='onnxruntime', feeds=feeds, search=True)
     data = json.loads(json.dumps(found.to_dict()))['search']
     assert data['met'] is True and data['error'] <= data['tolerance'] == graph_precision.SEARCH_TOLERANCE['fp16']
-    assert data['evaluations'] > 1 and any('/up' in block['block'] for block in data['added'])
+    assert any(block['block'] == '/up/MatMul' and 'overflow' in block['reason'] for block in data['added'])
+    assert not found.tensors.overflowing
     assert f'{len(data["added"])} blocks kept in FP32 by the search' in found.summary
     assert '/up/MatMul' in float32_layers(path)
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])

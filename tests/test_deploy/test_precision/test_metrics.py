@@ -29,7 +29,7 @@ def test_detections_in_another_order_are_the_same():
         (outputs([*BOXES[:2], [50, 50, 60, 60, 0.3]], [1, 2, 0]), 0.3 / 1.8),
         (outputs([[0, 0, 10, 8, 0.8], BOXES[1]], [1, 2]), 0.9 * 0.3 / 1.5),
         (outputs([BOXES[2]], [0]), 1.0),
-        (outputs([[np.nan] * 5] * 2, [1, 2]), 1.0),
+        (outputs([[np.nan] * 5] * 2, [1, 2]), np.inf),
     ],
     ids=['one fewer', 'label', 'one more', 'moved and less sure', 'none', 'not a number'],
 )
@@ -67,3 +67,22 @@ def test_output_error_is_the_worst_one():
 def test_the_metric_fits_the_outputs(graph_of, names, metric):
     nodes = [helper.make_node('Abs', ['x'], [name]) for name in names]
     assert metric_for(graph_of(nodes, {}, outputs=names)) is metric
+
+
+def test_masks_count_as_much_as_boxes():
+    masks = np.zeros((1, 2, 4, 4), np.float32)
+    masks[:, :, :2] = 0.9
+    (found,) = REFERENCE
+    ours = [dict(found, masks=masks)]
+    assert detection_error(ours, [dict(found, masks=masks - 0.1)]) == 0  # the same pixels are above 0.5
+    half = masks.copy()
+    half[:, :, 0] = 0.2
+    assert detection_error(ours, [dict(found, masks=half)]) == pytest.approx(0.25)
+    assert detection_error(ours, [dict(found, masks=np.full_like(masks, np.nan))]) == np.inf
+
+
+def test_labels_made_of_no_numbers_are_no_labels():
+    logits = np.zeros((1, 3, 4, 4), np.float32)
+    logits[:, 0] = 1
+    assert label_disagreement([dict(output=logits)], [dict(output=np.full_like(logits, np.nan))]) == np.inf
+    assert label_disagreement([dict(output=logits)], [dict(output=logits)]) == 0

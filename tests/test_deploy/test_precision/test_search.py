@@ -33,7 +33,7 @@ def test_the_planted_layer_is_found(chain):
     assert set(found.keep.layers) == {'/layer7/norm/Mul', '/layer7/norm/Sqrt'}
     assert found.met and found.error <= 0.01 and found.added[0].error > 0.01
     assert found.evaluations <= 2 * np.ceil(np.log2(13)) + 1
-    assert found.to_dict()['added'][0]['reason'].startswith('converted as well, the error is')
+    assert found.added[0].reason.startswith('converted as well, the error is')
 
 
 def test_nothing_is_kept_when_all_is_well(chain):

@@ -1,5 +1,7 @@
 """Detections of the rewritten box head are mmdet's own."""
 
+import contextlib
+
 import pytest
 import torch
 from mmdet.models import Shared2FCBBoxHead
@@ -7,6 +9,7 @@ from mmengine.config import ConfigDict
 
 from mmtrtvit.deploy.rewriters.image_extent import IMAGE_EXTENT
 from mmtrtvit.deploy.rewriters.selection import EXACTNESS
+from mmtrtvit.errors import DeployError
 
 CLASSES = 5
 TEST_CFG = dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
@@ -47,7 +50,7 @@ CASES = {
     'only sure ones': {'score_thr': 0.4},
     'none': {'score_thr': 1.0},
     'much is suppressed': {'nms': dict(type='nms', iou_threshold=0.05)},
-    'all are kept': {'max_per_img': 10000},
+    'all are kept': {'max_per_img': 3840},
 }
 
 
@@ -114,3 +117,14 @@ def test_a_class_has_its_own_box_of_a_proposal(detections):
     assert_same(expected, (dets, labels))
     assert labels[0, :2].tolist() == [0, 1]
     torch.testing.assert_close(dets[0, :2, :4], torch.tensor([[10.0, 10, 30, 30], [20, 10, 40, 30]]))
+
+
+def test_limits_are_checked_first(rewriting, flavour):
+    head = head_of(False)
+    with rewriting(flavour):
+        for most in (-1, 5000):
+            refused = flavour == 'portable' or most < 0
+            metas = [{IMAGE_EXTENT: torch.tensor([[96.0, 64, 96, 64]]), EXACTNESS: []}]
+            cfg = ConfigDict(TEST_CFG, max_per_img=most)
+            with pytest.raises(DeployError, match='max_per_img') if refused else contextlib.nullcontext():
+                head.predict_by_feat(*outputs_of(head, 1, 9), batch_img_metas=metas, rcnn_test_cfg=cfg)

@@ -1,5 +1,7 @@
 """Detections of the rewritten RetinaNet head are mmdet's own."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,7 @@ RANDOM = {
     'as usual': ({}, [(64, 96)]),
     'two images of different size': ({}, [(51, 77), (64, 60)]),
     'a small image in a large batch': ({}, [(64, 96), (20, 20)]),
-    'fewer anchors than nms_pre': ({'nms_pre': 5000, 'max_per_img': 500}, [(64, 96), (40, 90)]),
+    'fewer anchors than nms_pre': ({'nms_pre': 3840, 'max_per_img': 500}, [(64, 96), (40, 90)]),
     'more candidates than nms_pre': ({'nms_pre': 10, 'score_thr': 0.001}, [(64, 96)]),
     'few are kept': ({'max_per_img': 7}, [(64, 96)]),
     'one is kept': ({'max_per_img': 1}, [(64, 96), (30, 30)]),
@@ -299,3 +301,12 @@ def test_the_graph_selects_among_chosen_boxes(graph, case):
     metas, (rewritten, *_) = metas_of([SIZE])
     expected = head.predict_by_feat(*maps, batch_img_metas=metas, rescale=False)
     assert_same(expected, *run(*maps[0], *maps[1], rewritten[IMAGE_EXTENT])[:2])
+
+
+def test_limits_are_checked_first(rewriting, flavour):
+    with rewriting(flavour):
+        for settings in ({'max_per_img': -1}, {'nms_pre': -1}, {'nms_pre': 5000}, {'max_per_img': 5000}):
+            head = head_of(**settings)
+            refused = flavour == 'portable' or -1 in settings.values()
+            with pytest.raises(DeployError, match=next(iter(settings))) if refused else contextlib.nullcontext():
+                head.predict_by_feat(*maps_of(head, 1), batch_img_metas=metas_of([SIZE])[1])

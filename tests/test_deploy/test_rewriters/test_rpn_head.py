@@ -1,5 +1,7 @@
 """Proposals of the rewritten RPN head are mmdet's own."""
 
+import contextlib
+
 import pytest
 import torch
 from mmdet.models import RPNHead
@@ -7,6 +9,7 @@ from mmengine.config import ConfigDict
 
 from mmtrtvit.deploy.rewriters.image_extent import IMAGE_EXTENT
 from mmtrtvit.deploy.rewriters.selection import EXACTNESS
+from mmtrtvit.errors import DeployError
 
 STRIDES = (4, 8, 16)
 
@@ -50,7 +53,7 @@ CASES = {
     'as usual': ({}, [(64, 96)]),
     'two images of different size': ({}, [(51, 77), (64, 60)]),
     'a small image in a large batch': ({}, [(64, 96), (20, 20)]),
-    'fewer anchors than nms_pre': ({'nms_pre': 5000, 'max_per_img': 1000}, [(64, 96), (40, 90)]),
+    'fewer anchors than nms_pre': ({'nms_pre': 3840, 'max_per_img': 1000}, [(64, 96), (40, 90)]),
     'few are kept': ({'max_per_img': 7}, [(64, 96)]),
     'small boxes are dropped': ({'min_bbox_size': 30}, [(64, 96), (51, 77)]),
     'all boxes are dropped': ({'min_bbox_size': 1000}, [(64, 96)]),
@@ -120,3 +123,12 @@ def test_levels_do_not_suppress_each_other(proposals):
     expected, dets, _ = proposals['same box on two levels']
     assert expected[0].bboxes.tolist() == [[0, 0, 64, 64]] * 2
     assert_same(expected, dets)
+
+
+def test_limits_are_checked_first(rewriting, flavour):
+    with rewriting(flavour):
+        for settings in ({'max_per_img': -1}, {'nms_pre': -1}, {'nms_pre': 5000}, {'max_per_img': 5000}):
+            head = head_of(**settings)
+            refused = flavour == 'portable' or -1 in settings.values()
+            with pytest.raises(DeployError, match=next(iter(settings))) if refused else contextlib.nullcontext():
+                head.predict_by_feat(*maps_of(head, 1, (64, 96)), batch_img_metas=metas_of([(64, 96)])[1])

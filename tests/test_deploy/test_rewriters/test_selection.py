@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 
-from mmtrtvit.deploy.rewriters.selection import level_candidates, nms_scores, top_boxes
+from mmtrtvit.deploy.rewriters.selection import limit_of, nms_scores, plain_iou_threshold, top_boxes
 from mmtrtvit.errors import DeployError
 
 FREE = {'input': {0: 'g', 1: 'n'}, 'input1': {0: 'g', 2: 'n'}}
@@ -136,8 +136,59 @@ def test_top_boxes_are_the_best_in_order(rewriting):
     assert (dets[1, :2, 4] > 0).all() and (dets[1, 2:] == 0).all() and (everything[1, 2:] == 0).all()
 
 
-@pytest.mark.parametrize('settings', [{}, {'nms_pre': -1}, {'nms_pre': 0}])
-def test_heads_without_a_limit_are_refused(settings):
-    with pytest.raises(DeployError, match='nms_pre=.* cannot be exported'):
-        level_candidates(settings)
-    assert level_candidates({'nms_pre': 7}) == 7
+@pytest.mark.parametrize('name', ['nms_pre', 'max_per_img'])
+@pytest.mark.parametrize('portable', [False, True])
+def test_heads_without_a_limit_are_refused(name, portable):
+    for settings in ({}, {name: -1}, {name: 0}, {name: None}):
+        with pytest.raises(DeployError, match=f'test_cfg.{name}=.* cannot be exported: it sets no limit'):
+            limit_of(settings, name, portable)
+    assert limit_of({name: 7}, name, portable) == 7
+
+
+def test_portable_graphs_stay_within_tensorrts_top_k():
+    assert [limit_of({'nms_pre': limit}, 'nms_pre', False) for limit in (3840, 3841)] == [3840, 3841]
+    assert limit_of({'nms_pre': 3840}, 'nms_pre', True) == 3840
+    with pytest.raises(DeployError, match="nms_pre=3841 cannot be exported: TensorRT's top-k ends at 3840"):
+        limit_of({'nms_pre': 3841}, 'nms_pre', True)
+
+
+PLAIN = dict(type='nms', iou_threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [{}, {'offset': 0}, {'score_threshold': 0}, {'max_num': -1}, {'class_agnostic': False}, {'split_thr': 10}],
+    ids=str,
+)
+def test_settings_that_change_nothing(change):
+    """mmcv keeps the same with and without them."""
+    boxes, scores = random_boxes(60, side=30), torch.rand(60)
+    classes = torch.arange(60) % 3
+    plain, changed = (batched_nms(boxes, scores, classes, settings)[1] for settings in (PLAIN, {**PLAIN, **change}))
+    assert torch.equal(plain, changed)
+    assert plain_iou_threshold({**PLAIN, **change}) == 0.5
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'offset': 1},
+        {'score_threshold': 0.3},
+        {'max_num': 5},
+        {'class_agnostic': True},
+        {'type': 'soft_nms'},
+        {'sigma': 0.5},
+        {'iou_thr': 0.5},
+        {'iou_threshold': None},
+    ],
+    ids=str,
+)
+def test_what_is_no_plain_suppression_is_refused(change):
+    with pytest.raises(DeployError, match='test_cfg.nms=.* cannot be exported'):
+        plain_iou_threshold({**PLAIN, **change})
+
+
+@pytest.mark.parametrize('settings', [None, {}, {'type': 'nms'}])
+def test_suppression_without_a_threshold_is_refused(settings):
+    with pytest.raises(DeployError, match='test_cfg.nms=.* cannot be exported'):
+        plain_iou_threshold(settings)

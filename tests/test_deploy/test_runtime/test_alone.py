@@ -50,6 +50,22 @@ def test_an_artefact_runs_without_pytorch(root, small, segmentor, pictures, back
     assert (np.load(tmp_path / 'found.npy') == wanted).mean() > 0.999
 
 
+@pytest.mark.parametrize('backend', ['tensorrt', 'tensorrt-rtx'])
+def test_backends_that_need_pytorch_say_so(root, backend, tmp_path):
+    (tmp_path / 'end2end.engine').write_bytes(b'an engine')
+    code = f"""
+from mmtrtvit.deploy.backends import open_session
+from mmtrtvit.errors import DeployError
+try:
+    open_session({backend!r}, sys.argv[1])
+except DeployError as error:
+    print(error)
+"""
+    done = python(BLOCKER + code, tmp_path / 'end2end.engine', root=root)
+    assert f'The backend {backend} needs torch, which is not installed' in done.stdout, done.stderr
+    assert 'torch with CUDA' in done.stdout and done.stdout.count('To mend it') == 1
+
+
 @pytest.mark.parametrize('what', ['mmtrtvit.models', 'mmtrtvit.engine', 'mmtrtvit.deploy.Artefact'])
 def test_what_needs_openmmlab_says_so(root, what):
     done = python(f'{BLOCKER}import mmtrtvit.deploy; {what}', root=root)

@@ -15,6 +15,7 @@ from mmtrtvit.deploy.backend_model import BackendModel
 from mmtrtvit.deploy.description import describe_model
 from mmtrtvit.deploy.fixed_shape import FixedShapeDetDataPreprocessor
 from mmtrtvit.deploy.inference import run_on_image
+from mmtrtvit.deploy.manifest import sealed
 from mmtrtvit.errors import DeployError
 
 
@@ -122,7 +123,7 @@ def test_the_data_preprocessor_is_made_of_numbers_only(segmentor):
     manifest = json.loads((folder / 'manifest.json').read_text())
     manifest['preprocessing'] |= {'type': 'os.getcwd'}
     manifest['model'] = {'type': 'os.getcwd'}
-    (folder / 'manifest.json').write_text(json.dumps(manifest))
+    (folder / 'manifest.json').write_text(json.dumps(sealed(manifest)))
     preprocessor = Artefact.read(folder).model.data_preprocessor
     assert type(preprocessor).__name__ == 'SegDataPreProcessor'
     np.testing.assert_allclose(preprocessor.mean.flatten(), manifest['preprocessing']['mean'])

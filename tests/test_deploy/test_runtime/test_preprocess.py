@@ -1,6 +1,8 @@
 """The input of the network is that of OpenMMLab's own transforms and data preprocessors."""
 
 import itertools
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ import mmtrtvit.deploy.fit_resize  # noqa: F401  registers the transform
 from mmtrtvit.deploy.description import describe_preprocessing
 from mmtrtvit.deploy.inference import input_of
 from mmtrtvit.deploy.runtime import Preprocessing
-from mmtrtvit.errors import DeployError
+from mmtrtvit.errors import DataError, DeployError
 
 SIZES = [(480, 640), (640, 480), (427, 640), (333, 500), (500, 333), (97, 1201), (31, 33), (800, 1333), (1, 7), (7, 1)]
 NORMALISING = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -128,3 +130,21 @@ def test_images_turned_by_their_exif_data(tmp_path):
     grey = np.arange(60, dtype=np.uint8).reshape(6, 10)
     cv2.imwrite(str(tmp_path / 'grey.png'), grey)
     np.testing.assert_array_equal(read_image(tmp_path / 'grey.png'), np.repeat(grey[..., None], 3, axis=2))
+
+
+def png_of(width, height):
+    """A PNG of a few bytes that says it is so large."""
+    chunks = [(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)), (b'IDAT', zlib.compress(bytes(100)))]
+    chunks.append((b'IEND', b''))
+    written = [struct.pack('>I', len(c)) + name + c + struct.pack('>I', zlib.crc32(name + c)) for name, c in chunks]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(written)
+
+
+def test_files_that_raise_instead(tmp_path):
+    from mmtrtvit.deploy.runtime.preprocess import read_image
+
+    (tmp_path / 'bomb.png').write_bytes(png_of(60000, 60000))
+    for path, reason in ((tmp_path / 'bomb.png', 'pixels'), (tmp_path / f'{"a" * 300}.png', 'name too long')):
+        with pytest.raises(DataError, match=rf'The image .*{path.name} cannot be read \(.*{reason}.*\)') as caught:
+            read_image(path)
+        assert str(caught.value).count('To mend it') == 1

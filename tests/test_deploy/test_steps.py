@@ -1,0 +1,31 @@
+"""A step that fails is named, whoever's fault it was."""
+
+import pytest
+
+from mmtrtvit.deploy.steps import Steps
+from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError
+
+
+@pytest.mark.parametrize('kind', [CheckpointError, ConfigError, DataError, DeployError])
+def test_the_users_own_errors(kind, capsys):
+    """They keep their kind, and what was expected and what to do."""
+    steps = Steps(2)
+    with steps.step('first') as say:
+        say('7 of 7')
+    with pytest.raises(kind) as caught, steps.step('second'):
+        raise kind('the cat is missing.', expected='a cat', fix='buy one')
+    assert type(caught.value) is kind
+    assert str(caught.value) == 'Step 2 of 2 (second): the cat is missing.\nExpected: a cat\nTo mend it: buy one'
+    shown = capsys.readouterr().out
+    assert '[1/2] first' in shown and '7 of 7' in shown and shown.count('done in') == 1
+
+
+def test_any_other_error():
+    said = r'Step 1 of 2 \(first\) failed: KeyError: .*cat.*\nTo mend it: .*DEBUG'
+    with pytest.raises(DeployError, match=said), Steps(2).step('first'):
+        raise KeyError('cat')
+
+
+def test_stopping_is_no_error():
+    with pytest.raises(KeyboardInterrupt), Steps(1).step('first'):
+        raise KeyboardInterrupt
