@@ -109,7 +109,7 @@ def make_work_dir(folder: str | os.PathLike) -> Path:
     except OSError as error:
         raise ConfigError(
             f'The work dir {folder} cannot be written: {error.strerror}.',
-            fix='name another folder, or make room or change its permissions',
+            fix='choose another one with --work-dir or --out, or make room or change its permissions',
         ) from error
     return folder
 

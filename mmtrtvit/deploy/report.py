@@ -19,7 +19,7 @@ def finite(value: Any) -> Any:
 
 
 def _number(value: float) -> str:
-    return f'{value:.3g}'
+    return str(value) if isinstance(value, int) else f'{value:.3g}'
 
 
 def _parity(parity: Mapping) -> str:
