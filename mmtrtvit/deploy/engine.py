@@ -94,7 +94,8 @@ def _megabytes(path: Path) -> str:
 
 def _onnxruntime(path: Path, precision: str, shapes: InputShapes | None, options: EngineOptions) -> Engine:
     session = open_session('onnxruntime', path)
-    subject = f'{path.name} in ONNX Runtime on the CPU'
+    computed = ', which computes FP16 in float32' if precision == 'fp16' else ''
+    subject = f'{path.name} in ONNX Runtime on the CPU{computed}'
     return Engine(path.name, session, subject, True, _megabytes(path), path.stat().st_size)
 
 

@@ -80,6 +80,10 @@ def test_engines_of_the_cpu_run_here(path, backend, weights):
         np.testing.assert_allclose(made.session.run({'input': image})['output'], 2 * image + 1 / 3, atol=1e-5)
 
 
+def test_fp16_on_a_cpu_is_said_to_be_float32(path):
+    assert make_engine('onnxruntime', path, 'fp16', None, EngineOptions()).subject.endswith('computes FP16 in float32')
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """No GPU, and a builder that writes four bytes and notes what it was asked for."""
