@@ -8,7 +8,7 @@ from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.deployment import benchmark_deployment
 from mmtrtvit.benchmark.spread import SPREAD, spread_outputs
 from mmtrtvit.benchmark.tables import deployment_table, engines_table
-from mmtrtvit.benchmark.tables.deployment import in_order
+from mmtrtvit.benchmark.tables.deployment import either, in_order
 from mmtrtvit.deploy.inference import input_of, sample_images
 from mmtrtvit.errors import ConfigError
 
@@ -83,6 +83,11 @@ def test_engines_have_a_table_of_their_own():
     result['machine'][0]['torch_threads'] = 1
     assert 'OpenVINO' in deployment_table(result) and 'FP16' not in deployment_table(result)
     assert 'tensorrt-rtx' in engines_table({'rows': [], 'machine': []})
+
+
+def test_the_values_of_a_setting_are_named_once():
+    assert either([dict(images=8), dict(images=28), dict(images=4), dict(images=8)], 'images') == '4 or 8 or 28'
+    assert either([dict(size=None), dict(size=320)], 'size') == "320 or the config's own"
 
 
 def test_rows_stand_in_the_order_of_networks_backends_and_precisions():

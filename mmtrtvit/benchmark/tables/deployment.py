@@ -85,4 +85,5 @@ def outcome(row: Mapping) -> list[str]:
 
 def either(rows: Sequence[Mapping], name: str) -> str:
     """The values of a setting in all rows, such as ``'4 or 8'``."""
-    return ' or '.join(map(str, sorted({row[name] or "the config's own" for row in rows}, key=str)))
+    values = {row[name] for row in rows}
+    return ' or '.join(map(str, [*sorted(values - {None}), *(["the config's own"] if None in values else [])]))
