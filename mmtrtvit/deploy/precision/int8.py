@@ -18,6 +18,10 @@ from .rules import Keep
 
 LARGEST = LEVELS - 1
 
+SMALLEST_SCALE = 2.0**-20
+"""What the scale of a channel of weights is at least: FP16 has it within 3 %, while one below 3e-8 becomes 0 where the
+rest of a graph is FP16, and engines refuse that. Training leaves whole channels of weights that small."""
+
 
 def _channel_axis(node: onnx.NodeProto, weight: np.ndarray) -> int:
     """The axis of a layer's weight that counts its output channels."""
@@ -30,7 +34,7 @@ def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
     others = tuple(number for number in range(weight.ndim) if number != axis)
     largest = np.abs(weight).max(axis=others)
     # a channel of zeros is right with every scale
-    return (np.where(largest > 0, largest, 1.0) / LARGEST).astype(np.float32)
+    return np.maximum(np.where(largest > 0, largest, 1.0) / LARGEST, SMALLEST_SCALE).astype(np.float32)
 
 
 def int8_candidates(model: onnx.ModelProto, keep: Keep = Keep()) -> tuple[str, ...]:  # noqa: B008

@@ -151,6 +151,23 @@ def test_the_rest_can_be_half_precision(detector, int8, images):
     assert output_error(reference, run_graph(mixed, images)) < output_error(reference, plain) + 0.02
 
 
+def test_scales_stay_above_zero_in_half_precision(graph_of):
+    """Training leaves channels of next to no weight; engines refuse a scale of 0."""
+    weight = np.float32([[0.5, 1e-9, 1e-6], [-1.0, 0.0, 3e-6]])
+    nodes = [
+        helper.make_node('MatMul', ['x', 'weight'], ['a'], name='/first/MatMul'),
+        helper.make_node('MatMul', ['a', 'last'], ['y'], name='/last/MatMul'),
+    ]
+    model = graph_of(nodes, {'weight': weight, 'last': np.eye(3, dtype=np.float32)}, shape=('n', 2))
+    feeds = [dict(x=np.float32([[1e-6, 2e-6], [0.0, 1e-6]]))]
+    converted = to_fp16(to_int8(model, feeds))
+    scales = [array for name, array in initializers(converted).items() if 'scale' in name]
+    assert len(scales) == 2 and any(array.dtype == np.float16 and array.shape == (3,) for array in scales)
+    assert all((array > 0).all() for array in scales)
+    (found,) = run_graph(converted, [dict(x=np.float32([[1, 2]]))])
+    assert np.isfinite(found['y']).all()
+
+
 def test_a_layer_that_sees_only_zeros_is_left(graph_of):
     nodes = [
         helper.make_node('MatMul', ['x', 'w'], ['a'], name='first'),
