@@ -14,6 +14,7 @@ from mmtrtvit.benchmark.spread import spread_outputs
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
 from mmtrtvit.deploy.inference import sample_images
 from mmtrtvit.deploy.shapes import input_shapes
+from mmtrtvit.errors import DeployError
 
 ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
 
@@ -65,10 +66,21 @@ def _save_spread(config, path):
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
 
 
+def lacks_bfloat16(backend):
+    """Whether this CPU has no bfloat16 units, as OpenVINO sees it: most CPUs with AVX2 only have none."""
+    openvino = pytest.importorskip('openvino')
+    return backend == 'openvino' and 'BF16' not in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
 @pytest.mark.parametrize('method, backend, flavour, shapes, precision', CASES)
 def test_the_artefact_finds_what_pytorch_finds(networks, toy, tmp_path, method, backend, flavour, shapes, precision):
     config, checkpoint = networks[method]
     options = dict(backend=backend, flavour=flavour, shapes=shapes, precision=precision)
+    if precision == 'bf16' and lacks_bfloat16(backend):
+        with pytest.raises(DeployError, match='no bfloat16 arithmetic'):
+            deploy(config, str(checkpoint), work_dir=tmp_path, images=5, timed=False, **options)
+        assert not (tmp_path / 'deploy.json').exists() and not list(tmp_path.glob('*.onnx'))
+        return
     manifest, proof = deploy(config, str(checkpoint), work_dir=tmp_path, images=5, timed=False, **options)
     parity = proof.parity
     assert parity.images == 5 and proof.metrics
