@@ -1,4 +1,4 @@
-# Mask R-CNN on Next-ViT-S, on the embedded data set, from scratch, so nothing is frozen: everything else is
+# Mask R-CNN on Next-ViT-S, on the toy data set, from scratch, so nothing is frozen: everything else is
 # configs/maskrcnn_trtvit_a_toy.py.
 _base_ = './maskrcnn_trtvit_a_toy.py'
 

@@ -1,4 +1,4 @@
-# Mask R-CNN on TRT-ViT-A, on the embedded data set (`python tools/make_toy_data.py --out data/toy`). It learns from
+# Mask R-CNN on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in minutes on two CPU cores: FPN and heads are narrow and have fewer proposals, neck and mask head have
 # BatchNorm, as training from scratch needs it, and RoI features come from a coarser level, as objects are small.
 _base_ = [

@@ -1,4 +1,4 @@
-# Mask R-CNN on the reconstructed stand-in for TurboViT, on the embedded data set, from scratch: everything else is
+# Mask R-CNN on the reconstructed stand-in for TurboViT, on the toy data set, from scratch: everything else is
 # configs/maskrcnn_trtvit_a_toy.py.
 _base_ = './maskrcnn_trtvit_a_toy.py'
 

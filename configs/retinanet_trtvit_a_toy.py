@@ -1,4 +1,4 @@
-# RetinaNet on TRT-ViT-A, on the embedded data set (`python tools/make_toy_data.py --out data/toy`). It learns from
+# RetinaNet on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in minutes on two CPU cores: FPN and head are narrow, with BatchNorm, as training from scratch needs it.
 _base_ = [
     './_base_/models/retinanet_trtvit-b_fpn.py',

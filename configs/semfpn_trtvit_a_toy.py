@@ -1,4 +1,4 @@
-# Semantic FPN on TRT-ViT-A, on the embedded data set (`python tools/make_toy_data.py --out data/toy`). It learns from
+# Semantic FPN on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in half an hour on a CPU: neck and head are narrow.
 _base_ = [
     './_base_/models/semfpn_trtvit-b.py',

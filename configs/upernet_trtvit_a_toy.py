@@ -1,4 +1,4 @@
-# UperNet on TRT-ViT-A, on the embedded data set (`python tools/make_toy_data.py --out data/toy`). It learns from
+# UperNet on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in half an hour on a CPU: the heads are narrow.
 _base_ = [
     './_base_/models/upernet_trtvit-b.py',

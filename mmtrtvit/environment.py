@@ -530,7 +530,7 @@ def require() -> None:
     lines = [
         f'mmtrtvit cannot be used in this environment: {describe(wrong)}',
         f'Expected: {wrong.name} {wrong.wanted}',
-        f'To mend it: {wrong.fix}',
+        f'Fix: {wrong.fix}',
     ]
     if check_env:
         lines.append(f'Every part at a glance: {shlex.quote(sys.executable)} {shlex.quote(str(check_env))}')
@@ -592,6 +592,6 @@ def print_report(reports: list[PartReport]) -> None:
         return
     kind = 'First thing wrong' if wrong.required else 'All that is required is here. Optional, but broken'
     print(f'\n{kind}: {describe(wrong)}')
-    print(f'To mend it: {wrong.fix}')
+    print(f'Fix: {wrong.fix}')
     if wrong.required:
         print('In a checkout, `make setup` makes an environment in which all of this is right.')

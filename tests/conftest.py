@@ -123,12 +123,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """16 training images, 5 to evaluate on, and a config for them."""
     import torch
 
-    from mmtrtvit.datasets.embedded import make_embedded_dataset
+    from mmtrtvit.datasets.toy import make_toy_dataset
 
     torch.set_num_threads(1)  # the network is so small that threads would only wait for each other
 
     folder = tmp_path_factory.mktemp('toy')
-    data = make_embedded_dataset(folder / 'data', train=16, val=5, progress=False).coco
+    data = make_toy_dataset(folder / 'data', train=16, val=5, progress=False).coco
     config = folder / 'tiny.py'
     config.write_text(
         TOY_CONFIG.format(base=str(ROOT / 'configs' / 'maskrcnn_trtvit_a_toy.py'), data=f'{data.as_posix()}/')
@@ -153,8 +153,8 @@ def toy_checkpoint(toy: Toy, toy_run: Path, tmp_path_factory: pytest.TempPathFac
     import torch
 
     from mmtrtvit.apis import load_config
-    from mmtrtvit.benchmark.spread import spread_outputs
-    from mmtrtvit.deploy.inference import build_pytorch_model
+    from mmtrtvit.deploy.proof.inference import build_pytorch_model
+    from mmtrtvit.testing.untrained import spread_outputs
 
     config = load_config(toy.config)
     model = build_pytorch_model(config, str(toy_run / 'epoch_2.pth'))

@@ -159,7 +159,7 @@ def test_another_architecture_is_refused(saved, told, theirs, said, load):
     path = saved({'state_dict': randomised(build(**theirs), 1).state_dict()})
     with pytest.raises(CheckpointError) as caught:
         load(target, path)
-    for part in ('does not belong', str(path), said, 'Expected:', 'To mend it:', '--allow-mismatch', 'allow_mismatch'):
+    for part in ('does not belong', str(path), said, 'Expected:', 'Fix:', '--allow-mismatch', 'allow_mismatch'):
         assert part in str(caught.value)
     assert same(target, untouched)
     assert told[0][0] == logging.WARNING
@@ -348,7 +348,7 @@ def refused(path):
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path)
     said = str(caught.value)
-    assert str(path) in said and 'To mend it:' in said
+    assert str(path) in said and 'Fix:' in said
     assert not said.split('\n')[0].endswith(': '), 'no reason is given'
     return said
 

@@ -11,10 +11,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 from mmtrtvit.benchmark import random_batch
-from mmtrtvit.benchmark.families import FAMILIES
-from mmtrtvit.benchmark.methods import classes_of, method_of
 from mmtrtvit.benchmark.training import build_training
-from mmtrtvit.datasets.embedded import CLASSES, PALETTE
+from mmtrtvit.datasets.toy import CLASSES, PALETTE
+from mmtrtvit.zoo.families import FAMILIES
+from mmtrtvit.zoo.methods import classes_of, method_of
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 NAME = re.compile(r'([a-z]+)_([a-z]+)(?:_([a-z][a-z0-9]*))?(?:_(3x))?_(coco|ade20k|toy)')

@@ -64,12 +64,12 @@ def message_of(environment) -> str:
         environment.require()
     assert isinstance(caught.value, environment.EnvironmentProblem)
     message = str(caught.value)
-    assert message.count('To mend it:') == 1
+    assert message.count('Fix:') == 1
     return message
 
 
 def mending_command(message: str) -> str:
-    return re.search(r'^To mend it: (.*)$', message, re.MULTILINE).group(1)
+    return re.search(r'^Fix: (.*)$', message, re.MULTILINE).group(1)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_check_env_works_where_nothing_is_installed():
     assert re.search(r'missing +required', rows['torch'])
     assert re.search(r'missing +optional', rows['onnx'])
     assert 'First thing wrong: torch is missing' in done.stdout
-    assert re.search(r'^To mend it: .*pip install "torch==2\.13\.0"$', done.stdout, re.MULTILINE)
+    assert re.search(r'^Fix: .*pip install "torch==2\.13\.0"$', done.stdout, re.MULTILINE)
 
 
 def test_check_env_prints_json():

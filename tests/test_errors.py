@@ -18,8 +18,8 @@ def no_traceback_asked_for(monkeypatch):
 
 def test_a_message_says_what_was_given_what_was_expected_and_what_to_do():
     error = UserError('Size 3.', expected='4', fix='give 4')
-    assert str(error) == 'Size 3.\nExpected: 4\nTo mend it: give 4'
-    assert str(UserError('Size 3.', fix='give 4')) == 'Size 3.\nTo mend it: give 4'
+    assert str(error) == 'Size 3.\nExpected: 4\nFix: give 4'
+    assert str(UserError('Size 3.', fix='give 4')) == 'Size 3.\nFix: give 4'
     assert str(UserError('Size 3.')) == 'Size 3.'
 
 
@@ -57,7 +57,7 @@ def test_a_command_ends_with_the_message_alone(kind, capsys):
 
     assert main() == 2
     told = capsys.readouterr()
-    assert told.err == '\nError: Size 3.\nExpected: 4\nTo mend it: give 4\n'
+    assert told.err == '\nError: Size 3.\nExpected: 4\nFix: give 4\n'
     assert told.out == ''
 
 
@@ -100,4 +100,4 @@ def test_the_exit_status_reaches_the_shell():
     # The file alone, so that the test does not wait for torch.
     done = subprocess.run([sys.executable, '-c', program, folder], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr == '\nError: No data.\nTo mend it: make some\n'
+    assert done.stderr == '\nError: No data.\nFix: make some\n'

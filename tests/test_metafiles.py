@@ -8,7 +8,7 @@ import yaml
 from mmengine.config import Config
 
 from mmtrtvit.benchmark import network_complexity
-from mmtrtvit.benchmark.families import FAMILIES
+from mmtrtvit.zoo.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = yaml.safe_load((ROOT / 'docs' / 'results' / 'published.yaml').read_text())

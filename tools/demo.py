@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train, evaluate, export, check, time and draw a TRT-ViT detector on the embedded data set."""
+"""Train, evaluate, export, check, time and draw a TRT-ViT detector on the toy data set."""
 
 import argparse
 import sys

@@ -77,8 +77,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = vars(parse_args())
     from mmtrtvit.deploy.conversion import deploy
-    from mmtrtvit.deploy.engine import EngineOptions
-    from mmtrtvit.deploy.shapes import input_shapes
+    from mmtrtvit.deploy.engines.build import EngineOptions
+    from mmtrtvit.deploy.export.input_shapes import input_shapes
 
     shapes = input_shapes(args.pop('shape'), args.pop('dynamic'), args.pop('batch'))
     engine = EngineOptions(tuple(args.pop('targets')), args.pop('timing_cache'), args.pop('workspace_mib'))

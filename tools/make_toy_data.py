@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmtrtvit.datasets.embedded import make_embedded_dataset
+from mmtrtvit.datasets.toy import make_toy_dataset
 from mmtrtvit.errors import command_line
 
 
@@ -15,9 +15,9 @@ def main() -> None:
     parser.add_argument('--train', type=int, default=1800, help='number of training images')
     parser.add_argument('--val', type=int, default=80, help='number of validation images')
     parser.add_argument('--seed', type=int, default=0, help='another seed, other images')
-    parser.add_argument('--overwrite', action='store_true', help='replace an embedded data set that is there')
+    parser.add_argument('--overwrite', action='store_true', help='replace a toy data set that is there')
     args = parser.parse_args()
-    summary = make_embedded_dataset(args.out, train=args.train, val=args.val, seed=args.seed, overwrite=args.overwrite)
+    summary = make_toy_dataset(args.out, train=args.train, val=args.val, seed=args.seed, overwrite=args.overwrite)
     print(summary.report())
 
 

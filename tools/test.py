@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     if args['backend_dir']:
-        from mmtrtvit.deploy import evaluate_artefact
+        from mmtrtvit.apis import evaluate_artefact
 
         for name in ('checkpoint', 'tta', 'per_class', 'allow_mismatch', 'variants', 'launcher'):
             del args[name]

@@ -14,12 +14,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
-from ..apis.config import load_config
-from ..apis.errors import library_errors_explained
 from ..apis.evaluation import evaluate
 from ..atomic import atomic_file
+from ..config import load_config
 from ..datasets.preflight import check_data
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, library_errors_explained
 from .counting import count_boxes, count_pixels
 from .heatmap import draw_heatmap
 

@@ -1,4 +1,4 @@
-"""The whole way on the embedded data set: make it, train, evaluate, export, check, time, draw."""
+"""The whole way on the toy data set: make it, train, evaluate, export, check, time, draw."""
 
 import json
 import os
@@ -12,13 +12,14 @@ from rich.table import Table
 
 from ..atomic import atomic_file
 from ..benchmark import machine
-from ..datasets.embedded import make_embedded_dataset
-from ..deploy import Artefact, deploy, evaluate_artefact
-from ..deploy.inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image
-from ..deploy.manifest import versions
+from ..config import load_config
+from ..datasets.toy import make_toy_dataset
+from ..deploy import Artefact, deploy
+from ..deploy.proof.inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image
 from ..deploy.steps import quiet
+from ..runtime.manifest import versions
 from ..visualization.sheet import draw_side_by_side
-from .config import load_config
+from .artefact import evaluate_artefact
 from .evaluation import evaluate
 from .training import train
 
@@ -64,10 +65,10 @@ def demo(
     """Run everything once and sum it up.
 
     Args:
-        config: A detection config on the embedded data set.
+        config: A detection config on the toy data set.
         deploy_cfg: The deploy config.
         work_dir: Where everything goes: ``train/``, ``artefact/``, ``predictions.png``, ``summary.json``.
-        train_images, val_images: Size of the embedded data set.
+        train_images, val_images: Size of the toy data set.
         epochs: Fewer or more epochs than the config has.
         resume: Go on from the latest checkpoint of an earlier run that was stopped.
 
@@ -85,9 +86,9 @@ def demo(
     def headline(text: str) -> None:
         console.rule(f'[bold]{text}[/bold] ({(time.perf_counter() - started) / 60:.1f} min so far)', align='left')
 
-    headline('1/6 the embedded data set')
+    headline('1/6 the toy data set')
     data_root = Path(os.environ.get('MMTRTVIT_DATA_ROOT', 'data')) / 'toy'
-    make_embedded_dataset(data_root, train=train_images, val=val_images)
+    make_toy_dataset(data_root, train=train_images, val=val_images)
 
     headline('2/6 training')
     options = {'randomness.seed': 0}

@@ -9,12 +9,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
+from ..config import load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
-from ..errors import ConfigError
-from .config import load_config, set_work_dir
-from .dump import DumpPredictions
-from .errors import library_errors_explained
+from ..engine.dump_predictions import DumpPredictions
+from ..errors import ConfigError, library_errors_explained
 
 
 def use_tta(config: Config) -> None:

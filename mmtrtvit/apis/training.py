@@ -4,40 +4,18 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint
+from ..config import load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
-from ..errors import CheckpointError, ConfigError
+from ..engine.cpu_amp import use_amp
+from ..errors import CheckpointError, ConfigError, library_errors_explained
 from ..models import PyramidBackbone
-from .config import load_config, set_work_dir
-from .errors import library_errors_explained
-
-
-def use_amp(config: Config) -> None:
-    """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
-
-    Raises:
-        ConfigError: If the config has an optimiser wrapper that this cannot replace.
-    """
-    wrapper = config.optim_wrapper
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper', 'mmtrtvit.CPUAmpOptimWrapper'):
-        raise ConfigError(
-            f'--amp cannot be used with optim_wrapper.type={wrapper.type!r}.',
-            expected='OptimWrapper',
-            fix='leave out --amp, or set optim_wrapper.type=OptimWrapper',
-        )
-    if torch.cuda.is_available():
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        wrapper.type = 'mmtrtvit.CPUAmpOptimWrapper'
-        wrapper.pop('loss_scale', None)
 
 
 def use_auto_scale_lr(config: Config) -> None:
@@ -160,7 +138,7 @@ def train(
         resume: ``'auto'`` for the latest checkpoint of the work dir, or a checkpoint.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate to the batch that is really used.
-        variants: Variants of the config, such as ``layer-decay``; see :func:`~mmtrtvit.apis.config.find_variant`.
+        variants: Variants of the config, such as ``layer-decay``; see :func:`~mmtrtvit.config.find_variant`.
         cfg_options: Changes to the config, dotted key to value.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         allow_mismatch: Accept a ``load_from`` checkpoint that does not fill the whole network.

@@ -1,7 +1,8 @@
 """Measuring: complexity, latency, the cost of training, and what the figures were measured on."""
 
-from .backbones import benchmark_backbones, export_backbone
-from .complexity import (
+from ..latency import Latency, machine, measure, ratio
+from ..testing.random_inputs import random_batch
+from ..zoo.complexity import (
     Complexity,
     NetworkComplexity,
     backbone_complexity,
@@ -9,8 +10,7 @@ from .complexity import (
     network_complexity,
     with_backbone,
 )
-from .latency import Latency, machine, measure, ratio
-from .samples import random_batch
+from .backbones import benchmark_backbones, export_backbone
 from .training import benchmark_training
 
 __all__ = [

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
-from .complexity import backbone_complexity
-from .families import FAMILIES
-from .latency import machine, measure
+from ..latency import machine, measure
+from ..zoo.complexity import backbone_complexity
+from ..zoo.families import FAMILIES
 from .plots import draw_comparison, draw_complexity, draw_latency
 from .published import Published
 from .results import Results
@@ -158,7 +158,7 @@ def measure_backbones(
         ConfigError: If an argument has no meaning.
         DeployError: If an export is not as it should be, or a runtime is missing.
     """
-    from ..deploy.backends import open_session
+    from ..runtime.backends import open_session
 
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder, _threads(threads) as used, torch.inference_mode():
@@ -239,7 +239,7 @@ def benchmark_comparison(
     """Count the backbones of all families, time them in ONNX Runtime and OpenVINO, and write rows, table and plot.
 
     Args:
-        families: Names in :data:`~mmtrtvit.benchmark.families.FAMILIES`; by default all.
+        families: Names in :data:`~mmtrtvit.zoo.families.FAMILIES`; by default all.
         archs: Their sizes; by default all.
         out: Folder for ``comparison.json``, ``comparison.md`` and ``comparison.png``.
         root: A checkout, for what is published.

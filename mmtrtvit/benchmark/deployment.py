@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ..deploy.shapes import input_shapes
-from .families import FAMILIES
-from .methods import METHODS
+from ..deploy.export.input_shapes import input_shapes
+from ..testing.untrained import find_entry, save_spread, untrained_options
+from ..zoo.families import FAMILIES
+from ..zoo.methods import METHODS
 from .proofs import proof_row
 from .results import Results
 from .settings import check_settings
 from .tables import deployment_table, engines_table
-from .untrained import find_entry, save_spread, untrained_options
 
 KEY = ('family', 'method', 'arch', 'backend', 'precision')
 """What makes a row the one that it is."""
@@ -47,8 +47,8 @@ def benchmark_deployment(
         out: Folder for ``deployment.json`` and ``deployment.md``.
         family: Of backbones.
         archs: Sizes; all by default.
-        methods: Names in :data:`~mmtrtvit.benchmark.methods.METHODS`.
-        backends: Names of :data:`~mmtrtvit.deploy.backends.BACKENDS`.
+        methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
+        backends: Names of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         precisions: Of ``fp32``, ``fp16``, ``bf16`` and ``int8``.
         images: Images of the test split to compare on.
         size: Images are resized to fit into a square of this many pixels; by default as the config has it.

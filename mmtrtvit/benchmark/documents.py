@@ -11,10 +11,10 @@ from pathlib import Path
 from ..atomic import atomic_file
 from ..errors import DataError
 from ..models import TRTViT
-from .complexity import backbone_complexity
-from .families import FAMILIES
+from ..zoo.complexity import backbone_complexity
+from ..zoo.families import FAMILIES
+from ..zoo.methods import METHODS
 from .metafile import metafiles
-from .methods import METHODS
 from .plots import digest_of, draw_comparison, draw_complexity, draw_latency, draw_training, drawn_from
 from .published import Published
 from .rows import read_rows

@@ -16,29 +16,29 @@ from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 from rich.console import Console
 
-from ..apis.config import load_config
-from ..deploy.backend_model import BackendModel
-from ..deploy.backends import Session, open_session
-from ..deploy.configs import follow_input_shape, make_deploy_config
+from ..config import load_config
 from ..deploy.conversion import Conversion, export_onnx
-from ..deploy.description import describe_model, kind_of
-from ..deploy.equal_scores import EqualScoresByPlace
-from ..deploy.inference import build_pytorch_model, dataset_metainfo, input_of, run_on_image, sample_images
-from ..deploy.names import INPUT
-from ..deploy.onnx_graph import operators
-from ..deploy.parity import MOST_TIES, compare_detections, compare_label_maps
-from ..deploy.rewriters.registration import FLAVOURS
+from ..deploy.export.deploy_configs import follow_input_shape, make_deploy_config
+from ..deploy.export.describe import describe_model, kind_of
+from ..deploy.export.onnx_graph import operators
+from ..deploy.export.rewriters.registration import FLAVOURS
+from ..deploy.proof.backend_model import BackendModel
+from ..deploy.proof.equal_scores import EqualScoresByPlace
+from ..deploy.proof.inference import build_pytorch_model, dataset_metainfo, input_of, run_on_image, sample_images
+from ..deploy.proof.parity import MOST_TIES, compare_detections, compare_label_maps
 from ..deploy.steps import quiet
+from ..latency import machine, measure
+from ..runtime.backends import Session, open_session
+from ..runtime.tensor_names import INPUT
+from ..testing.untrained import find_entry, save_spread, untrained_options
+from ..zoo.methods import METHODS
 from .backbones import BACKENDS, versions
-from .latency import machine, measure
-from .methods import METHODS
 from .plain_export import export_plainly
 from .results import Results
 from .rows import COMPARED
 from .settings import check_settings
 from .tables import exports_table
 from .tables.exports import PLAIN
-from .untrained import find_entry, save_spread, untrained_options
 
 SCOPE = 'network: normalised image to the outputs of the graph'
 
@@ -261,7 +261,7 @@ def benchmark_exports(
         out: Folder for ``exports.json`` and ``exports.md``.
         family: Of backbones.
         archs: Sizes; the first of the family by default.
-        methods: Names in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
         size: Images are resized to fit into a square of this many pixels.
         settings: Arguments of :func:`measure_exports`.
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import yaml
 
-from .complexity import network_complexity
-from .families import FAMILIES, Family
-from .methods import METRIC_TITLES
+from ..zoo.complexity import network_complexity
+from ..zoo.configs import Entry, find_configs, schedule_length
+from ..zoo.families import FAMILIES, Family
+from ..zoo.methods import METRIC_TITLES
 from .published import Published
 from .tables.networks import published_params
-from .zoo import Entry, find_configs, schedule_length
 
 INDEX = Path('model-index.yml')
 _HEAD = '# Made by tools/update_tables.py: parameters and FLOPs are counted, see docs/complexity.md.\n'

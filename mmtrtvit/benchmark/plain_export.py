@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..apis.config import PACKAGE
+from ..config import PACKAGE
 from ..errors import DeployError
 
 OPSETS = (11, 13, 17)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import atomic_file
-from .families import FAMILIES
-from .methods import METHODS
+from ..zoo.families import FAMILIES
+from ..zoo.methods import METHODS
 from .rows import COMPARED, RUNTIMES, as_latencies, by_network
 
 _COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ..deploy.engine import PRECISIONS
-from ..deploy.shapes import input_shapes
+from ..deploy.engines.build import PRECISIONS
+from ..deploy.export.input_shapes import input_shapes
 from ..errors import ConfigError
 from .proofs import proof_row
 from .results import Results
@@ -41,7 +41,7 @@ def benchmark_precisions(
         config: The model config.
         checkpoint: The checkpoint.
         out: Folder for ``precisions.json`` and ``precisions.md``.
-        backends: Names of :data:`~mmtrtvit.deploy.backends.BACKENDS`.
+        backends: Names of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         precisions: Of ``fp32``, ``fp16``, ``bf16`` and ``int8``; by default all that each backend has.
         dynamic: Smallest, usual and largest input size, each HxW, which TensorRT needs.
         images: Images of the test split to compare and evaluate on.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..deploy.conversion import deploy
-from ..deploy.report import REPORT
-from ..deploy.shapes import InputShapes
+from ..deploy.export.input_shapes import InputShapes
+from ..deploy.proof.report import REPORT
 from ..errors import UserError
 
 KEPT = ('subject', 'passed', 'failures', 'parity', 'metrics', 'exact', 'latency_ratio')

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from ..apis.config import make_work_dir
 from ..atomic import atomic_file
-from .latency import machine
+from ..config import make_work_dir
+from ..latency import machine
 from .rows import read_rows, write_rows
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..atomic import atomic_file
 from ..errors import DataError
-from .latency import Latency
+from ..latency import Latency
 
 RUNTIMES = ('PyTorch', 'ONNX Runtime')
 """What runs a backbone of TRT-ViT, in the order of tables and bars."""

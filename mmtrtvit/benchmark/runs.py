@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import DataError
-from .latency import machine
+from ..latency import machine
 from .results import Results
 from .tables import runs_table
 

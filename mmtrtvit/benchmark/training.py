@@ -18,14 +18,14 @@ from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
 from ..errors import ConfigError, DeployError
-from .latency import machine, measure
-from .methods import METHODS
+from ..latency import machine, measure
+from ..testing.random_inputs import random_batch
+from ..zoo.configs import Entry, find_configs
+from ..zoo.methods import METHODS
 from .plots import draw_training
 from .results import Results
-from .samples import random_batch
 from .settings import check_settings
 from .tables import training_table
-from .zoo import Entry, find_configs
 
 SCOPE = 'training iteration'
 
@@ -88,7 +88,7 @@ def build_training(
         amp: Mixed precision, as ``tools/train.py --amp``.
         device: Where the network is to be.
     """
-    from ..apis.training import use_amp
+    from ..engine.cpu_amp import use_amp
 
     config = copy.deepcopy(config)
     config.model.backbone.update(with_cp=checkpointing, init_cfg=None)
@@ -236,8 +236,8 @@ def benchmark_training(
 
     Args:
         root: The folder with ``configs/``.
-        family: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
-        methods: Names in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
         archs: Sizes; by default all.
         size: Height and width of the images.
         batch: Images in an iteration.

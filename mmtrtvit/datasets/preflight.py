@@ -19,7 +19,7 @@ COCO_KEYS = ('images', 'annotations', 'categories')
 
 _ROOT_HINT = (
     'set the environment variable MMTRTVIT_DATA_ROOT to the folder that holds coco/ and ade/ (./data by default), or '
-    'give the path with --cfg-options; for the embedded data set run `python tools/make_toy_data.py`'
+    'give the path with --cfg-options; for the toy data set run `python tools/make_toy_data.py`'
 )
 
 

@@ -8,24 +8,23 @@ was exported elsewhere: it needs NumPy, OpenCV and a backend.
 import importlib
 
 from ..environment import is_there, require
-from .runtime import Detections, LabelMap, Predictor, load
+from ..runtime import Detections, LabelMap, Predictor, load
 
 _EXPORT = {
-    'Artefact': 'artefact',
-    'DetectionParity': 'parity',
-    'SegmentationParity': 'parity',
-    'compare_detections': 'parity',
-    'compare_label_maps': 'parity',
+    'Artefact': 'proof.artefact',
+    'DetectionParity': 'proof.parity',
+    'SegmentationParity': 'proof.parity',
+    'compare_detections': 'proof.parity',
+    'compare_label_maps': 'proof.parity',
     'deploy': 'conversion',
-    'evaluate_artefact': 'evaluation',
 }
 """What needs PyTorch and OpenMMLab, and where it is."""
 
-__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', 'repairs', 'rewriters', *_EXPORT]
+__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', 'mmdeploy_patches', 'rewriters', *_EXPORT]
 
 if is_there('mmdeploy') and is_there('mmengine'):
-    from . import repairs, rewriters
-    from .backends.mmdeploy_tensorrt import register
+    from .export import mmdeploy_patches, rewriters
+    from .mmdeploy_backend import register
 
     register()
 

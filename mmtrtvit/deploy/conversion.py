@@ -17,14 +17,15 @@ from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
 
-from ..apis.config import load_config, make_work_dir
 from ..atomic import atomic_files
 from ..checkpoint import allow_mmengine_checkpoints
+from ..config import load_config, make_work_dir
 from ..errors import CheckpointError, ConfigError, DataError
+from ..runtime.manifest import MANIFEST, listed_files, sha256, versions, write_manifest
+from ..runtime.tensor_names import INPUT, ONNX_FILE
 from ..visualization.sheet import draw_side_by_side
-from .artefact import DEPLOY_CONFIG, MODEL_CONFIG
-from .backend_model import BackendModel
-from .configs import (
+from .engines.build import EngineOptions, make_engine
+from .export.deploy_configs import (
     backend_name,
     flavour_name,
     follow_input_shape,
@@ -35,10 +36,13 @@ from .configs import (
     pad_to_input_shape,
     shapes_of,
 )
-from .description import describe_model
-from .engine import EngineOptions, make_engine
-from .graph_precision import Feeds, check_keep, convert_precision
-from .inference import (
+from .export.describe import describe_model
+from .export.input_shapes import InputShapes
+from .export.onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
+from .precision.convert import Feeds, check_keep, convert_precision
+from .proof.artefact import DEPLOY_CONFIG, MODEL_CONFIG
+from .proof.backend_model import BackendModel
+from .proof.inference import (
     PHOTOGRAPHS,
     build_pytorch_model,
     dataset_metainfo,
@@ -47,12 +51,8 @@ from .inference import (
     read_image,
     sample_images,
 )
-from .manifest import MANIFEST, listed_files, sha256, versions, write_manifest
-from .names import INPUT, ONNX_FILE
-from .onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
-from .proof import Proof, prove
-from .report import PAGE, REPORT, finite, to_markdown
-from .shapes import InputShapes
+from .proof.proof import Proof, prove
+from .proof.report import PAGE, REPORT, finite, to_markdown
 from .steps import Steps, quiet
 
 EXPORT_SIDE = 320

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
+from ..errors import ConfigError
 from ..registry import OPTIM_WRAPPERS
 
 
@@ -64,3 +66,24 @@ class CPUAmpOptimWrapper(OptimWrapper):
             torch.autocast('cpu', dtype=torch.bfloat16),
         ):
             yield
+
+
+def use_amp(config: Config) -> None:
+    """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+
+    Raises:
+        ConfigError: If the config has an optimiser wrapper that this cannot replace.
+    """
+    wrapper = config.optim_wrapper
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper', 'mmtrtvit.CPUAmpOptimWrapper'):
+        raise ConfigError(
+            f'--amp cannot be used with optim_wrapper.type={wrapper.type!r}.',
+            expected='OptimWrapper',
+            fix='leave out --amp, or set optim_wrapper.type=OptimWrapper',
+        )
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        wrapper.type = 'mmtrtvit.CPUAmpOptimWrapper'
+        wrapper.pop('loss_scale', None)

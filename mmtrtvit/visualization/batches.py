@@ -14,10 +14,9 @@ from mmengine.runner import Runner, set_random_seed
 from mmengine.structures import BaseDataElement, PixelData
 from tqdm import tqdm
 
-from ..apis.config import load_config
-from ..apis.errors import library_errors_explained
+from ..config import load_config
 from ..datasets.preflight import check_data
-from ..errors import ConfigError
+from ..errors import ConfigError, library_errors_explained
 from .sheet import Panel, draw_sheet
 
 SPLITS = ('train', 'val', 'test')

@@ -14,11 +14,10 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from tqdm import tqdm
 
-from ..apis.config import load_config
-from ..apis.errors import library_errors_explained
 from ..checkpoint import load_checkpoint
+from ..config import load_config
 from ..datasets.preflight import check_data
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, library_errors_explained
 from .sheet import DRAWN_ABOVE, draw_side_by_side
 
 TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg'}

@@ -12,12 +12,11 @@ import torch
 from rich.console import Console
 
 from ..atomic import atomic_file
-from ..checkpoint import read_checkpoint, weights_of
+from ..checkpoint import PROVENANCE_KEY, provenance_of, read_checkpoint, weights_of
 from ..errors import CheckpointError, ConfigError
 from ..models.backbones.next_vit import KV_POOLS
 from ..version import __version__
 from .names import Renamed
-from .provenance import KEY, provenance_of
 from .report import ConversionReport
 from .sources import CONVERTIBLE, OURS, Convertible
 
@@ -297,7 +296,7 @@ def convert_weights(
         beside=beside,
     )
     console.print(f'[3/3] Writing {out}', markup=False, soft_wrap=True)
-    meta = {KEY: {**report.provenance(), 'mmtrtvit': __version__}}
+    meta = {PROVENANCE_KEY: {**report.provenance(), 'mmtrtvit': __version__}}
     written = _write({'meta': meta, 'state_dict': renamed.weights}, report, out)
     console.print(f'{report}\nEvery name: {written}', markup=False, soft_wrap=True)
     return report

@@ -14,7 +14,7 @@ from PIL import Image
 from mmtrtvit.analysis import ConfusionMatrix, confusion_matrix
 from mmtrtvit.analysis.counting import count_boxes, count_pixels
 from mmtrtvit.apis import evaluate
-from mmtrtvit.datasets.embedded import CLASSES
+from mmtrtvit.datasets.toy import CLASSES
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
 

@@ -175,9 +175,9 @@ def test_sharded_evaluation_of_pixels(script, root, tmp_path):
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
 
-    from mmtrtvit.datasets.embedded import make_embedded_dataset
+    from mmtrtvit.datasets.toy import make_toy_dataset
 
-    made = make_embedded_dataset(tmp_path / 'toy', train=2, val=5, progress=False)
+    made = make_toy_dataset(tmp_path / 'toy', train=2, val=5, progress=False)
     config = tmp_path / 'segmentor.py'
     config.write_text(
         f'_base_ = {str(root / "configs" / "semfpn_trtvit_a_toy.py")!r}\n'

@@ -11,7 +11,7 @@ from pycocotools.mask import decode
 
 from mmtrtvit.apis import evaluate, load_config
 from mmtrtvit.checkpoint import load_checkpoint, read_checkpoint
-from mmtrtvit.datasets.embedded import CLASSES
+from mmtrtvit.datasets.toy import CLASSES
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
 

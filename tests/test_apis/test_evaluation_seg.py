@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmtrtvit.apis import evaluate, load_config
 from mmtrtvit.checkpoint import load_checkpoint
-from mmtrtvit.datasets.embedded import CLASSES
+from mmtrtvit.datasets.toy import CLASSES
 
 SCOPE = 'mmseg'
 

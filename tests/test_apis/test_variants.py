@@ -6,8 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmtrtvit.apis import load_config, train
-from mmtrtvit.apis.config import find_variant
 from mmtrtvit.apis.training import check_strategy, use_atomic_checkpoints
+from mmtrtvit.config import find_variant
 from mmtrtvit.errors import ConfigError
 
 NAMES = ['checkpointing', 'deepspeed', 'frozen-stages', 'fsdp', 'layer-decay']

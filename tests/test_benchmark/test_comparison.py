@@ -8,13 +8,13 @@ from PIL import Image
 
 from mmtrtvit.benchmark import backbone_complexity, backbones, documents
 from mmtrtvit.benchmark.backbones import benchmark_comparison, measure_backbones
-from mmtrtvit.benchmark.families import FAMILIES
 from mmtrtvit.benchmark.plots import digest_of, draw_comparison, drawn_from, pareto_front
 from mmtrtvit.benchmark.published import Published
 from mmtrtvit.benchmark.rows import COMPARED
 from mmtrtvit.benchmark.tables import comparison_table, with_published
 from mmtrtvit.errors import ConfigError, DataError, DeployError
 from mmtrtvit.models import NextViT, TRTViT
+from mmtrtvit.zoo.families import FAMILIES
 
 SMALL = {
     'trtvit': (
@@ -111,7 +111,7 @@ def test_a_missing_runtime_is_one_message(monkeypatch):
     def absent(name, *args, **kwargs):
         raise DeployError(f'{name} is not installed.')
 
-    monkeypatch.setattr('mmtrtvit.deploy.backends.open_session', absent)
+    monkeypatch.setattr('mmtrtvit.runtime.backends.open_session', absent)
     monkeypatch.setattr(backbones, 'BACKENDS', {'OpenVINO': 'json'})
     monkeypatch.setattr(backbones, '_MODULES', ())
     monkeypatch.setattr(json, '__version__', '1', raising=False)

@@ -6,11 +6,11 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmtrtvit.apis import load_config
 from mmtrtvit.benchmark.deployment import benchmark_deployment
-from mmtrtvit.benchmark.spread import SPREAD, spread_outputs
 from mmtrtvit.benchmark.tables import deployment_table, engines_table
 from mmtrtvit.benchmark.tables.deployment import either, in_order
-from mmtrtvit.deploy.inference import input_of, sample_images
+from mmtrtvit.deploy.proof.inference import input_of, sample_images
 from mmtrtvit.errors import ConfigError
+from mmtrtvit.testing.untrained import SPREAD, spread_outputs
 
 ABOUT = dict(family='trtvit', method='maskrcnn', arch='c', backend='openvino', precision='bf16', images=4, size=320)
 

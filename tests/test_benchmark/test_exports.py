@@ -16,9 +16,9 @@ from mmtrtvit.benchmark.plain_export import export_plainly
 from mmtrtvit.benchmark.tables import exports_table
 from mmtrtvit.benchmark.tables.exports import PLAIN
 from mmtrtvit.deploy import conversion
-from mmtrtvit.deploy.backends import open_session
-from mmtrtvit.deploy.inference import sample_images
+from mmtrtvit.deploy.proof.inference import sample_images
 from mmtrtvit.errors import ConfigError, DeployError
+from mmtrtvit.runtime.backends import open_session
 
 QUICK = dict(images=2, threads=1, warmup_runs=1, warmup_seconds=0.0, min_runs=3, min_seconds=0.0)
 

@@ -5,7 +5,6 @@ import copy
 import pytest
 
 from mmtrtvit.benchmark import backbone_complexity, network_complexity
-from mmtrtvit.benchmark.families import FAMILIES
 from mmtrtvit.benchmark.published import Published
 from mmtrtvit.benchmark.tables import (
     complexity_table,
@@ -21,7 +20,8 @@ from mmtrtvit.benchmark.tables import (
     training_table,
     zoo_table,
 )
-from mmtrtvit.benchmark.zoo import network_config
+from mmtrtvit.zoo.configs import network_config
+from mmtrtvit.zoo.families import FAMILIES
 
 MACHINE = dict(processor='A Processor', torch_threads=2)
 

@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from mmtrtvit.benchmark import benchmark_training, random_batch, training
-from mmtrtvit.benchmark.methods import METHODS
 from mmtrtvit.benchmark.plots import digest_of, drawn_from
 from mmtrtvit.errors import ConfigError, DeployError
+from mmtrtvit.zoo.methods import METHODS
 
 TINY = """
 _base_ = {base!r}

@@ -43,7 +43,7 @@ def check(root):
 def told(check, **changes):
     with pytest.raises(DataError) as caught:
         check(**changes)
-    assert '\nExpected: ' in str(caught.value) and '\nTo mend it: ' in str(caught.value)
+    assert '\nExpected: ' in str(caught.value) and '\nFix: ' in str(caught.value)
     return str(caught.value)
 
 

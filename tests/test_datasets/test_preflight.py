@@ -63,7 +63,7 @@ def told(call, *arguments):
     with pytest.raises(DataError) as caught:
         call(*arguments)
     said = str(caught.value)
-    assert '\nTo mend it: ' in said
+    assert '\nFix: ' in said
     return said
 
 

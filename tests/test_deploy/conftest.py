@@ -20,8 +20,8 @@ from mmengine.registry import init_default_scope
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
 from mmtrtvit.apis import evaluate
 from mmtrtvit.deploy import deploy
-from mmtrtvit.deploy.onnx_graph import operators
-from mmtrtvit.deploy.proof import Proof
+from mmtrtvit.deploy.export.onnx_graph import operators
+from mmtrtvit.deploy.proof.proof import Proof
 from mmtrtvit.deploy.steps import quiet
 
 

@@ -12,11 +12,11 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 
-from mmtrtvit.apis import evaluate, load_config
-from mmtrtvit.deploy import Artefact, compare_detections, conversion, deploy, evaluate_artefact
-from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
-from mmtrtvit.deploy.onnx_graph import operators
-from mmtrtvit.deploy.shapes import input_shapes
+from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
+from mmtrtvit.deploy import Artefact, compare_detections, conversion, deploy
+from mmtrtvit.deploy.export.input_shapes import input_shapes
+from mmtrtvit.deploy.export.onnx_graph import operators
+from mmtrtvit.deploy.proof.inference import build_pytorch_model, run_on_image
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError
 

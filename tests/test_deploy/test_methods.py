@@ -10,11 +10,11 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.benchmark.spread import spread_outputs
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
-from mmtrtvit.deploy.inference import sample_images
-from mmtrtvit.deploy.shapes import input_shapes
+from mmtrtvit.deploy.export.input_shapes import input_shapes
+from mmtrtvit.deploy.proof.inference import sample_images
 from mmtrtvit.errors import DeployError
+from mmtrtvit.testing.untrained import spread_outputs
 
 ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
 

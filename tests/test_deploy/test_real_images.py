@@ -9,12 +9,12 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmtrtvit.apis import evaluate, load_config
-from mmtrtvit.benchmark.spread import spread_outputs
-from mmtrtvit.deploy import Artefact, compare_detections, deploy, evaluate_artefact
-from mmtrtvit.deploy.equal_scores import EqualScoresByPlace
-from mmtrtvit.deploy.inference import build_pytorch_model, run_on_image
+from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
+from mmtrtvit.deploy import Artefact, compare_detections, deploy
+from mmtrtvit.deploy.proof.equal_scores import EqualScoresByPlace
+from mmtrtvit.deploy.proof.inference import build_pytorch_model, run_on_image
 from mmtrtvit.deploy.steps import quiet
+from mmtrtvit.testing.untrained import spread_outputs
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 

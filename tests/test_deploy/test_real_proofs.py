@@ -8,7 +8,7 @@ allow one.
 import pytest
 
 from mmtrtvit.benchmark.deployment import benchmark_deployment
-from mmtrtvit.benchmark.methods import METHODS
+from mmtrtvit.zoo.methods import METHODS
 
 IMAGES = 11
 

@@ -15,13 +15,13 @@ def test_the_users_own_errors(kind, capsys):
     with pytest.raises(kind) as caught, steps.step('second'):
         raise kind('the cat is missing.', expected='a cat', fix='buy one')
     assert type(caught.value) is kind
-    assert str(caught.value) == 'Step 2 of 2 (second): the cat is missing.\nExpected: a cat\nTo mend it: buy one'
+    assert str(caught.value) == 'Step 2 of 2 (second): the cat is missing.\nExpected: a cat\nFix: buy one'
     shown = capsys.readouterr().out
     assert '[1/2] first' in shown and '7 of 7' in shown and shown.count('done in') == 1
 
 
 def test_any_other_error():
-    said = r'Step 1 of 2 \(first\) failed: KeyError: .*cat.*\nTo mend it: .*DEBUG'
+    said = r'Step 1 of 2 \(first\) failed: KeyError: .*cat.*\nFix: .*DEBUG'
     with pytest.raises(DeployError, match=said), Steps(2).step('first'):
         raise KeyError('cat')
 

@@ -44,8 +44,8 @@ def _retinanet(root: Path, toy, folder: Path) -> Network:
     from mmengine.registry import MODELS, init_default_scope
 
     from mmtrtvit.apis import load_config
-    from mmtrtvit.benchmark.spread import spread_outputs
-    from mmtrtvit.deploy.inference import sample_images
+    from mmtrtvit.deploy.proof.inference import sample_images
+    from mmtrtvit.testing.untrained import spread_outputs
 
     made = Network(folder / 'retinanet.py', folder / 'retinanet.pth', toy.images)
     base = root / 'configs' / 'retinanet_trtvit_a_toy.py'

@@ -12,14 +12,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from mmtrtvit.benchmark.latency import measure
 from mmtrtvit.deploy import load
-from mmtrtvit.deploy.backends.tensorrt_builder import build_engine
-from mmtrtvit.deploy.backends.tensorrt_report import to_markdown
-from mmtrtvit.deploy.backends.tensorrt_session import TensorRTSession
-from mmtrtvit.deploy.backends.tensorrt_support import PACKAGES, installed_version, refuse_combination
+from mmtrtvit.deploy.engines.tensorrt_builder import build_engine
+from mmtrtvit.deploy.engines.tensorrt_report import to_markdown
 from mmtrtvit.errors import DeployError
+from mmtrtvit.latency import measure
 from mmtrtvit.models import TRTViT
+from mmtrtvit.runtime.backends.tensorrt.session import TensorRTSession
+from mmtrtvit.runtime.backends.tensorrt.support import PACKAGES, installed_version, refuse_combination
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 

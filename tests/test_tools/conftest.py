@@ -26,7 +26,7 @@ class Outcome:
         assert 'Traceback' not in self.err + self.out, self.err[-3000:]
         before, separator, message = f'\n{self.err}'.partition('\nError: ')
         assert separator and '\nError: ' not in message, self.err[-3000:]
-        assert message.count('To mend it: ') <= 1 and message.strip()
+        assert message.count('Fix: ') <= 1 and message.strip()
         return message
 
 

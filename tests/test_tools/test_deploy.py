@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmtrtvit.deploy import conversion
-from mmtrtvit.deploy.engine import EngineOptions
+from mmtrtvit.deploy.engines.build import EngineOptions
 
 DYNAMIC = 'configs/deploy/instance-seg_onnxruntime_dynamic.py'
 

@@ -79,7 +79,7 @@ def test_artefacts_that_cannot_be_used(refused, tmp_path):
 
 
 def test_a_truncated_artefact(refused, tmp_path):
-    from mmtrtvit.deploy.manifest import write_manifest
+    from mmtrtvit.runtime.manifest import write_manifest
 
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a' / 'end2end.onnx').write_bytes(b'\x08\x08' + bytes(1000))

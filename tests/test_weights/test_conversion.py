@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmtrtvit.checkpoint import PROVENANCE_KEY
 from mmtrtvit.errors import CheckpointError, ConfigError, UserError
 from mmtrtvit.models import EfficientFormer, NextViT
 from mmtrtvit.weights.conversion import convert_weights
-from mmtrtvit.weights.provenance import KEY
 from mmtrtvit.weights.sources import CONVERTIBLE
 
 CASES = [(family, source) for family, about in CONVERTIBLE.items() for source in about.sources]
@@ -51,7 +51,7 @@ def test_every_tensor_has_its_place(elsewhere, saved, tmp_path, family, source):
     assert all(torch.equal(back[name], weights[name]) for name in back)
 
     assert json.loads(out.with_suffix('.json').read_text()) == report.to_dict()
-    told = checkpoint['meta'][KEY]
+    told = checkpoint['meta'][PROVENANCE_KEY]
     assert told['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (told['file'], told['family'], told['arch'], told['source']) == ('theirs.pth', family, 'small', source)
     assert told['settings'] == ({'kv_pool': 'tokens'} if family == 'nextvit' else {})
@@ -143,7 +143,7 @@ ALTERED = {
     'no tensors': (lambda weights: {'state_dict': {}}, 'there are none'),
     'something else': (lambda weights: {'layer1.0.conv1.weight': torch.zeros(1)}, 'no implementation of Next-ViT'),
     'ours already': (lambda weights: {'stages.0.0.mhca.1.weight': torch.zeros(1)}, 'of this package already'),
-    'converted': (lambda weights: {'meta': {KEY: {'family': 'nextvit'}}}, 'converted already'),
+    'converted': (lambda weights: {'meta': {PROVENANCE_KEY: {'family': 'nextvit'}}}, 'converted already'),
     'a list': (lambda weights: list(weights.values()), 'holds a list'),
     'code': (lambda weights: {**weights, 'x': Code()}, r'reading it would run (posix|nt)\.mkdir'),
 }
@@ -156,7 +156,7 @@ def test_what_is_no_such_checkpoint_is_refused(elsewhere, saved, tmp_path, monke
     path = saved(change(elsewhere('nextvit', 'timm')[1]))
     with pytest.raises(CheckpointError, match=f'(?s){message}') as caught:
         convert_weights(path, 'nextvit', tmp_path / 'ours.pth')
-    assert 'theirs.pth' in str(caught.value) and 'To mend it: ' in str(caught.value)
+    assert 'theirs.pth' in str(caught.value) and 'Fix: ' in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ['theirs.pth']
 
 
@@ -253,7 +253,7 @@ def test_the_command_line(elsewhere, saved, root, tmp_path, monkeypatch, capsys)
     options = ['--family', 'nextvit', '--source', 'official', '--arch', 'small', '--kv-pool', 'windows']
     monkeypatch.setattr(sys, 'argv', ['tools/convert_weights.py', str(path), '--out', str(out), *options])
     assert tool.main() == 0
-    told = torch.load(out, weights_only=True)['meta'][KEY]
+    told = torch.load(out, weights_only=True)['meta'][PROVENANCE_KEY]
     assert (told['source'], told['arch'], told['settings']) == ('official', 'small', {'kv_pool': 'windows'})
     printed = capsys.readouterr().out
     assert (

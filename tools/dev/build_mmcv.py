@@ -1,8 +1,8 @@
 """Compile mmcv from its source distribution in a few minutes, where its own build takes half an hour.
 
-Nearly all of the time of mmcv's build goes into reading torch's headers, once for each of its 57 dispatch files. They are
-joined into one file here; the build itself is pip's and mmcv's own. Run it by the Python of the environment that gets
-mmcv, with torch and the build tools installed: ``python tools/dev/build_mmcv.py onedl-mmcv==2.3.6``.
+Nearly all of the time of its own build goes into reading the headers of torch, once for each of 57 dispatch files.
+They are joined into one file here; the build itself is that of pip and mmcv. Run it by the Python of the environment
+that gets mmcv, after torch and the build tools: ``python tools/dev/build_mmcv.py onedl-mmcv==2.3.6``.
 
 Only the standard library is used: this runs before anything else is installed.
 """

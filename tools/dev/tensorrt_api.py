@@ -56,7 +56,7 @@ CLASSES = (
     'Severity',
     'TensorIOMode',
 )
-"""What mmtrtvit/deploy/backends uses."""
+"""What mmtrtvit/runtime/backends uses."""
 
 CALLBACKS = {
     'ILogger': ('log',),

@@ -1,4 +1,4 @@
-# The embedded data set (`python tools/make_toy_data.py --out data/toy`) for instance segmentation: six shapes on real
+# The toy data set (`python tools/make_toy_data.py --out data/toy`) for instance segmentation: six shapes on real
 # photographs, at most 128 x 128. For everything else it is coco_instance.py.
 _base_ = './coco_instance.py'
 

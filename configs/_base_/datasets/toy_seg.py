@@ -1,4 +1,4 @@
-# The embedded data set (`python tools/make_toy_data.py --out data/toy`) for segmentation: a background and six shapes,
+# The toy data set (`python tools/make_toy_data.py --out data/toy`) for segmentation: a background and six shapes,
 # at most 128 x 128, as the detectors have them. Its colours mean nothing, so hues are turned at will: without that a
 # network knows every shape by heart, and fails on photographs of a colour that it never saw. For everything else it is
 # ade20k.py.

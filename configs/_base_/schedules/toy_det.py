@@ -1,4 +1,4 @@
-# Detection on the embedded data set, from scratch in minutes on two CPU cores: 2 epochs of batches of 4. For everything
+# Detection on the toy data set, from scratch in minutes on two CPU cores: 2 epochs of batches of 4. For everything
 # else it is adamw_1x.py.
 _base_ = './adamw_1x.py'
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from ..complexity import backbone_complexity, classifier_complexity
-from ..families import FAMILIES
-from ..latency import ratio
+from ...latency import ratio
+from ...zoo.complexity import backbone_complexity, classifier_complexity
+from ...zoo.families import FAMILIES
 from ..published import Published
 from ..rows import RUNTIMES, as_latencies
 from .text import NO_RUN, Notes, giga, markdown, millions
@@ -18,7 +18,7 @@ def sizes_table(published: Published, name: str = 'trtvit') -> str:
 
     Args:
         published: What the literature says.
-        name: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
+        name: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
     """
     rows, notes, family = [], Notes(published), FAMILIES[name]
     keys = family.type.arch_keys

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from ..complexity import backbone_complexity
-from ..families import FAMILIES
-from ..latency import ratio
+from ...latency import ratio
+from ...zoo.complexity import backbone_complexity
+from ...zoo.families import FAMILIES
 from ..published import Published
 from ..rows import COMPARED, by_network
 from .text import NO_RUN, Notes, giga, markdown, millions

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..families import FAMILIES
-from ..methods import METHODS
+from ...zoo.families import FAMILIES
+from ...zoo.methods import METHODS
 from .text import NO_RUN, markdown
 
 BACKENDS = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..families import FAMILIES
-from ..latency import Latency, ratio
-from ..methods import METHODS
+from ...latency import Latency, ratio
+from ...zoo.families import FAMILIES
+from ...zoo.methods import METHODS
 from ..rows import COMPARED
 from .deployment import network
 from .text import NO_RUN, markdown

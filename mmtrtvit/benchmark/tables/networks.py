@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..complexity import NetworkComplexity, classifier_complexity, classifier_params, network_complexity
-from ..families import FAMILIES
-from ..methods import METHODS, METRIC_TITLES
+from ...zoo.complexity import NetworkComplexity, classifier_complexity, classifier_params, network_complexity
+from ...zoo.configs import network_config
+from ...zoo.families import FAMILIES
+from ...zoo.methods import METHODS, METRIC_TITLES
 from ..published import Published
-from ..zoo import network_config
 from .text import Notes, giga, markdown, millions
 
 IMAGENET_SIZES = {'imagenet': 224, 'imagenet_384': 384}
@@ -68,7 +68,7 @@ def networks_table(root: Path, published: Published, method: str) -> str:
     Args:
         root: A checkout.
         published: What the literature says.
-        method: A name in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
     """
     rows, notes, table = [], Notes(published), f'{method}_{METHODS[method].schedule}'
     for name, family in FAMILIES.items():
@@ -169,8 +169,8 @@ def results_table(published: Published, family: str, methods: Sequence[str]) -> 
 
     Args:
         published: What the literature says.
-        family: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
-        methods: Names in :data:`~mmtrtvit.benchmark.methods.METHODS`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
     """
     metrics = list(dict.fromkeys(metric for method in methods for metric in METHODS[method].metrics))
     rows, notes = [], Notes(published)

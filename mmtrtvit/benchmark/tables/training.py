@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from ..families import FAMILIES
-from ..latency import Latency
-from ..methods import METHODS
+from ...latency import Latency
+from ...zoo.families import FAMILIES
+from ...zoo.methods import METHODS
 from .text import NO_RUN, markdown
 
 AMP_TYPES = {'cpu': 'bfloat16', 'cuda': 'float16'}

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from ..complexity import network_complexity
-from ..methods import METRIC_TITLES
+from ...zoo.complexity import network_complexity
+from ...zoo.configs import find_configs
+from ...zoo.methods import METRIC_TITLES
 from ..published import Published
-from ..zoo import find_configs
 from .text import Notes, markdown, millions
 
 HEADLINES = ('box_ap', 'mask_ap', 'miou', 'miou_ms')
@@ -19,7 +19,7 @@ def zoo_table(root: Path, published: Published, family: str) -> str:
     Args:
         root: A checkout.
         published: What the literature says.
-        family: A name in :data:`~mmtrtvit.benchmark.families.FAMILIES`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
     """
     rows, notes = [], Notes(published)
     for entry in find_configs(root):

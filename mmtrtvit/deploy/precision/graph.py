@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ...errors import DeployError
-from ..onnx_graph import STANDARD_DOMAINS
+from ..export.onnx_graph import STANDARD_DOMAINS
 from .rules import COORDINATES
 
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')

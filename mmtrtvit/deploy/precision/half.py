@@ -13,7 +13,7 @@ import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
 
 from ...errors import DeployError
-from ..onnx_graph import STANDARD_DOMAINS
+from ..export.onnx_graph import STANDARD_DOMAINS
 from .graph import (
     LAYERS,
     data_inputs,

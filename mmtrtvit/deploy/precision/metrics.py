@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
-from ..names import DETS, LABELS, MASKS, OUTPUT
+from ...runtime.tensor_names import DETS, LABELS, MASKS, OUTPUT
 
 Outputs = Sequence[Mapping[str, np.ndarray]]
 """For each feed: output name to array."""

@@ -349,7 +349,7 @@ def message(**arguments):
     with pytest.raises(ConfigError) as caught:
         EfficientFormer(**arguments)
     lines = str(caught.value).split('\n')
-    assert [line.split(':')[0] for line in lines[1:]] == ['Expected', 'To mend it']
+    assert [line.split(':')[0] for line in lines[1:]] == ['Expected', 'Fix']
     return str(caught.value)
 
 

@@ -190,7 +190,7 @@ def message(**arguments):
     with pytest.raises(ConfigError) as caught:
         NextViT(**{'arch': arch(), 'head_dim': 8, **arguments})
     lines = str(caught.value).split('\n')
-    assert [line.split(':')[0] for line in lines[1:]] == ['Expected', 'To mend it']
+    assert [line.split(':')[0] for line in lines[1:]] == ['Expected', 'Fix']
     return str(caught.value)
 
 

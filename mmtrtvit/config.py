@@ -1,0 +1,124 @@
+"""Reading a config file the way a command line needs it."""
+
+import copy
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .errors import ConfigError, UserError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+VARIANTS = Path('_base_') / 'variants'
+"""Where variants lie below a folder of configs."""
+
+
+def find_variant(name: str, path: Path) -> Path:
+    """The file of a variant: a file as it is given, or a name in ``_base_/variants`` of a folder of configs.
+
+    Args:
+        name: A name such as ``layer-decay``, or a file.
+        path: The config that it is for. Its own folder and those above it are looked in first, then the configs of the
+            package (in the checkout, or in the installed wheel).
+
+    Raises:
+        ConfigError: If there is none; the message lists those that there are.
+    """
+    if name.endswith('.py') and Path(name).is_file():
+        return Path(name)
+    roots = [*path.resolve().parents, PACKAGE.parent / 'configs', PACKAGE / '.mim' / 'configs']
+    known = {file.stem: file for root in reversed(roots) for file in sorted((root / VARIANTS).glob('*.py'))}
+    if name not in known:
+        raise ConfigError(
+            f'There is no variant {name}.',
+            expected=f'one or more of {", ".join(sorted(known))}, or a config file',
+            fix='correct --variant',
+        )
+    return known[name]
+
+
+def _drop_nones(config: Config | dict, changes: Mapping) -> None:
+    """Take out of ``config`` what is None where ``changes`` has a dict: the two cannot be merged."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and key in config:
+            if config[key] is None:
+                config.pop(key)
+            elif isinstance(config[key], dict):
+                _drop_nones(config[key], value)
+
+
+def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, variants: Sequence[str] = ()) -> Config:
+    """Read a config with its ``_base_`` files, and change it by ``--variant`` and then by ``--cfg-options``.
+
+    Args:
+        path: The config file.
+        cfg_options: Dotted key to value, as mmengine's ``DictAction`` parses it.
+        variants: Names or files of variants, merged one after the other; see :func:`find_variant`.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: If there is no such file or variant, or one cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob('*.py')], n=3)
+        raise ConfigError(
+            f'There is no config file {path}.',
+            expected=f'perhaps {", ".join(str(path.parent / name) for name in near)}'
+            if near
+            else 'a file such as configs/maskrcnn_trtvit_b_coco.py',
+            fix='correct the path; paths are relative to where the command runs',
+        )
+    files = [find_variant(name, path) for name in variants]
+    try:
+        config = Config.fromfile(path)
+        for file in files:
+            changes = Config.fromfile(file).to_dict()
+            _drop_nones(config, changes)
+            config.merge_from_dict(changes)
+        if cfg_options:
+            # a copy: merging takes `_delete_` out of what it is given
+            config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program: anything may be raised in it
+        raise ConfigError(
+            f'The config {path} cannot be read: {type(error).__name__}: {error}',
+            fix='correct the file, the file that it names in `_base_`, or what --variant or --cfg-options gave',
+        ) from error
+    return config
+
+
+def make_work_dir(folder: str | os.PathLike) -> Path:
+    """Make a folder, unless it is there, and make sure that it can be written to.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f'The work dir {folder} cannot be written: {error.strerror}.',
+            fix='choose another one with --work-dir or --out, or make room or change its permissions',
+        ) from error
+    return folder
+
+
+def set_work_dir(config: Config, path: str | os.PathLike, work_dir: str | None) -> Path:
+    """Set ``config.work_dir`` (``work_dirs/<config name>`` by default), and make it.
+
+    Raises:
+        ConfigError: If the folder cannot be made or written to.
+    """
+    config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / Path(path).stem)
+    return make_work_dir(config.work_dir)

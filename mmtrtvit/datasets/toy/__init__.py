@@ -1,0 +1,32 @@
+"""A small data set made on the spot, for machines that have none: shapes on real photographs.
+
+:func:`make_toy_dataset` writes the same scenes in the genuine COCO and ADE20K layouts. Nothing is
+downloaded: the photographs are those that scikit-image carries in its wheel.
+"""
+
+from mmtrtvit.datasets.toy.ade_layout import ADE_CLASSES, ADE_PALETTE
+from mmtrtvit.datasets.toy.dataset import ToyDataset, make_toy_dataset
+from mmtrtvit.datasets.toy.photographs import LICENCES, PHOTOGRAPHS, Photograph
+from mmtrtvit.datasets.toy.scene import Scene, make_scene
+from mmtrtvit.datasets.toy.scene_settings import SceneSettings
+from mmtrtvit.datasets.toy.shapes import CLASSES, PALETTE, SHAPES, Shape
+from mmtrtvit.datasets.toy.splits import SPLITS, Split
+
+__all__ = [
+    'ADE_CLASSES',
+    'ADE_PALETTE',
+    'CLASSES',
+    'LICENCES',
+    'PALETTE',
+    'PHOTOGRAPHS',
+    'SHAPES',
+    'SPLITS',
+    'ToyDataset',
+    'Photograph',
+    'Scene',
+    'SceneSettings',
+    'Shape',
+    'Split',
+    'make_toy_dataset',
+    'make_scene',
+]

@@ -1,0 +1,299 @@
+"""Engines of TensorRT and TensorRT for RTX from an ONNX file.
+
+TensorRT for RTX builds without a GPU, for any of its targets; TensorRT builds for the GPU that it runs on.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import onnx
+import torch
+
+from ...atomic import atomic_file
+from ...errors import DeployError
+from ...runtime.backends.tensorrt.support import PACKAGES, RTX_TARGETS, refuse_combination, require_version
+from ..export.onnx_graph import read_graph
+from . import tensorrt_worker as tensorrt_build
+from .tensorrt_graph import BadNode, graph_inputs, is_typed, refuse_nodes, unsupported_nodes
+from .tensorrt_report import EngineReport, read_inspector, read_log
+
+Profile = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Smallest, usual and largest shape of an input."""
+
+_SHOWN_ERRORS = 5
+
+
+def check_profiles(inputs: Mapping[str, Sequence[int]], profiles: Mapping[str, Profile]) -> None:
+    """Make sure that every input with free sides has shapes, and that they fit it.
+
+    Args:
+        inputs: Name to shape of the inputs of the graph; -1 for sides that are free.
+        profiles: Name to the smallest, usual and largest shape.
+
+    Raises:
+        DeployError: Naming the input and what is wrong with its shapes.
+    """
+
+    def bad(message: str) -> DeployError:
+        free = ', '.join(f'{name} {" x ".join(map(str, shape))}' for name, shape in inputs.items())
+        return DeployError(
+            message,
+            expected=f'three shapes (smallest, usual, largest) for each input with free sides (-1) of: {free}',
+            fix='correct --shape, --dynamic and --batch',
+        )
+
+    for name in profiles:
+        if name not in inputs:
+            raise bad(f'The graph has no input {name!r}.')
+    for name, shape in inputs.items():
+        if name not in profiles:
+            if -1 in shape:
+                raise bad(f'Input {name!r} has free sides, but no shapes were given for it.')
+            continue
+        smallest, usual, largest = profiles[name]
+        for given in (smallest, usual, largest):
+            if len(given) != len(shape) or any(side not in (-1, own) for own, side in zip(given, shape, strict=True)):
+                raise bad(f'Input {name!r}: the shape {" x ".join(map(str, given))} does not fit it.')
+        if not all(1 <= low <= mid <= high for low, mid, high in zip(smallest, usual, largest, strict=True)):
+            raise bad(
+                f'Input {name!r}: the shapes {smallest}, {usual}, {largest} are not in the order smallest, usual, '
+                'largest, each side at least 1.'
+            )
+
+
+def _check_machine(package: str, version: tuple[int, ...], targets: Sequence[str], typed: bool) -> None:
+    """End where this package cannot build here, or not for these targets."""
+    title = PACKAGES[package].title
+    uses = 'typed graph' if typed else 'float32 graph'
+    refuse_combination(package, version, uses=uses)
+    if package == 'tensorrt_rtx':
+        for target in targets:
+            number = target.removeprefix('sm')
+            if number.isdigit():
+                refuse_combination(package, version, (int(number[:-1] or 0), int(number[-1])), uses)
+            if target not in RTX_TARGETS:
+                raise DeployError(
+                    f'{title} has no target {target!r}.',
+                    expected=f'some of {", ".join(RTX_TARGETS)}',
+                    fix='give the compute capability of the GPU that the engine is for',
+                )
+        return
+    if targets:
+        raise DeployError(
+            f'{title} has no targets: it builds for the GPU that it runs on.',
+            fix='build on the GPU that the engine is for, without targets; only TensorRT for RTX builds for others',
+        )
+    if not torch.cuda.is_available():
+        raise DeployError(
+            f'{title} builds on the GPU that the engine is for, and PyTorch sees none here.',
+            expected='an NVIDIA GPU with its driver',
+            fix='run this command on that machine, or use --backend tensorrt-rtx, which builds without a GPU',
+        )
+
+
+def _named(nodes: Sequence[Mapping], model: onnx.ModelProto) -> list[BadNode]:
+    """The nodes that a parser refused, each with the name that it has in the graph."""
+    named = []
+    for node in nodes:
+        index = node.get('index', -1)
+        known = model.graph.node[index] if 0 <= index < len(model.graph.node) else onnx.NodeProto()
+        reason = ' '.join(str(node['reason']).split())
+        named.append(
+            BadNode(
+                node.get('name') or known.name or f'node {index}',
+                node.get('operator') or known.op_type or 'a node',
+                reason,
+            )
+        )
+    return named
+
+
+def _environment(device: int) -> dict[str, str]:
+    """The environment in which the GPU of this number is the only one."""
+    visible = [name for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if name]
+    return {**os.environ, 'CUDA_VISIBLE_DEVICES': visible[device] if device < len(visible) else str(device)}
+
+
+def _run(request: dict, device: int, timeout: float, progress: Callable[[str], None] | None) -> tuple[dict | None, str]:
+    """Run the process that builds.
+
+    Returns:
+        What it left, and, where it left nothing, what became of it.
+    """
+    stage, late = 'start', threading.Event()
+    with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as errors:
+        process = subprocess.Popen(
+            [sys.executable, tensorrt_build.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding='utf-8',
+            errors='replace',
+            env=_environment(device),
+        )
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout, stop)
+        timer.start()
+        try:
+            try:
+                process.stdin.write(json.dumps(request))
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended before it read; its status says how
+            for line in process.stdout:
+                try:
+                    told = json.loads(line)
+                    stage = told['stage']
+                except (ValueError, TypeError, KeyError):
+                    continue  # a library wrote it
+                if progress:
+                    progress(
+                        f'{told["phase"]} {told["done"]}/{told["total"]}' if 'phase' in told else f'{told["stage"]} ...'
+                    )
+            status = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+        result = Path(request['result'])
+        if status == 0 and result.is_file():
+            return json.loads(result.read_text(encoding='utf-8')), ''
+        if late.is_set():
+            return None, f'took longer than {timeout:g} seconds (it was at: {stage})'
+        errors.seek(0)
+        said = ' '.join(errors.read().strip().splitlines()[-3:])
+        ended = f'was ended by {signal.Signals(-status).name}' if status < 0 else f'ended with status {status}'
+        return None, f'{ended} (it was at: {stage})' + (f': {said}' if said else '')
+
+
+def _explain(result: Mapping, package: str, model: onnx.ModelProto) -> None:
+    """Turn a failure that the library told of into an error."""
+    title = PACKAGES[package].title
+    errors = list(dict.fromkeys(' '.join(error.split()) for error in result['errors']))[:_SHOWN_ERRORS]
+    if result['failed'] == 'parse' and result['nodes']:
+        refuse_nodes(_named(result['nodes'], model), package)
+    said = '\n'.join(f'  {error}' for error in errors) or '  (it gave no reason)'
+    stages = dict(
+        plugins='register the plugins that it brings',
+        parse='read the graph',
+        profile='take the shapes that were given',
+        build='build an engine of the graph',
+        inspect='load the engine that it built',
+    )
+    memory = any('OutOfMemory' in error or 'workspace' in error.lower() for error in errors)
+    raise DeployError(
+        f'{title} {result["version"]} could not {stages[result["failed"]]}:\n{said}',
+        fix='leave the workspace limit out, or give smaller shapes'
+        if memory
+        else 'export with --flavour portable; where it fails with that, --backend onnxruntime runs the same graph',
+    )
+
+
+def build_engine(
+    onnx_path: str | os.PathLike,
+    engine_path: str | os.PathLike,
+    *,
+    package: str = 'tensorrt',
+    profiles: Mapping[str, Profile] | None = None,
+    targets: Sequence[str] | None = None,
+    timing_cache: str | os.PathLike | None = None,
+    workspace_mib: int | None = None,
+    tf32: bool = False,
+    device: int = 0,
+    timeout: float = 3600.0,
+    progress: Callable[[str], None] | None = None,
+) -> EngineReport:
+    """Build an engine. The precision of the engine is that of the graph.
+
+    The work is done in a process of its own, so that an abort of the library becomes an error here.
+
+    Args:
+        onnx_path: The graph.
+        engine_path: Where the engine goes; it appears whole or not at all.
+        package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
+        profiles: Input to its smallest, usual and largest shape; every input with free sides needs them.
+        targets: GPUs to build for, such as ``('sm86', 'sm120')``. TensorRT for RTX only, by default its own choice.
+        timing_cache: A file of measured kernels, read if it is there and written afterwards. One of another GPU or
+            version is ignored and left as it is, with a warning in the report.
+        workspace_mib: Limit of the scratch memory, MiB. Without it the library may use what the GPU has.
+        tf32: Allow the 10-bit mantissa of TF32 in float32 products: faster, and further from PyTorch.
+        device: Number of the GPU that TensorRT builds on and for.
+        timeout: Seconds after which the build is stopped.
+        progress: Takes one line of text, several times a second at most.
+
+    Returns:
+        What the engine is made of.
+
+    Raises:
+        DeployError: If the package is missing or cannot work here, the graph or the shapes cannot be used (with
+            every node that cannot be built), or the build fails.
+    """
+    version = require_version(package)
+    title = PACKAGES[package].title
+    if workspace_mib is not None and workspace_mib < 1:
+        raise DeployError(
+            f'A workspace of {workspace_mib} MiB was asked for; to {title} that is no memory at all.',
+            expected='a number of MiB above 0, or none for no limit',
+            fix='leave the workspace limit out',
+        )
+    model = read_graph(onnx_path)
+    profiles = dict(profiles or {})
+    targets = [target.lower() for target in targets or ()]
+    check_profiles(graph_inputs(model), profiles)
+    _check_machine(package, version, targets, is_typed(model))
+    refuse_nodes(unsupported_nodes(model, package), package)
+
+    with tempfile.TemporaryDirectory() as scratch, atomic_file(engine_path) as engine:
+        shapes = {name: [list(map(int, shape)) for shape in given] for name, given in profiles.items()}
+        request = dict(
+            package=package,
+            onnx=os.path.abspath(onnx_path),
+            engine=str(engine),
+            result=os.path.join(scratch, 'result.json'),
+            profiles=shapes,
+            targets=targets,
+            timing_cache=os.path.abspath(timing_cache) if timing_cache else None,
+            timing_cache_out=os.path.join(scratch, 'timing.cache'),
+            workspace_mib=workspace_mib,
+            tf32=tf32,
+            inspect=package == 'tensorrt',
+            plugins=PACKAGES[package].plugins,
+        )
+        result, ended = _run(request, device, timeout, progress)
+        if result is None:
+            raise DeployError(
+                f'{title} did not survive the build of {Path(onnx_path).name}: the process {ended}.',
+                expected='an engine, or an error that the library tells',
+                fix='try again with smaller shapes; where it persists, --backend onnxruntime runs the same graph',
+            )
+        if 'failed' in result:
+            _explain(result, package, model)
+        measured = Path(request['timing_cache_out'])
+        if measured.is_file():  # it is not where there is no cache, or the one that was given is of no use
+            with atomic_file(timing_cache) as cache:
+                cache.write_bytes(measured.read_bytes())
+    told = read_log(result['log'])
+    if result.get('inspector'):
+        told.update(read_inspector(result['inspector']), activation_bytes=result['activation_bytes'])
+    return EngineReport(
+        package=package,
+        version=result['version'],
+        targets=targets,
+        profiles=shapes,
+        engine_bytes=result['engine_bytes'],
+        seconds=result['seconds'],
+        warnings=list(dict.fromkeys(result['warnings'])),
+        **told,
+    )

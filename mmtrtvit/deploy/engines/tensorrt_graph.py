@@ -1,0 +1,130 @@
+"""What of a graph TensorRT cannot build, and what a builder has to know of it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import onnx
+
+from ...errors import DeployError
+from ...runtime.backends.tensorrt.support import PACKAGES
+
+TOPK_LIMIT = 3840
+"""Largest K of a TopK in TensorRT."""
+
+_TYPED = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+class OperatorLimit(NamedTuple):
+    """An operator that the parser takes and the engine cannot have.
+
+    Attributes:
+        operator: Its name in ONNX.
+        packages: Python modules that this is so in.
+        reason: What is wrong with it.
+        largest_k: Only above this constant second input; ``None`` for any.
+    """
+
+    operator: str
+    packages: tuple[str, ...]
+    reason: str
+    largest_k: int | None = None
+
+
+OPERATOR_LIMITS = (
+    OperatorLimit('NonMaxSuppression', ('tensorrt_rtx',), 'TensorRT for RTX has no kernel for it'),
+    OperatorLimit('NonZero', ('tensorrt_rtx',), 'TensorRT for RTX has no kernel for it'),
+    OperatorLimit('RoiAlign', ('tensorrt_rtx',), 'TensorRT for RTX reads it on a machine with a GPU only'),
+    OperatorLimit('TopK', tuple(PACKAGES), f'K is above {TOPK_LIMIT}, the limit of TensorRT', TOPK_LIMIT),
+)
+
+
+class BadNode(NamedTuple):
+    """A node of the graph that cannot be built.
+
+    Attributes:
+        name: Its name, which begins with the layer of the network that it was traced from.
+        operator: Its ONNX operator.
+        reason: What is wrong with it.
+    """
+
+    name: str
+    operator: str
+    reason: str
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
+                yield from _nodes(subgraph)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in _nodes(graph):
+        if node.op_type == 'Constant' and node.attribute[0].name == 'value':
+            constants[node.output[0]] = node.attribute[0].t
+    return constants
+
+
+def unsupported_nodes(model: onnx.ModelProto, package: str) -> list[BadNode]:
+    """Every node that the tables of this module say cannot be built.
+
+    What a parser refuses by itself is not among them.
+
+    Args:
+        model: The graph.
+        package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
+    """
+    constants = _constants(model.graph)
+
+    def breaks(node: onnx.NodeProto, limit: OperatorLimit) -> bool:
+        if node.op_type != limit.operator or package not in limit.packages:
+            return False
+        if limit.largest_k is None:
+            return True
+        k = constants.get(node.input[1])
+        return k is not None and int(onnx.numpy_helper.to_array(k).max()) > limit.largest_k
+
+    return [
+        BadNode(node.name or node.output[0], node.op_type, limit.reason)
+        for node in _nodes(model.graph)
+        for limit in OPERATOR_LIMITS
+        if breaks(node, limit)
+    ]
+
+
+def refuse_nodes(nodes: Iterable[BadNode], package: str) -> None:
+    """End with one message that names every node of a list, if there is one in it.
+
+    Raises:
+        DeployError: If there is any.
+    """
+    nodes = list(nodes)
+    if not nodes:
+        return
+    listed = '\n'.join(f'  {node.operator} at {node.name}: {node.reason}' for node in nodes)
+    raise DeployError(
+        f'{PACKAGES[package].title} cannot build {len(nodes)} of the nodes of the graph:\n{listed}',
+        expected='operators that it has',
+        fix='export with --flavour portable, which uses plain operators only',
+    )
+
+
+def graph_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Name to shape of the inputs of a graph; -1 for sides that are free."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return {
+        value.name: [side.dim_value if side.HasField('dim_value') else -1 for side in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
+        if value.name not in constants
+    }
+
+
+def is_typed(model: onnx.ModelProto) -> bool:
+    """Whether the graph computes in anything but float32: by its constants, casts and quantisation."""
+    return any(tensor.data_type in _TYPED and math.prod(tensor.dims) > 1 for tensor in model.graph.initializer) or any(
+        node.op_type in ('QuantizeLinear', 'DequantizeLinear') for node in model.graph.node
+    )

@@ -1,0 +1,1 @@
+"""From a network of mmdet or mmseg to an ONNX file, through mmdeploy."""

@@ -1,0 +1,219 @@
+"""What surrounds a network, as plain data: how an image becomes its input, and its output a result.
+
+A test pipeline and a data preprocessor of OpenMMLab are programs. What an artefact needs of them is a handful of
+numbers, written down here; a pipeline that takes more than these numbers is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...errors import DeployError
+
+_LOADING = ('LoadImageFromFile', 'LoadImageFromNDArray')
+_WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
+"""Transforms that leave the image as it is."""
+
+_RESIZING = {'Resize': ('scale', 'keep_ratio'), 'FitResize': ('scale',)}
+"""Transforms that resize, and their settings that a description has words for."""
+
+_DEFAULTS: dict[str, dict[str, tuple]] = {
+    **dict.fromkeys(
+        _LOADING,
+        {
+            'to_float32': (False,),
+            'color_type': ('color',),
+            'imdecode_backend': ('cv2', None),
+            'file_client_args': (None,),
+            'backend_args': (None,),
+            'ignore_empty': (False, True),
+        },
+    ),
+    'Resize': {
+        'scale_factor': (None,),
+        'interpolation': ('bilinear',),
+        'backend': ('cv2',),
+        'clip_object_border': (True, False),
+    },
+    'FitResize': {},
+}
+"""Settings of a transform that a description has no word for, and the values under which it needs none."""
+
+_DETECTION_TRAINING = (
+    *('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'boxtype2tensor', 'non_blocking', 'batch_augments'),
+)
+_TRAINING_ONLY = {
+    'DetDataPreprocessor': _DETECTION_TRAINING,
+    'FixedShapeDetDataPreprocessor': _DETECTION_TRAINING,
+    'SegDataPreProcessor': ('size', 'size_divisor', 'seg_pad_val', 'batch_augments'),
+}
+"""Settings of each data preprocessor that do nothing to a test image."""
+
+_PADDING = {
+    'DetDataPreprocessor': ('pad_size_divisor', 'pad_value'),
+    'FixedShapeDetDataPreprocessor': ('pad_size_divisor', 'pad_value', 'fixed_shape'),
+    'SegDataPreProcessor': ('test_cfg', 'pad_val'),
+}
+"""Settings of each that pad."""
+
+_NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
+
+
+def unscoped(name: Any) -> str:
+    """The name of a ``type`` in a config without its scope; configs may also hold the class itself."""
+    return str(getattr(name, '__name__', name)).rpartition('.')[2]
+
+
+def _refuse(what: str, expected: str) -> DeployError:
+    return DeployError(
+        f'The preprocessing of this config cannot be described to a runtime: {what}.',
+        expected=expected,
+        fix='change test_pipeline or data_preprocessor of the config, or use mmdet or mmseg to run the network',
+    )
+
+
+def _describe_resize(name: str, transform: Mapping) -> dict:
+    scale = transform.get('scale')
+    scale = (scale, scale) if isinstance(scale, int) else scale
+    if not (isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(side, int) for side in scale)):
+        raise _refuse(f'{name} has scale {scale!r}', 'a width and a height in pixels')
+    rule = 'fit' if name == 'FitResize' else 'edges' if transform.get('keep_ratio') else 'stretch'
+    return {'rule': rule, 'width': scale[0], 'height': scale[1]}
+
+
+def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
+    """The one resize of a test pipeline, None where there is none."""
+    resize = None
+    for transform in pipeline:
+        name = unscoped(transform['type'])
+        settings = {key: value for key, value in transform.items() if key != 'type'}
+        if name in _WITHOUT_EFFECT:
+            continue
+        if name not in _DEFAULTS:
+            raise _refuse(f'test_pipeline has {name}', f'{", ".join((*_DEFAULTS, *_WITHOUT_EFFECT))} only')
+        described = _RESIZING.get(name, ())
+        for key, value in settings.items():
+            if key not in described and value not in _DEFAULTS[name].get(key, ()):
+                allowed = ' or '.join(map(repr, _DEFAULTS[name].get(key, ()))) or 'no such setting'
+                raise _refuse(f'{name} has {key}={value!r}', allowed)
+        if name in _RESIZING:
+            if resize is not None:
+                raise _refuse(f'test_pipeline resizes twice, the second time by {name}', 'once')
+            resize = _describe_resize(name, settings)
+    return resize
+
+
+def _describe_padding(name: str, preprocessor: Mapping, input_shape: Sequence[int] | None) -> dict:
+    """To which size images are padded, at the right and the bottom, and with what."""
+    if name == 'SegDataPreProcessor':
+        test = preprocessor.get('test_cfg') or {}
+        divisor, size = test.get('size_divisor') or 1, test.get('size')
+        value = preprocessor.get('pad_val', 0)
+    else:
+        divisor, size = preprocessor.get('pad_size_divisor', 1), preprocessor.get('fixed_shape')
+        value = preprocessor.get('pad_value', 0)
+    shape = input_shape if input_shape is not None else size
+    return {'value': float(value), 'divisor': int(divisor), 'shape': None if shape is None else [int(s) for s in shape]}
+
+
+def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | None = None) -> dict:
+    """What a test pipeline and a data preprocessor do to an image, as plain data.
+
+    Args:
+        model_config: A config of mmdet or mmseg; ``test_pipeline`` and ``model.data_preprocessor`` are read.
+        input_shape: Height and width of the network's input where it takes one size only: images are padded to it.
+
+    Returns:
+        ``resize``: ``width``, ``height`` and ``rule`` (one of :data:`RESIZE_RULES`), or None;
+        ``channels``: ``'rgb'`` or ``'bgr'``; ``mean``, ``std``: three numbers each;
+        ``pad``: ``value`` (after normalisation), ``divisor`` and ``shape`` (height and width, or None).
+
+    Raises:
+        DeployError: If they do something that this has no word for.
+    """
+    resize = _describe_pipeline(model_config['test_pipeline'])
+    preprocessor = model_config['model'].get('data_preprocessor') or {}
+    name = unscoped(preprocessor.get('type'))
+    if name not in _TRAINING_ONLY:
+        raise _refuse(f'the data preprocessor is {name}', ' or '.join(_TRAINING_ONLY))
+    unknown = set(preprocessor) - {'type', *_NORMALISING, *_PADDING[name], *_TRAINING_ONLY[name]}
+    if unknown:
+        raise _refuse(f'{name} has {", ".join(sorted(unknown))}', f'no settings but {", ".join(_NORMALISING)}, padding')
+    mean, std = preprocessor.get('mean') or [0.0], preprocessor.get('std') or [1.0]
+    if len(mean) not in (1, 3) or len(mean) != len(std):
+        raise _refuse(f'{len(mean)} means and {len(std)} deviations', 'one or three of each')
+    swapped = preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')
+    return {
+        'resize': resize,
+        'channels': 'rgb' if swapped else 'bgr',  # OpenCV reads blue first
+        'mean': [float(value) for value in mean] * (3 // len(mean)),
+        'std': [float(value) for value in std] * (3 // len(std)),
+        'pad': _describe_padding(name, preprocessor, input_shape),
+    }
+
+
+def kind_of(model: Mapping) -> str:
+    """What a network gives, one of :data:`KINDS`.
+
+    Args:
+        model: ``config.model``.
+    """
+    if 'decode_head' in model:
+        return 'segmentation'
+    return 'instance' if (model.get('roi_head') or {}).get('mask_head') else 'detection'
+
+
+def describe_postprocessing(model: Mapping) -> dict:
+    """What becomes of the outputs of a network, as plain data.
+
+    Args:
+        model: ``config.model``.
+
+    Returns:
+        For segmentation ``align_corners`` (False), how logits are resized; for instances ``mask_threshold``; for boxes
+        nothing.
+
+    Raises:
+        DeployError: If there is no word for it.
+    """
+    kind = kind_of(model)
+    if kind == 'instance':
+        return {'mask_threshold': float(model['test_cfg']['rcnn'].get('mask_thr_binary', 0.5))}
+    if kind == 'detection':
+        return {}
+    mode = (model.get('test_cfg') or {}).get('mode', 'whole')
+    if mode != 'whole':
+        raise DeployError(
+            f'test_cfg.mode is {mode!r}.',
+            expected="'whole': the network is given the whole image, without a sliding window",
+            fix='set model.test_cfg.mode=whole',
+        )
+    heads = model['decode_head']
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    if (head.get('out_channels') or head['num_classes']) < 2:
+        raise DeployError('The segmentation head has one output channel.', expected='one channel for each class')
+    if head.get('align_corners', False):
+        raise DeployError('The segmentation head has align_corners=True.', expected='align_corners=False')
+    return {'align_corners': False}
+
+
+def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequence[int] | None = None) -> dict:
+    """All of a manifest that follows from the model config.
+
+    Args:
+        model_config: A config of mmdet or mmseg.
+        metainfo: ``classes`` and perhaps ``palette`` of its test data set.
+        input_shape: As in :func:`describe_preprocessing`.
+
+    Raises:
+        DeployError: If there is no word for what the config does.
+    """
+    model = model_config['model']
+    palette = metainfo.get('palette') or ()  # mmdet also knows palettes by name
+    return {
+        'method': unscoped(model['type']),
+        'kind': kind_of(model),
+        'preprocessing': describe_preprocessing(model_config, input_shape),
+        'postprocessing': describe_postprocessing(model),
+        'classes': list(metainfo.get('classes') or ()),
+        'palette': [] if isinstance(palette, str) else [[int(value) for value in colour] for colour in palette],
+    }

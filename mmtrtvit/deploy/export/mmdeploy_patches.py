@@ -1,0 +1,80 @@
+"""What mmdeploy 1.3.1 needs in order to export on a current PyTorch.
+
+mmdeploy's last release is of 2023. The repairs here are registered with mmdeploy's own rewriters, so they are in force
+only while mmdeploy exports, but for one that makes it quicker. Each says when it can go.
+"""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from mmdeploy.core import FUNCTION_REWRITER, SYMBOLIC_REWRITER
+from mmdeploy.core.rewriters import function_rewriter, symbolic_rewriter
+from mmdeploy.utils import IR
+
+from ...errors import DeployError
+
+LOWEST_OPSET = 17
+"""The first opset with ``LayerNormalization``; below it a LayerNorm is spelled out and overflows in FP16."""
+
+
+def get_frame_func(top: int = 1) -> Callable:
+    """The function that called, ``top`` frames up the stack.
+
+    Reason: mmdeploy asks at every rewritten call, and reads the source of every frame of the stack to answer, which
+    takes most of the time of an export. Can go: when mmdeploy looks at the one frame that it wants.
+    """
+    frame = sys._getframe(top)
+    return frame.f_globals[frame.f_code.co_name]
+
+
+for _module in (function_rewriter, symbolic_rewriter):
+    _module.get_frame_func = get_frame_func
+
+
+@FUNCTION_REWRITER.register_rewriter(func_name='torch.onnx.export', ir=IR.ONNX)
+def export_by_torchscript(*args, **kwargs) -> None:
+    """Export through TorchScript. Operators that ONNX has no word for stay in the graph, where all can be named.
+
+    Reason: from torch 2.9 on, ``torch.onnx.export`` goes through dynamo by default, which knows nothing of
+    mmdeploy's symbolics. Can go: when mmdeploy passes ``dynamo=False`` itself.
+    """
+    ctx = FUNCTION_REWRITER.get_context()
+    opset = kwargs.get('opset_version') or 0
+    if opset < LOWEST_OPSET:
+        raise DeployError(
+            f'The deploy config asks for ONNX opset {opset}.',
+            expected=f'opset {LOWEST_OPSET}: the first with LayerNormalization as one node',
+            fix=f'set onnx_config.opset_version={LOWEST_OPSET} in the deploy config',
+        )
+    fall_through = torch.onnx.OperatorExportTypes.ONNX_FALLTHROUGH
+    ctx.origin_func(*args, **{**kwargs, 'dynamo': False, 'operator_export_type': fall_through})
+
+
+@SYMBOLIC_REWRITER.register_symbolic('mmcv.ops.roi_align.__self__', ir=IR.ONNX, backend='onnxruntime')
+@SYMBOLIC_REWRITER.register_symbolic('mmcv.ops.roi_align.__self__', ir=IR.ONNX, backend='openvino')
+def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, pool_mode, aligned):
+    """mmcv's RoIAlign as the standard ``RoiAlign``.
+
+    Reason: mmdeploy's symbolic imports ``torch.onnx.symbolic_opset9._cast_Long``, which torch removed.
+    Can go: when mmdeploy casts by an operator of its own.
+
+    ``features`` is (B, C, H, W), ``rois`` is (n, 5) with the index of the image first.
+    """
+    first = g.op('Constant', value_t=torch.tensor([0]))
+    corners = g.op('Constant', value_t=torch.tensor([1, 2, 3, 4]))
+    axis = g.op('Constant', value_t=torch.tensor([1]))
+    number = g.op('Squeeze', g.op('Gather', rois, first, axis_i=1), axis)
+    image = g.op('Cast', number, to_i=torch.onnx.TensorProtoDataType.INT64)
+    return g.op(
+        'RoiAlign',
+        features,
+        g.op('Gather', rois, corners, axis_i=1),
+        image,
+        output_height_i=output_size[0],
+        output_width_i=output_size[1],
+        spatial_scale_f=spatial_scale,
+        sampling_ratio_i=sampling_ratio,
+        mode_s=pool_mode,
+        coordinate_transformation_mode_s='half_pixel' if aligned else 'output_half_pixel',
+    )

@@ -1,0 +1,188 @@
+"""Non-maximum suppression and top-k on batches, in standard ONNX operators or in plain arithmetic."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from mmcv.ops import nms
+from torch import Tensor
+
+from ....errors import DeployError
+from ..portable import suppress
+
+NO_LIMIT = torch.iinfo(torch.int32).max
+"""More boxes a class than there ever are: engines take the smaller of this and the number of boxes."""
+
+CANDIDATES = 1000
+"""Boxes of all classes, the best ones, that the portable suppression looks at."""
+
+MOST_PORTABLE = 3840
+"""Where TensorRT's top-k ends."""
+
+EXACTNESS = 'exactness'
+"""Where heads note, in the meta information of the data samples, whether what they selected is certain."""
+
+
+_PLAIN_NMS: dict[str, Callable[[Any], bool]] = {
+    'type': lambda value: value == 'nms',
+    'iou_threshold': lambda value: isinstance(value, (int, float)),
+    'class_agnostic': lambda value: not value,
+    'offset': lambda value: value == 0,
+    'score_threshold': lambda value: value <= 0,  # mmcv looks at it only above 0
+    'max_num': lambda value: value <= 0,
+    'split_thr': lambda value: True,  # how mmcv goes about it; what is kept is the same
+}
+"""Settings of mmcv's ``batched_nms`` to whether a value leaves it a plain suppression in each class."""
+
+
+def plain_iou_threshold(nms_cfg: Mapping | None) -> float:
+    """The IoU threshold of a head's ``test_cfg.nms``.
+
+    Raises:
+        DeployError: If it is no plain suppression in each class: nothing else is exported exactly.
+    """
+    settings = {'type': 'nms', **(nms_cfg or {})}
+    plain = all(name in _PLAIN_NMS and _PLAIN_NMS[name](value) for name, value in settings.items())
+    if not plain or 'iou_threshold' not in settings:
+        raise DeployError(
+            f'test_cfg.nms={nms_cfg and dict(nms_cfg)} cannot be exported.',
+            expected="dict(type='nms', iou_threshold=...), a plain suppression in each class",
+            fix='change it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
+        )
+    return float(settings['iou_threshold'])
+
+
+def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
+    """``nms_pre`` or ``max_per_img`` of a head's ``test_cfg``: how many boxes of a level or an image go on.
+
+    Args:
+        cfg: The head's ``test_cfg``.
+        name: Which of the two.
+        portable: Whether the graph is to be portable.
+
+    Raises:
+        DeployError: If there is no limit, as an engine needs to know the number of boxes; or if a portable graph
+            would need a larger top-k than TensorRT has.
+    """
+    limit = cfg.get(name, -1)
+    none, most = limit is None or limit <= 0, f'up to {MOST_PORTABLE}' if portable else 'such as 1000'
+    if none or (portable and limit > MOST_PORTABLE):
+        state = 'it sets no limit' if none else f"TensorRT's top-k ends at {MOST_PORTABLE}"
+        raise DeployError(
+            f'test_cfg.{name}={limit} cannot be exported: {state}.',
+            expected=f'a number of boxes {most}',
+            fix='set it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
+        )
+    return limit
+
+
+@contextlib.contextmanager
+def _tracing_paused() -> Iterator[None]:
+    """Run operators without recording them: what they compute stands for one recorded node."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)
+
+
+class NonMaxSuppression(torch.autograd.Function):
+    """Greedy suppression in each class of each group, as mmcv does it and as one ``NonMaxSuppression`` node.
+
+    Shape:
+        boxes ``(G, N, 4)``, scores ``(G, C, N)`` -> ``(M, 3)`` int64: group, class and box of what is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, boxes: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float) -> Tensor:
+        with _tracing_paused():
+            rows = []
+            for group, class_ in torch.cartesian_prod(*(torch.arange(n) for n in scores.shape[:2])).reshape(-1, 2):
+                (candidates,) = torch.where(scores[group, class_] > score_threshold)
+                if len(candidates):
+                    kept = nms(boxes[group, candidates], scores[group, class_, candidates], iou_threshold)[1]
+                    candidates = candidates[kept]
+                rows.append(torch.stack([group.expand_as(candidates), class_.expand_as(candidates), candidates], dim=1))
+            return torch.cat(rows)
+
+    @staticmethod
+    def symbolic(g, boxes, scores, iou_threshold: float, score_threshold: float):
+        return g.op(
+            'NonMaxSuppression',
+            boxes,
+            scores,
+            g.op('Constant', value_t=torch.tensor([NO_LIMIT])),
+            g.op('Constant', value_t=torch.tensor([iou_threshold], dtype=torch.float32)),
+            g.op('Constant', value_t=torch.tensor([score_threshold], dtype=torch.float32)),
+        )
+
+
+def nms_scores(boxes: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float) -> Tensor:
+    """Scores after greedy non-maximum suppression, within each row of ``boxes`` and each class apart.
+
+    Args:
+        boxes: ``(G, N, 4)``, x1 y1 x2 y2.
+        scores: ``(G, C, N)``: one score a box in each of C classes.
+        iou_threshold: A box is suppressed by a better one that overlaps it by more than this.
+        score_threshold: Only boxes with a higher score take part.
+
+    Returns:
+        ``(G, C, N)``: the score where the box survives, -1 elsewhere.
+    """
+    chosen = NonMaxSuppression.apply(boxes, scores, iou_threshold, score_threshold)
+    place = (chosen[:, 0] * scores.shape[1] + chosen[:, 1]) * scores.shape[2] + chosen[:, 2]
+    flat = scores.reshape(-1)
+    kept = torch.zeros_like(flat).scatter(0, place, torch.ones_like(place, dtype=flat.dtype))
+    return torch.where(kept > 0, flat, torch.full_like(flat, -1.0)).reshape(scores.shape)
+
+
+def top_boxes(boxes: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` best boxes of each image; places without one (a score of 0 or below) are all zeros.
+
+    Args:
+        boxes: ``(B, N, 4)``.
+        scores: ``(B, N)``.
+        k: How many at most.
+
+    Returns:
+        ``(B, min(k, N), 5)`` boxes with their score, and ``(B, min(k, N))`` their indices in N.
+    """
+    best, index = scores.topk(k, dim=1)
+    boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+    dets = torch.cat([boxes, best.unsqueeze(-1)], dim=-1)
+    return dets * (best > 0).unsqueeze(-1).to(dets.dtype), index
+
+
+def best_after_suppression(
+    boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float, score_threshold: float, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``k`` best boxes that survive suppression in their class, in plain arithmetic.
+
+    Only the :data:`CANDIDATES` best boxes are looked at. As suppression goes from the best to the worst, what the
+    others do cannot change which of these survive: the result is the same unless fewer than ``k`` of them do.
+
+    Args:
+        boxes: ``(B, N, 4)``.
+        scores: ``(B, N)``.
+        classes: ``(B, N)``.
+        iou_threshold: A box is suppressed by a better one of its class that overlaps it by more than this.
+        score_threshold: Only boxes with a higher score take part.
+        k: How many at most.
+
+    Returns:
+        ``(B, K, 5)`` boxes with their score, zeros where there are fewer; ``(B, K)`` their classes; and ``(B,)``
+        float, 1 where this is certain to be the greedy result.
+    """
+    best, index = scores.topk(CANDIDATES, dim=1)
+    boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+    classes = classes.gather(1, index)
+    valid = best > score_threshold
+    keep, settled = suppress(boxes, valid, iou_threshold, classes)
+    one = torch.ones_like(best)
+    kept = (one * keep).sum(1)
+    cut = (scores > score_threshold).to(scores.dtype).sum(1) - (one * valid).sum(1)
+    exact = settled & ((cut < 0.5) | (kept > k - 0.5))
+    dets, chosen = top_boxes(boxes, torch.where(keep, best, -one), k)
+    return dets, classes.gather(1, chosen), exact.to(scores.dtype)

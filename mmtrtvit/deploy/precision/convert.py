@@ -1,0 +1,224 @@
+"""The precision of an exported graph: converted in place, compared tensor by tensor, and searched where asked."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ...atomic import atomic_file
+from ...errors import ConfigError, DeployError
+from ..export.onnx_graph import read_graph
+from . import (
+    Keep,
+    PrecisionReport,
+    Search,
+    compare_precision,
+    find_layers_to_keep,
+    int8_candidates,
+    metric_for,
+    plan_half,
+    to_bf16,
+    to_fp16,
+    weights_out_of_range,
+)
+from .calibration import calibrate
+from .graph import prepare
+from .int8 import quantise
+from .rules import BF16, FP16
+
+COMPARED, SEARCHED = 4, 4
+"""Images that tensors are compared on, overflow looked for among them, and that a search is evaluated on."""
+
+SHOWN = 20
+"""Tensors in the report, the worst ones."""
+
+SEARCH_TOLERANCE = {'fp16': 0.02, 'bf16': 0.05, 'int8': 0.2}
+"""Share of detections or of pixels that may differ, which a search for layers to keep aims at."""
+
+ROUNDS = 5
+"""How often layers are kept that overflow, before a search gives up: a value is passed on to the next layer."""
+
+_OVERFLOW = 'its values, or those that it reads, overflow'
+
+_HALF = {'fp16': (to_fp16, FP16), 'bf16': (to_bf16, BF16)}
+
+Feeds = list[dict[str, np.ndarray]]
+Convert = Callable[[onnx.ModelProto, Keep], onnx.ModelProto]
+Names = Callable[[onnx.ModelProto, Keep], Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedPrecision:
+    """What became of the graph.
+
+    Attributes:
+        summary: What there is to say of it in a line.
+        tensors: How far tensors are from the float32 graph; ``None`` where the graph was left as it was.
+        search: What a search for layers to keep found.
+        overflowing: Layers that the search kept at once, as values overflow in them or in what they read.
+    """
+
+    summary: str
+    tensors: PrecisionReport | None = None
+    search: Search | None = None
+    overflowing: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict:
+        """As plain data, with the worst tensors only."""
+        found: dict = dict(summary=self.summary)
+        if self.tensors is not None:
+            report = self.tensors.to_dict()
+            found['tensors'] = dict(report, tensors=report['tensors'][:SHOWN], of=len(report['tensors']))
+        if self.search is not None:
+            found['search'] = dict(
+                met=self.search.met,
+                error=self.search.error,
+                tolerance=self.search.tolerance,
+                evaluations=self.search.evaluations,
+                added=[
+                    *(dict(block=layer, reason=_OVERFLOW) for layer in self.overflowing),
+                    *(dict(block=block.block, reason=block.reason) for block in self.search.added),
+                ],
+            )
+        return found
+
+
+def needs_conversion(precision: str, backend: str) -> bool:
+    """Whether the exported graph is changed: OpenVINO computes float32 graphs in BF16 by a setting."""
+    return precision != 'fp32' and (precision, backend) != ('bf16', 'openvino')
+
+
+def check_keep(precision: str, backend: str, keep: Sequence[str], search: bool) -> None:
+    """Make sure that there is something to keep layers from.
+
+    Raises:
+        ConfigError: If layers are to be kept where no graph is converted.
+    """
+    asked = [f'--keep {" ".join(keep)}'] if keep else []
+    asked += ['--search'] if search else []
+    if asked and not needs_conversion(precision, backend):
+        raise ConfigError(
+            f'{" and ".join(asked)} with --backend {backend} --precision {precision}, where no layer is converted.',
+            expected='a precision that changes the graph',
+            fix='leave it out, or choose another precision',
+        )
+
+
+def _converter(
+    precision: str, backend: str, feeds: Feeds, model: onnx.ModelProto, keep: Keep, calibration: str
+) -> tuple[Convert, Names]:
+    """What converts the graph ``model`` but for the layers to keep, and what names the nodes that it converts.
+
+    Args:
+        keep: Layers that stay in float32; others that are kept from INT8 may be FP16.
+    """
+    if precision == 'int8':
+        prepared = prepare(model)
+        inputs = {node.name: node.input[0] for node in prepared.graph.node}
+        ranges = calibrate(prepared, (inputs[name] for name in int8_candidates(prepared, keep)), feeds, calibration)
+
+        def quantised(model: onnx.ModelProto, kept: Keep) -> onnx.ModelProto:
+            model = quantise(model, int8_candidates(model, kept), ranges)
+            # GPUs are as slow in float32 as they are quick in INT8: what is not quantised is computed in FP16
+            return to_fp16(model, keep) if backend.startswith('tensorrt') else model
+
+        return quantised, int8_candidates
+    convert, form = _HALF[precision]
+    return convert, lambda model, keep: plan_half(model, keep, form).half
+
+
+def _overflowing_layers(report: PrecisionReport, model: onnx.ModelProto) -> list[str]:
+    """The layers whose values overflow, and those that read them: they would get them in half precision again."""
+    tensors = {tensor.tensor for tensor in report.overflowing}
+    found = [tensor.layer for tensor in report.overflowing]
+    found += [node.name for node in prepare(model).graph.node if tensors.intersection(node.input)]
+    return list(dict.fromkeys(found))
+
+
+def _refuse_overflow(report: PrecisionReport, model: onnx.ModelProto, precision: str) -> None:
+    worst = report.overflowing[:5]
+    if worst:
+        named = '; '.join(
+            f'{tensor.layer} ({tensor.operator}, {tensor.dtype}, up to {tensor.largest:.3g})' for tensor in worst
+        )
+        others = '' if precision == 'bf16' else ', or use --precision bf16'
+        raise DeployError(
+            f'{len(report.overflowing)} tensors overflow in {precision.upper()}: {named}.',
+            expected='values of at most 65504 in FP16',
+            fix=f'keep these layers in FP32: --keep {" ".join(_overflowing_layers(report, model))}; or let --search '
+            f'find what to keep{others}',
+        )
+
+
+def convert_precision(
+    path: Path,
+    precision: str,
+    *,
+    backend: str,
+    feeds: Callable[[], Feeds],
+    keep: Sequence[str] = (),
+    search: bool = False,
+    calibration: str = 'minmax',
+) -> ConvertedPrecision:
+    """Convert an exported float32 graph, in place.
+
+    Args:
+        path: The ONNX file.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        backend: What will run it: OpenVINO computes float32 graphs in BF16 by a setting.
+        feeds: Gives inputs made of real images; called only if they are needed.
+        keep: Layers that stay in FP32.
+        search: Look for further ones until the outputs are close enough.
+        calibration: How ranges are chosen for INT8, see :data:`~mmtrtvit.deploy.precision.calibration.METHODS`.
+
+    Raises:
+        ConfigError: If there is no such layer to keep, or none is converted.
+        DeployError: If values overflow.
+    """
+    check_keep(precision, backend, keep, search)
+    if precision == 'fp32':
+        return ConvertedPrecision('the graph as exported')
+    original, given = read_graph(path), feeds()
+    kept = Keep(tuple(keep))
+    if not needs_conversion(precision, backend):
+        report = compare_precision(original, to_bf16(original), given[:COMPARED])
+        return ConvertedPrecision('by a setting of OpenVINO', report)
+    convert, names = _converter(precision, backend, given, original, kept, calibration)
+    found, overflowing = None, ()
+    if search:
+        for _ in range(ROUNDS):
+            layers = _overflowing_layers(
+                compare_precision(original, convert(original, kept), given[:COMPARED]), original
+            )
+            if not layers:
+                break
+            overflowing = tuple(dict.fromkeys((*overflowing, *layers)))
+            kept = Keep((*keep, *overflowing))
+            convert, names = _converter(precision, backend, given, original, kept, calibration)
+        found = find_layers_to_keep(
+            original,
+            given[:SEARCHED],
+            metric_for(original),
+            tolerance=SEARCH_TOLERANCE[precision],
+            keep=kept,
+            convert=convert,
+            candidates=names,
+            progress=True,
+        )
+        kept = found.keep
+    converted = convert(original, kept)
+    report = compare_precision(original, converted, given[:COMPARED])
+    _refuse_overflow(report, original, precision)
+    with atomic_file(path) as temporary:
+        onnx.save(converted, temporary)
+    said = [f'{len(names(original, kept))} nodes']
+    if precision == 'fp16':
+        lossy = [weight for weight in weights_out_of_range(original) if weight.overflowing]
+        said += [f'{len(lossy)} weights out of range, kept in FP32'] if lossy else []
+    if precision == 'int8':
+        said.append(f'calibrated on {len(given)} images')
+    if found is not None:
+        said.append(f'{len(found.added) + len(overflowing)} blocks kept in FP32 by the search, error {found.error:.2g}')
+    return ConvertedPrecision(', '.join(said), report, found, overflowing)

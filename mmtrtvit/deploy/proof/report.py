@@ -1,0 +1,166 @@
+"""The report that stands beside an engine: as data for machines, and as a page for people."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...markdown import table
+
+REPORT, PAGE = 'deploy_report.json', 'deploy_report.md'
+
+
+def finite(value: Any) -> Any:
+    """Plain data without what JSON has no word for: None in place of infinity and NaN."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f'{value:.3g}'
+
+
+def _parity(parity: Mapping) -> str:
+    if 'pixels' in parity:
+        rows = [
+            ['images', parity['images']],
+            ['pixels of the same class', f'{parity["same"]} of {parity["pixels"]} ({parity["agreement"]:.4%})'],
+        ]
+        if parity['not_finite']:
+            rows.append(['logits that are infinite or not a number', parity['not_finite']])
+        text = table(['label maps', ''], rows)
+        if parity.get('logits'):
+            text += '\n\n' + _differences({'logits': parity['logits']})
+        return text
+    rows = [
+        ['images', parity['images']],
+        ['detections of PyTorch', parity['detections']],
+        ['the same in the artefact', parity['same']],
+        ['near ties that fell the other way', parity['ties']],
+        ['extra in the artefact', parity['extra']],
+    ]
+    found = {name: parity[name] for name in ('boxes', 'scores', 'labels', 'masks') if parity.get(name)}
+    text = table(['detections', ''], rows) + '\n\n' + _differences(found)
+    return text + ('\n\n' + _differences(parity['outputs']) if parity.get('outputs') else '')
+
+
+def _differences(found: Mapping[str, Mapping]) -> str:
+    names = list(dict.fromkeys(key for difference in found.values() for key in difference))
+    rows = [
+        [output, *(_number(difference[name]) if name in difference else '' for name in names)]
+        for output, difference in found.items()
+    ]
+    return table(['difference', *(name.replace('_', ' ') for name in names)], rows)
+
+
+def _precision(precision: Mapping) -> list[str]:
+    """What a conversion to another precision did to the tensors, and what a search left in FP32; empty without."""
+    lines = []
+    found = precision.get('tensors')
+    if found:
+        rows = [
+            [
+                tensor['layer'],
+                tensor['operator'],
+                tensor['dtype'],
+                *(_number(tensor[name]) for name in ('largest', 'max_error', 'mean_relative', 'snr_db')),
+            ]
+            for tensor in found['tensors']
+            if tensor['comparable']
+        ]
+        header = ['layer', 'operator', 'type', 'largest', 'max error', 'mean relative', 'SNR dB']
+        lines += [
+            '## Tensors in another precision',
+            f'The worst of {found["of"]}, over {found["feeds"]} images. {found["method"]}',
+            table(header, rows),
+        ]
+    search = precision.get('search')
+    if search:
+        verdict = 'meets' if search['met'] else 'does NOT meet'
+        lines += [
+            '## Layers kept in FP32 by the search',
+            f'The error of the outputs, {_number(search["error"])}, {verdict} the tolerance of '
+            f'{_number(search["tolerance"])} after {search["evaluations"]} evaluations.',
+            table(
+                ['layers', 'reason'], [[block['block'], block['reason']] for block in search['added']] or [['none', '']]
+            ),
+        ]
+    return lines
+
+
+def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
+    """The report as a page.
+
+    Args:
+        report: What ``deploy_report.json`` holds.
+        engine_page: What the backend says of its engine, as Markdown.
+    """
+    proof, artefact = report['proof'], report['artefact']
+    verdict = 'PASS' if proof['passed'] else 'FAIL'
+    lines = [
+        f'# {artefact["method"]}, {artefact["backend"]}, {artefact["precision"]}: {verdict}',
+        *(f'- {failure}' for failure in proof['failures']),
+        f'All figures here are *measured*, on {proof["subject"]}.',
+        '## What was exported',
+        table(
+            ['', ''],
+            [
+                ['model config', artefact['source']['model_config']],
+                ['checkpoint', f'{artefact["source"]["checkpoint"]} ({artefact["source"]["checkpoint_sha256"][:12]})'],
+                [
+                    'backend, flavour, precision',
+                    f'{artefact["backend"]}, {artefact["flavour"]}, {artefact["precision"]}',
+                ],
+                ['precision of the graph', report['precision']['summary']],
+                ['input', ', '.join('x'.join(map(str, tensor['shape'])) for tensor in artefact['inputs'].values())],
+                ['nodes before and after folding', f'{report["graph"]["nodes_before"]} / {report["graph"]["nodes"]}'],
+                *(
+                    [['size of the engine', f'{report["engine_bytes"] / 1e6:.1f} MB']]
+                    if report.get('engine_bytes')
+                    else []
+                ),
+            ],
+        ),
+        '## Agreement with PyTorch',
+        _parity(proof['parity']),
+    ]
+    if proof['exact'] is not None:
+        lines.append(
+            'The selection of boxes in plain arithmetic was certain to be the greedy one in '
+            f'{proof["exact"]:.1%} of the images.'
+        )
+    if proof['metrics']:
+        rows = [
+            [name, f'{pair["pytorch"]:.4f}', f'{pair["artefact"]:.4f}', f'{pair["artefact"] - pair["pytorch"]:+.4f}']
+            for name, pair in proof['metrics'].items()
+        ]
+        lines += ['## Accuracy on the same images', table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
+    else:
+        lines += ['## Accuracy', 'Not measured: compared on one image, or nothing is annotated at the data root.']
+    lines.append('## Latency')
+    if proof['latency']:
+        rows = [
+            [row['name'], f'{row["median"]:.1f}', f'{row["p90"]:.1f}', f'{row["p99"]:.1f}', row['runs']]
+            for row in proof['latency']
+        ]
+        first = proof['latency'][0]
+        lines += [
+            table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
+            f'Scope: {first["scope"]}; image {first["image"]}, both on {first["device"]}, {first["threads"]} threads; '
+            f'PyTorch / artefact = {proof["latency_ratio"]:.2f}.'
+            + ('' if all(row['steady'] for row in proof['latency']) else ' Unsteady: trust the ratio, not the figure.'),
+        ]
+    else:
+        lines.append('Not measured: it was not asked for, or this machine cannot run the engine.')
+    lines += _precision(report['precision'])
+    if engine_page:
+        lines += ['## The engine', engine_page]
+    lines += [
+        '## Operators',
+        ', '.join(f'`{name}` {count}' for name, count in artefact['operators'].items()),
+        '## Versions',
+        ', '.join(f'{name} {version}' for name, version in report['versions'].items()),
+    ]
+    return '\n\n'.join(lines) + '\n'

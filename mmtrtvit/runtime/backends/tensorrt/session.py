@@ -1,0 +1,296 @@
+"""Running an engine of TensorRT or TensorRT for RTX on PyTorch's memory and stream.
+
+Current API only: tensors by name and ``execute_async_v3``, which TensorRT has from 8.5 on.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....errors import DeployError
+from ..base import Session, TensorSpec
+from .support import PACKAGES, import_package, parse_version, refuse_combination, require_version, target_of
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+TORCH_TYPES = {
+    'FLOAT': torch.float32,
+    'HALF': torch.float16,
+    'BF16': torch.bfloat16,
+    'INT8': torch.int8,
+    'UINT8': torch.uint8,
+    'INT32': torch.int32,
+    'INT64': torch.int64,
+    'BOOL': torch.bool,
+}
+"""TensorRT's data types, by name, that PyTorch has as well."""
+
+
+class LoadFailure(NamedTuple):
+    """Why an engine may not load.
+
+    Attributes:
+        words: What the library's message then has in it, in lower case.
+        reason: What that means.
+    """
+
+    words: tuple[str, ...]
+    reason: str
+
+
+ANOTHER_GPU = 'it was built for another GPU'
+
+LOAD_FAILURES = (
+    LoadFailure(('incompatible device', 'compute capability', 'different device', 'expecting compute'), ANOTHER_GPU),
+    LoadFailure(
+        ('version tag', 'library version', 'engine version', 'version mismatch'),
+        'it was built by another version',
+    ),
+    LoadFailure(('magic tag', 'truncat', 'corrupt', 'checksum'), 'it is not a complete engine'),
+)
+"""The first that fits is told."""
+
+
+def make_log(trt: ModuleType) -> 'trt.ILogger':
+    """A logger that keeps what the library says of errors."""
+
+    class Log(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: 'trt.ILogger.Severity', message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(' '.join(message.split()))
+
+    return Log()
+
+
+def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 'trt.IOutputAllocator':
+    """Memory for an output whose size is known only when the network has run."""
+
+    class Output(trt.IOutputAllocator):
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.memory: Tensor | None = None
+            self.shape: tuple[int, ...] = ()
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            # PyTorch aligns to 512 bytes, more than TensorRT asks for; no address may be null
+            self.memory = torch.empty(max(size, 1), dtype=torch.uint8, device=device)
+            return self.memory.data_ptr()
+
+        def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Sequence[int]) -> None:
+            self.shape = tuple(shape)
+
+        def tensor(self) -> Tensor:
+            """The output, once the network has run."""
+            empty = torch.empty(self.shape, dtype=dtype, device='meta')
+            size = empty.numel() * empty.element_size()
+            if not size:
+                return torch.empty(self.shape, dtype=dtype, device=device)
+            return self.memory[:size].view(dtype).reshape(self.shape)
+
+    return Output()
+
+
+def load_engine(
+    trt: ModuleType, path: Path, log: 'trt.ILogger', package: str, capability: tuple[int, int]
+) -> tuple['trt.Runtime', 'trt.ICudaEngine']:
+    """Load an engine from its file.
+
+    Args:
+        trt: The package.
+        path: The file.
+        log: Keeps what the package says.
+        package: Its name, a key of :data:`~mmtrtvit.runtime.backends.tensorrt.support.PACKAGES`.
+        capability: Compute capability of the GPU.
+
+    Returns:
+        The runtime, which has to live as long as the engine, and the engine.
+
+    Raises:
+        DeployError: If there is no such file, or it does not load, with what is known of the reason.
+    """
+    if not path.is_file():
+        raise DeployError(f'There is no engine {path}.', fix='build it with tools/deploy.py')
+    title = PACKAGES[package].title
+    if PACKAGES[package].plugins:
+        trt.init_libnvinfer_plugins(log, '')
+    runtime = trt.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        said = '; '.join(log.errors) or 'no reason was given'
+        reason = next(
+            (known.reason for known in LOAD_FAILURES if any(word in said.lower() for word in known.words)),
+            'it is damaged, or belongs to another version or GPU',
+        )
+        raise DeployError(
+            f'{title} {trt.__version__} cannot load {path} on this GPU (compute capability '
+            f'{capability[0]}.{capability[1]}): {reason}. It says: {said}',
+            expected='an engine that this version built for this GPU',
+            fix=f'build it again with tools/deploy.py and --targets {target_of(capability)} among others'
+            if reason == ANOTHER_GPU and package == 'tensorrt_rtx'
+            else 'build it again on this machine with tools/deploy.py, or copy it again if it was copied',
+        )
+    return runtime, engine
+
+
+class TensorRTSession(Session):
+    """An engine, ready to run.
+
+    Args:
+        engine_path: The file.
+        package: ``'tensorrt'`` or ``'tensorrt_rtx'``: that which built it.
+        output_names: The outputs that are wanted, in their order; by default all, in the order of the engine.
+        device: The GPU.
+
+    Attributes:
+        device: ``'cuda'``.
+        profiles: Name to the smallest, usual and largest shape of each input.
+
+    Raises:
+        DeployError: If the package or a GPU is missing, the two do not go together, the engine does not load, or it has
+            no such output.
+    """
+
+    device = 'cuda'
+
+    def __init__(
+        self,
+        engine_path: str | os.PathLike,
+        package: str = 'tensorrt',
+        output_names: Sequence[str] | None = None,
+        device: str | torch.device = 'cuda',
+    ) -> None:
+        self.title = PACKAGES[package].title
+        require_version(package)
+        trt = import_package(package)
+        self._trt = trt
+        if not torch.cuda.is_available():
+            raise DeployError(
+                f'{self.title} needs an NVIDIA GPU to run an engine, and PyTorch sees none here.',
+                expected='an NVIDIA GPU, its driver, and a build of PyTorch with CUDA',
+                fix='run it on such a machine, or use the artefact of --backend onnxruntime or openvino here',
+            )
+        self._gpu = torch.device(device)
+        capability = torch.cuda.get_device_capability(self._gpu)
+        refuse_combination(package, parse_version(trt.__version__), capability)
+        self._log = make_log(trt)
+        with torch.cuda.device(self._gpu):
+            self._runtime, engine = load_engine(trt, Path(engine_path), self._log, package, capability)
+            self._engine: trt.ICudaEngine = engine
+            context = engine.create_execution_context()
+        if context is None:
+            raise DeployError(
+                f'{self.title} has no memory to run {engine_path}: {"; ".join(self._log.errors)}',
+                fix='free memory of the GPU, or build the engine for smaller shapes',
+            )
+        self._context: trt.IExecutionContext = context
+        self._read_tensors(output_names)
+
+    def _read_tensors(self, output_names: Sequence[str] | None) -> None:
+        trt, engine = self._trt, self._engine
+        self._types: dict[str, torch.dtype] = {}
+        self.profiles: dict[str, tuple[tuple[int, ...], ...]] = {}
+        inputs, outputs = [], {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            # the name, as a module may lack the newer members
+            self._types[name] = TORCH_TYPES[engine.get_tensor_dtype(name).name]
+            spec = TensorSpec(name, str(self._types[name]).removeprefix('torch.'), tuple(engine.get_tensor_shape(name)))
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+                inputs.append(spec)
+                self.profiles[name] = tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
+            else:
+                outputs[name] = spec
+        missing = [name for name in output_names or () if name not in outputs]
+        if missing:
+            raise DeployError(
+                f'The engine has no output {", ".join(missing)}.',
+                expected=f'some of {", ".join(outputs)}',
+                fix='build the engine from the graph that belongs to this artefact',
+            )
+        self._every_output = tuple(outputs)
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs[name] for name in output_names or outputs)
+
+    def _check_profile(self, name: str, shape: Sequence[int]) -> None:
+        smallest, _, largest = self.profiles[name]
+        if len(shape) == len(smallest) and all(
+            low <= side <= high for low, side, high in zip(smallest, shape, largest, strict=True)
+        ):
+            return
+        sides = [' x '.join(map(str, given)) for given in (shape, smallest, largest)]
+        raise DeployError(
+            f'Input {name!r}: {sides[0]} was given, beyond what the engine was built for.',
+            expected=f'from {sides[1]} to {sides[2]}',
+            fix='give images of that size and fewer at a time, or build the engine with other --dynamic and --batch',
+        )
+
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the network on PyTorch's current stream, without waiting for it.
+
+        Args:
+            feeds: Name to tensor for every input. Those on another device or of another type are copied.
+
+        Returns:
+            Name to tensor on the GPU for every output that is wanted.
+
+        Raises:
+            DeployError: If a shape is beyond what the engine was built for, or the run fails.
+        """
+        context = self._context
+        self._log.errors.clear()
+        held = {}  # until the run is queued: PyTorch reuses memory in the order of the stream
+        for spec in self.inputs:
+            if spec.name not in feeds:
+                raise DeployError(f'Input {spec.name!r}: nothing was given.', fix='give a tensor for every input')
+            self._check_profile(spec.name, feeds[spec.name].shape)
+            tensor = feeds[spec.name].detach().to(self._gpu, self._types[spec.name]).contiguous()
+            held[spec.name] = tensor
+            if not context.set_input_shape(spec.name, tuple(tensor.shape)):
+                raise self._failed(f'take {spec.name!r} of {" x ".join(map(str, tensor.shape))}')
+            context.set_tensor_address(spec.name, tensor.data_ptr())
+        results: dict[str, Callable[[], Tensor]] = {}
+        for name in self._every_output:
+            shape, dtype = tuple(context.get_tensor_shape(name)), self._types[name]
+            if min(shape, default=0) < 0:  # it depends on the data
+                output = make_output(self._trt, self._gpu, dtype)
+                context.set_output_allocator(name, output)
+                results[name] = output.tensor
+                continue
+            tensor = torch.empty(shape, dtype=dtype, device=self._gpu)
+            # an empty tensor has no address, and TensorRT takes no null
+            held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self._gpu)
+            context.set_tensor_address(name, held[name].data_ptr())
+            results[name] = lambda tensor=tensor: tensor
+        with torch.cuda.device(self._gpu):
+            done = context.execute_async_v3(torch.cuda.current_stream(self._gpu).cuda_stream)
+        if not done:
+            raise self._failed('run the network')
+        return {spec.name: results[spec.name]() for spec in self.outputs}
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See :meth:`Session.run`."""
+        outputs = self.run_tensors({name: torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in feeds})
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+            for name, tensor in outputs.items()
+        }
+
+    def _failed(self, what: str) -> DeployError:
+        return DeployError(
+            f'{self.title} could not {what}: {"; ".join(self._log.errors) or "it gave no reason"}',
+            fix='free memory of the GPU, or give smaller images; otherwise build the engine again',
+        )

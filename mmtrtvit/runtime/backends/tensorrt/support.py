@@ -1,0 +1,264 @@
+"""Which TensorRT there is, what cannot work with it, and why: as tables."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+from ....environment import TENSORRT_LOWEST, TENSORRT_TYPED, TENSORRT_WITHOUT_FLAGS
+from ....errors import DeployError
+
+Version = tuple[int, ...]
+
+
+class Package(NamedTuple):
+    """A package that builds and runs engines.
+
+    Attributes:
+        title: What NVIDIA calls it.
+        distributions: What pip may call it.
+        install: The command that brings it.
+        backend: The ``--backend`` of ``tools/deploy.py``.
+        plugins: Whether some of ONNX's operators, such as ``RoiAlign``, are plugins in a library of its own, which has
+            to be registered in each process before a graph is read or an engine is loaded.
+    """
+
+    title: str
+    distributions: tuple[str, ...]
+    install: str
+    backend: str
+    plugins: bool
+
+
+PACKAGES = {
+    'tensorrt': Package(
+        title='TensorRT',
+        distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
+        install='pip install tensorrt-cu12==10.16.1.11',
+        backend='tensorrt',
+        plugins=True,
+    ),
+    'tensorrt_rtx': Package(
+        title='TensorRT for RTX',
+        distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
+        install='pip install -r requirements/tensorrt-rtx.txt',
+        backend='tensorrt-rtx',
+        plugins=False,
+    ),
+}
+"""By the name of the Python module."""
+
+RTX_TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121')
+"""GPUs that TensorRT for RTX 1.7 builds for, by compute capability."""
+
+RTX_USUAL_TARGETS = RTX_TARGETS[1:]
+"""Those that it builds for without a choice."""
+
+
+class Refusal(NamedTuple):
+    """A combination that cannot work. What is left open (empty or None) always applies.
+
+    Attributes:
+        package: The Python module.
+        since, before: Versions, the first that it applies to and the first that it does not.
+        capabilities: Compute capabilities of the GPU.
+        uses: What would be used: ``'mmdeploy wrapper'``, ``'precision flags'``, ``'typed graph'`` (float16, bfloat16 or
+            quantised) or ``'float32 graph'``.
+        reason: Why it cannot work.
+        instead: What does.
+    """
+
+    package: str
+    reason: str
+    instead: str
+    since: Version = ()
+    before: Version = ()
+    capabilities: frozenset[tuple[int, int]] = frozenset()
+    uses: str = ''
+
+    def applies(self, package: str, version: Version, capability: tuple[int, int] | None, uses: str) -> bool:
+        """Whether this is the combination."""
+        return (
+            package == self.package
+            and (not self.since or version >= self.since)
+            and (not self.before or version < self.before)
+            and (not self.capabilities or capability in self.capabilities)
+            and (not self.uses or uses == self.uses)
+        )
+
+
+REFUSALS = (
+    Refusal(
+        'tensorrt',
+        before=TENSORRT_LOWEST,
+        reason='it has no LayerNormalization, so the exported graph (ONNX opset 17) is not read',
+        instead='TensorRT 10.x or 11.x; 8.6 is the first that reads the graph',
+    ),
+    Refusal(
+        'tensorrt',
+        before=TENSORRT_TYPED,
+        uses='typed graph',
+        reason='strongly typed networks came with TensorRT 10; before it the data types of the graph are not followed',
+        instead='--precision fp32, TensorRT 10.x or 11.x, or fp16_mode of a deploy config through unchanged mmdeploy',
+    ),
+    Refusal(
+        'tensorrt',
+        since=TENSORRT_WITHOUT_FLAGS,
+        uses='precision flags',
+        reason='TensorRT 11 has neither BuilderFlag.FP16 nor BuilderFlag.INT8 nor int8_calibrator, which fp16_mode and '
+        'int8_mode of mmdeploy set',
+        instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
+    ),
+    Refusal(
+        'tensorrt',
+        since=TENSORRT_TYPED,
+        before=TENSORRT_WITHOUT_FLAGS,
+        uses='precision flags',
+        reason='engines of TensorRT 10 are strongly typed here: the precision stands in the graph, and the builder '
+        'flags of fp16_mode and int8_mode exclude that',
+        instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
+    ),
+    Refusal(
+        'tensorrt',
+        since=(10,),
+        uses='mmdeploy wrapper',
+        reason='TensorRT 10 removed numbered bindings (binding_is_input, execute_async_v2), which the wrapper of '
+        'mmdeploy 1.3 uses',
+        instead="codebase_config.module=['mmtrtvit.deploy'] in the deploy config, which brings a wrapper on the "
+        'current API',
+    ),
+    Refusal(
+        'tensorrt_rtx',
+        capabilities=frozenset({(9, 0), (10, 0), (10, 3), (11, 0)}),
+        reason='GPUs of data centres (H100, H200, B200) are no target of TensorRT for RTX',
+        instead='--backend tensorrt with TensorRT 10.x or 11.x',
+    ),
+    Refusal(
+        'tensorrt_rtx',
+        capabilities=frozenset({(5, 0), (5, 2), (6, 0), (6, 1), (7, 0), (7, 2)}),
+        reason='TensorRT for RTX starts with compute capability 7.5 (Turing)',
+        instead='--backend onnxruntime, or an older GPU with TensorRT 8.6 through mmdeploy',
+    ),
+    Refusal(
+        'tensorrt_rtx',
+        capabilities=frozenset({(7, 5)}),
+        uses='float32 graph',
+        reason='TensorRT for RTX has no float32 matrix product for Turing (sm75)',
+        instead='--precision fp16, or other targets',
+    ),
+    Refusal(
+        'tensorrt_rtx',
+        uses='precision flags',
+        reason='TensorRT for RTX has no builder flags for a precision (fp16_mode, int8_mode)',
+        instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
+    ),
+)
+"""The first that applies is told."""
+
+
+def parse_version(text: str) -> Version:
+    """``'10.16.1.11'`` as ``(10, 16, 1, 11)``."""
+    return tuple(int(part) for part in re.findall(r'\d+', text.split('+')[0].split('rc')[0]))
+
+
+def installed_version(package: str) -> Version | None:
+    """Version of a package without importing it, or ``None`` where it is not installed."""
+    if importlib.util.find_spec(package) is None:
+        return None
+    for distribution in PACKAGES[package].distributions:
+        try:
+            return parse_version(importlib.metadata.version(distribution))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    # installed by something else than pip, such as the system's packages
+    return parse_version(import_package(package).__version__)
+
+
+def _missing(package: str, why: str) -> DeployError:
+    known = PACKAGES[package]
+    return DeployError(
+        f'{known.title} cannot be used: {why}.',
+        expected=f'the Python module {package} with its libraries',
+        fix=f'{known.install} (docs/tensorrt.md says which version for which GPU), or choose another --backend',
+    )
+
+
+def import_package(package: str) -> ModuleType:
+    """Import a package.
+
+    Raises:
+        DeployError: If it is not installed, or its libraries cannot be loaded.
+    """
+    try:
+        return importlib.import_module(package)
+    except (ImportError, OSError) as error:
+        raise _missing(package, f'import {package} ends with "{error}"') from error
+
+
+def require_version(package: str) -> Version:
+    """Version of a package that has to be there.
+
+    Raises:
+        DeployError: If it is not.
+    """
+    version = installed_version(package)
+    if version is None:
+        raise _missing(package, f'there is no Python module {package}')
+    return version
+
+
+def find_refusal(
+    package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
+) -> Refusal | None:
+    """The first of :data:`REFUSALS` that applies; arguments as those of :func:`refuse_combination`."""
+    return next((known for known in REFUSALS if known.applies(package, version, capability, uses)), None)
+
+
+def refuse_combination(
+    package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
+) -> None:
+    """End with the reason and the alternative if a combination cannot work.
+
+    Args:
+        package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
+        version: Its version.
+        capability: Compute capability of the GPU, if one plays a part.
+        uses: What would be used, see :class:`Refusal`.
+
+    Raises:
+        DeployError: If :data:`REFUSALS` has it.
+    """
+    refusal = find_refusal(package, version, capability, uses)
+    if refusal is None:
+        return
+    given = f'{PACKAGES[package].title} {".".join(map(str, version))}'
+    if refusal.capabilities:
+        given += f' on a GPU of compute capability {".".join(map(str, capability or ()))}'
+    raise DeployError(f'{given} cannot be used here: {refusal.reason}.', fix=f'use {refusal.instead}')
+
+
+def target_of(capability: tuple[int, int]) -> str:
+    """A compute capability as ``--targets`` takes it: ``'sm86'`` of ``(8, 6)``."""
+    return 'sm{}{}'.format(*capability)
+
+
+def why_unfit(package: str, version: Version, capability: tuple[int, int], targets: Sequence[str]) -> str:
+    """Why a GPU cannot run an engine that was built on this machine, in words; empty where it can.
+
+    Args:
+        package: ``'tensorrt'``, which builds for the GPU that it runs on, or ``'tensorrt_rtx'``.
+        version: Its version.
+        capability: Compute capability of the GPU.
+        targets: What the engine was built for, in lower case; empty for the package's own choice.
+    """
+    refusal = find_refusal(package, version, capability)
+    if refusal is not None:
+        return refusal.reason
+    if package == 'tensorrt_rtx' and target_of(capability) not in (targets or RTX_USUAL_TARGETS):
+        return (
+            f'the engine is for {", ".join(targets or RTX_USUAL_TARGETS)}, and the GPU here is {target_of(capability)}'
+        )
+    return ''

@@ -1,0 +1,311 @@
+"""What an exported artefact consists of, and whether it is still what was exported.
+
+A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only. It
+holds the hash of every other file and of itself, which shows damage and careless edits; whoever means harm can
+compute them anew, so they say nothing of who made it.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..atomic import atomic_file
+from ..errors import DeployError
+from ..version import __version__
+from .backends import BACKENDS
+
+MANIFEST = 'manifest.json'
+FORMAT = 3
+"""Counted up when the manifest changes in a way that an older reader cannot follow."""
+
+_HASH = 'sha256'
+"""Key of the manifest's own hash."""
+
+KINDS = ('detection', 'instance', 'segmentation')
+"""What a network gives: boxes, boxes with masks, a label map."""
+
+RESIZE_RULES = ('stretch', 'edges', 'fit')
+"""How an image comes to its size.
+
+``'stretch'``: exactly this width and height, whatever its proportions. The others keep these: ``'edges'`` bounds its
+longer side by the larger of the two and its shorter side by the smaller (mmcv's ``keep_ratio``); ``'fit'`` makes it as
+large as it fits into this width and height.
+"""
+
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+FLAVOURS = ('native', 'portable')
+
+_MODULES = (
+    *('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'numpy', 'cv2'),
+    *('onnx', 'onnxslim', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'),
+)
+
+# --- what has to be in it ---------------------------------------------------------------------------------------------
+
+
+_MOST_PIXELS = 1 << 16
+"""Of a side: more than any image has that OpenCV reads and a network is given."""
+
+_FLOAT32_MAX = 3.4e38
+
+
+def _is_integer(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_side(value: Any) -> bool:
+    return _is_integer(value) and value <= _MOST_PIXELS
+
+
+def _is_number(value: Any) -> bool:
+    """Whether float32 has it: neither NaN nor infinite, however many digits an integer has."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
+
+
+def _is_deviation(value: Any) -> bool:
+    return _is_number(value) and value >= 1 / _FLOAT32_MAX
+
+
+def _is_list(value: Any, of: Callable[[Any], bool], length: int | None = None) -> bool:
+    return isinstance(value, list) and (length is None or len(value) == length) and all(map(of, value))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether this names a file in the folder itself, and file systems take it."""
+    return (
+        isinstance(value, str)
+        and value not in ('', '.', '..')
+        and value.isprintable()  # neither control characters nor what UTF-8 has no form for
+        and not set(value) & {'/', '\\', ':'}
+        and len(value.encode()) <= 255
+    )
+
+
+def _is_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(tensor, dict)
+        and isinstance(tensor.get('dtype'), str)
+        and _is_list(tensor.get('shape'), lambda side: isinstance(side, str) or _is_integer(side, -1))
+        for tensor in value.values()
+    )
+
+
+def _is_resize(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(_is_side(value.get(side)) for side in ('width', 'height'))
+        and value.get('rule') in RESIZE_RULES
+    )
+
+
+def _is_padding(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_number(value.get('value'))
+        and _is_side(value.get('divisor'))
+        and (value.get('shape', ()) is None or _is_list(value.get('shape'), _is_side, 2))
+    )
+
+
+def _is_profile(value: Any) -> bool:
+    shapes = [value.get(name) for name in ('min', 'opt', 'max')] if isinstance(value, dict) else [None]
+    return all(_is_list(shape, _is_side, 4) for shape in shapes) and all(
+        least <= usual <= most for least, usual, most in zip(*shapes, strict=True)
+    )
+
+
+def _is_profiles(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_profile, value.values()))
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'method': (lambda value: isinstance(value, str), 'a name'),
+    'kind': (lambda value: value in KINDS, ' or '.join(KINDS)),
+    'backend': (lambda value: value in tuple(BACKENDS), ' or '.join(BACKENDS)),
+    'precision': (lambda value: value in PRECISIONS, ' or '.join(PRECISIONS)),
+    'flavour': (lambda value: value in FLAVOURS, ' or '.join(FLAVOURS)),
+    'engine': (_is_name, 'the name of a file in the folder'),
+    'inputs': (_is_tensors, 'name to dtype and shape'),
+    'outputs': (_is_tensors, 'name to dtype and shape'),
+    'classes': (lambda value: _is_list(value, lambda name: isinstance(name, str)), 'a list of names'),
+    'palette': (
+        lambda value: _is_list(value, lambda colour: _is_list(colour, lambda c: _is_integer(c, 0) and c < 256, 3)),
+        'a list of three numbers from 0 to 255 each',
+    ),
+    'preprocessing.resize': (_is_resize, f'width, height and rule ({", ".join(RESIZE_RULES)}), or null'),
+    'preprocessing.channels': (lambda value: value in ('rgb', 'bgr'), 'rgb or bgr'),
+    'preprocessing.mean': (lambda value: _is_list(value, _is_number, 3), 'three numbers'),
+    'preprocessing.std': (lambda value: _is_list(value, _is_deviation, 3), 'three numbers above 0'),
+    'preprocessing.pad': (_is_padding, 'value, divisor and shape'),
+}
+"""Dotted key to a test of its value, and what the test asks for in words."""
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'profiles': (
+        _is_profiles,
+        'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
+    ),
+}
+"""What need not be there, but has to have a meaning."""
+
+_KIND_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    'detection': {},
+    'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
+    'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
+}
+"""What each kind needs beside that."""
+
+
+def _look_up(content: Mapping, dotted: str) -> Any:
+    for key in dotted.split('.'):
+        content = content.get(key, ...) if isinstance(content, Mapping) else ...
+    return content
+
+
+def check_content(manifest: Mapping, path: Path) -> None:
+    """Make sure that a manifest says all that a runtime needs.
+
+    Args:
+        manifest: The manifest.
+        path: Where it is from, for the message.
+
+    Raises:
+        DeployError: Naming the first key that is missing or has a value without a meaning.
+    """
+    kind = manifest.get('kind')
+    of_kind = _KIND_RULES[kind] if kind in KINDS else {}  # the rules of all kinds refuse any other
+    for key, (test, expected) in {**_RULES, **of_kind, **_OPTIONAL}.items():
+        value = _look_up(manifest, key)
+        if value is ... and key in _OPTIONAL:
+            continue
+        if value is ... or not test(value):
+            state = 'is missing' if value is ... else f'is {json.dumps(value)[:80]}'
+            raise DeployError(f'{path}: {key} {state}.', expected=expected, fix='export again with tools/deploy.py')
+    if manifest['engine'] not in manifest['files']:
+        raise DeployError(
+            f'{path}: the engine {manifest["engine"]} is not among its files.', fix='export again with tools/deploy.py'
+        )
+
+
+# --- writing and reading ----------------------------------------------------------------------------------------------
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sealed(manifest: Mapping) -> dict:
+    """A manifest with the SHA-256 of its own content: of its JSON with sorted keys and without spaces or this hash."""
+    content = {key: value for key, value in manifest.items() if key != _HASH}
+    text = json.dumps(content, sort_keys=True, separators=(',', ':'))
+    return {**content, _HASH: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every module that had a part in an export."""
+    # this package may run from a checkout, which no distribution knows of
+    found = {'python': platform.python_version(), 'mmtrtvit': f'mmtrtvit {__version__}'}
+    distributions = importlib.metadata.packages_distributions()
+    for module in _MODULES:
+        for distribution in distributions.get(module, [])[:1]:
+            found[module] = f'{distribution} {importlib.metadata.version(distribution)}'
+    return found
+
+
+def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
+    """Write the manifest of the files that a folder holds.
+
+    Args:
+        folder: The artefact's folder; every file in it is listed with its size and hash.
+        content: What else to say: what :func:`~mmtrtvit.deploy.export.describe.describe_model` gives, ``backend``,
+            ``precision``, ``flavour``, ``engine`` (a file of the folder), ``inputs`` and ``outputs`` (name to
+            ``dtype`` and ``shape``), ``profiles`` where the engine has some (name of the input to ``min``, ``opt`` and
+            ``max`` shape), and whatever is good to know of where it came from.
+
+    Returns:
+        The manifest as written.
+    """
+    folder = Path(folder)
+    files = {
+        path.name: {'bytes': path.stat().st_size, 'sha256': sha256(path)}
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != MANIFEST
+    }
+    text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files})
+    manifest = sealed(json.loads(text))  # tuples of a config are lists in it
+    with atomic_file(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + '\n')
+    return manifest
+
+
+def listed_files(folder: str | os.PathLike) -> list[str]:
+    """Names of the files that a folder's manifest lists, of whatever format it is; none where there is no manifest.
+
+    They are of an artefact, and an export into the same folder may take them away.
+    """
+    try:
+        files = json.loads((Path(folder) / MANIFEST).read_text())['files']
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        return []
+    return [name for name in files if _is_name(name)] if isinstance(files, dict) else []
+
+
+def _check_files(folder: Path, files: Mapping) -> None:
+    for name, said in files.items():
+        if not _is_name(name):
+            raise DeployError(
+                f'{folder / MANIFEST} names the file {name!r}, which is not in its folder.',
+                expected='plain names of files',
+                fix='do not use this artefact: it was not made by tools/deploy.py',
+            )
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != said['bytes'] or sha256(file) != said['sha256']:
+            state = 'is missing' if not file.is_file() else 'is not the file that was exported (size or hash differs)'
+            raise DeployError(f'{file} {state}.', fix='copy the whole folder again, or export again')
+
+
+def read_manifest(folder: str | os.PathLike) -> dict:
+    """Read the manifest of an artefact, and check it and every file that it lists.
+
+    Raises:
+        DeployError: If there is no manifest, it is not one or not complete, or a file is missing or was changed.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DeployError(
+            f'{folder} holds no exported artefact: there is no {MANIFEST} in it.',
+            expected='a folder that tools/deploy.py left',
+            fix='give the --work-dir of tools/deploy.py, or export again if it was stopped',
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        version, intact = manifest['format'], manifest.get(_HASH) == sealed(manifest)[_HASH]
+        files = {
+            str(name): dict(bytes=said['bytes'], sha256=said['sha256']) for name, said in manifest['files'].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise DeployError(f'{path} is not a manifest: {error!r}', fix='export again with tools/deploy.py') from error
+    if version != FORMAT:
+        raise DeployError(
+            f'{path} has format {version!r}, this version of mmtrtvit reads {FORMAT}.', fix='export again with it'
+        )
+    if not intact:
+        raise DeployError(
+            f'{path} is not as it was written: what it says and its own SHA-256 differ.',
+            expected='a manifest that nobody edited',
+            fix='copy the whole folder again, or export again with the settings that are wanted',
+        )
+    _check_files(folder, files)
+    check_content(manifest, path)
+    return manifest

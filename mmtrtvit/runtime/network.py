@@ -1,0 +1,98 @@
+"""A session with what is known of its inputs and outputs: any number of images in, the outputs of each out."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DeployError
+from .backends import Session, open_session
+from .tensor_names import EXACT, OUTPUTS
+
+
+class Network:
+    """Runs batches of any size on a session that may take few sizes only.
+
+    Args:
+        session: The session.
+        kind: What the network gives, a key of :data:`~mmtrtvit.runtime.tensor_names.OUTPUTS`.
+        profiles: Name of the input to the least (``min``) and largest (``max``) shape, where the engine has limits.
+
+    Raises:
+        DeployError: If the network has not one image input, or lacks an output of its kind.
+    """
+
+    def __init__(self, session: Session, kind: str, profiles: Mapping | None = None) -> None:
+        self.session = session
+        given = {spec.name: len(spec.shape) for spec in session.outputs}
+        if [len(spec.shape) for spec in session.inputs] != [4] or not OUTPUTS[kind].items() <= given.items():
+            raise DeployError(
+                f'The network has inputs {", ".join(s.name for s in session.inputs) or "none"} and outputs '
+                f'{", ".join(given) or "none"}; that is no network for {kind}.',
+                expected=f'one input (B, 3, H, W), and outputs {", ".join(OUTPUTS[kind])}',
+                fix='export again with tools/deploy.py',
+            )
+        self._input = session.inputs[0].name
+        side = session.inputs[0].shape[0]
+        profile = (profiles or {}).get(self._input)
+        if isinstance(side, int) and side > 0:
+            self._least, self._most = side, side
+        else:
+            self._least, self._most = (profile['min'][0], profile['max'][0]) if profile else (1, None)
+        self._warned = False
+
+    def __call__(self, batch: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Run the network.
+
+        Args:
+            batch: ``(B, 3, H, W)`` float32. More images than the network takes go through it one batch after the
+                other; fewer are filled up.
+
+        Returns:
+            For each image, name to output without the batch.
+
+        Raises:
+            DeployError: If the network does not take images of that size.
+        """
+        results = []
+        step = self._most or len(batch)
+        for start in range(0, len(batch), step):
+            part = batch[start : start + step]
+            missing = max(self._least - len(part), 0)
+            filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            outputs = self.session({self._input: filled})
+            results += [{name: array[index] for name, array in outputs.items()} for index in range(len(part))]
+        if not self._warned and any(result.get(EXACT, 1) <= 0 for result in results):
+            self._warned = True
+            warnings.warn(
+                "The detections of an image may differ from PyTorch's: it has longer chains of overlapping boxes, or "
+                'more candidates, than the artefact was exported for. (Said once.)',
+                stacklevel=3,
+            )
+        return results
+
+
+def open_network(
+    folder: str | os.PathLike, manifest: Mapping, *, threads: int | None = None, device: str | None = None
+) -> Network:
+    """Load the network of an artefact.
+
+    Args:
+        folder: Its folder.
+        manifest: Its manifest, which was checked.
+        threads: Threads to use, where the backend lets one choose (ONNX Runtime, OpenVINO).
+        device: ``'cpu'`` or ``'cuda'``, where the backend lets one choose (ONNX Runtime).
+
+    Raises:
+        DeployError: If the backend is missing or cannot load it, or it is not what the manifest says.
+    """
+    session = open_session(
+        manifest['backend'],
+        Path(folder) / manifest['engine'],
+        precision=manifest['precision'],
+        threads=threads,
+        device=device,
+    )
+    return Network(session, manifest['kind'], manifest.get('profiles'))

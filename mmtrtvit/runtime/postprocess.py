@@ -1,0 +1,204 @@
+"""From the output of a network to what is in the image, as mmdet and mmseg do it.
+
+NumPy and OpenCV only.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from .preprocess import Frame
+from .tensor_names import DETS, LABELS, MASKS
+
+
+def _names(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
+    known = dict(enumerate(classes))
+    return [known.get(label, str(label)) for label in labels.tolist()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Objects in an image, best first, in pixels of the image itself.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32: x1, y1, x2, y2.
+        scores: ``(n,)`` float32.
+        labels: ``(n,)`` int64.
+        masks: ``(n, H, W)`` bool, or None where the network gives none.
+        classes: Names of all classes.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of the class of each."""
+        return _names(self.labels, self.classes)
+
+    def above(self, score: float) -> 'Detections':
+        """Those with a higher score."""
+        kept = self.scores > score
+        masks = None if self.masks is None else self.masks[kept]
+        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept], masks, self.classes)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelMap:
+    """The class of every pixel of an image.
+
+    Attributes:
+        labels: ``(H, W)`` int64.
+        classes: Names of all classes.
+        palette: ``(classes, 3)`` uint8 colours, RGB; empty where the data set has none.
+    """
+
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes that occur."""
+        return _names(np.unique(self.labels), self.classes)
+
+
+def _sampling_weights(first: np.float32, last: np.float32, start: int, stop: int, cells: int) -> np.ndarray:
+    """How much each cell of a mask gives to each pixel along one side of its box.
+
+    That is bilinear sampling between the centres of the cells, with 0 beyond the mask, one direction at a time:
+    ``grid_sample`` of PyTorch with ``align_corners=False`` is the product of both.
+
+    Args:
+        first, last: Where the box begins and ends, pixels.
+        start, stop: The pixels.
+        cells: Size of the mask.
+
+    Returns:
+        ``(stop - start, cells)`` float32.
+    """
+    pixels = np.arange(start, stop, dtype=np.float32) + np.float32(0.5)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        across = (pixels - first) / (last - first) * 2 - 1  # from -1 to 1 over the box
+    across[~np.isfinite(across)] = 0  # a box without extent, as mmdet has it
+    place = ((across + 1) * cells - 1) / 2
+    distance = np.abs(place[:, None] - np.arange(cells, dtype=np.float32))
+    return np.maximum(1 - distance, 0).astype(np.float32)
+
+
+def paste_masks(masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """Masks of an image from masks of boxes, as mmdet's ``FCNMaskHead`` does it on a CPU.
+
+    Args:
+        masks: ``(n, m, m)`` probabilities.
+        boxes: ``(n, 4)``, pixels of the image.
+        size: Height and width of the image.
+        threshold: Probability from which on a pixel belongs to the object.
+
+    Returns:
+        ``(n, H, W)`` bool.
+    """
+    height, width = size
+    pasted = np.zeros((len(masks), height, width), dtype=bool)
+    for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
+        if not np.isfinite(box).all():
+            continue
+        # as little as mmdet fills: a pixel more than the box on each side
+        left, top = (int(max(np.floor(side) - 1, 0)) for side in box[:2])
+        right, bottom = (int(min(np.ceil(side) + 1, end)) for side, end in zip(box[2:], (width, height), strict=True))
+        if right <= left or bottom <= top:
+            continue
+        rows = _sampling_weights(box[1], box[3], top, bottom, mask.shape[0])
+        columns = _sampling_weights(box[0], box[2], left, right, mask.shape[1])
+        canvas[top:bottom, left:right] = rows @ mask @ columns.T >= threshold
+    return pasted
+
+
+def detections(
+    outputs: Mapping[str, np.ndarray], frame: Frame, classes: tuple[str, ...], mask_threshold: float | None
+) -> Detections:
+    """The objects in one image.
+
+    Args:
+        outputs: ``dets`` (K, 5) with x1, y1, x2, y2 in pixels of the input, and scores, 0 where there is nothing;
+            ``labels`` (K,); ``masks`` (K, m, m) where the network gives some.
+        frame: Where it lies in the input.
+        classes: Names of all classes.
+        mask_threshold: As in :func:`paste_masks`. None: no masks.
+    """
+    dets = outputs[DETS]
+    found = dets[:, 4] > 0
+    scale = np.array([*frame.scale, *frame.scale])
+    boxes, masks = dets[found, :4], None
+    # mmdet multiplies by the inverse, but divides where it pastes masks: that shows in the last bit.
+    if mask_threshold is None:
+        boxes = boxes * (1 / scale).astype(np.float32)
+    else:
+        boxes = boxes / scale.astype(np.float32)
+        masks = paste_masks(outputs[MASKS][found], boxes, frame.original, mask_threshold)
+    return Detections(boxes, dets[found, 4], outputs[LABELS][found].astype(np.int64), masks, classes)
+
+
+def best_labels(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The best class of each pixel, of logits that are brought to another size first (bilinear).
+
+    One class after the other, so that not all of them need room at that size.
+
+    Args:
+        logits: ``(C, h, w)`` float32.
+        size: Height and width.
+
+    Returns:
+        ``(H, W)`` int64.
+    """
+    best = np.full(size, -np.inf, np.float32)
+    labels = np.zeros(size, np.int64)
+    for label, plane in enumerate(logits):
+        if plane.shape != size:
+            plane = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+        better = plane > best
+        best[better] = plane[better]
+        labels[better] = label
+    return labels
+
+
+def nearest_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label map at another size, each pixel that of the nearest to its top left, as PyTorch's ``nearest``.
+
+    Args:
+        labels: ``(h, w)`` integers.
+        size: Height and width.
+
+    Returns:
+        ``(H, W)`` int64.
+    """
+    rows, columns = (
+        np.minimum((np.arange(new, dtype=np.float32) * np.float32(old / new)).astype(np.int64), old - 1)
+        for old, new in zip(labels.shape, size, strict=True)
+    )
+    return labels[rows[:, None], columns].astype(np.int64)
+
+
+def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
+    """The class of every pixel of one image.
+
+    Args:
+        output: ``(C, H, W)`` float32 logits, or ``(1, H, W)`` integers: classes that the network chose itself.
+        frame: Where the image lies in the input.
+
+    Returns:
+        ``(H, W)`` int64, at the image's own size.
+    """
+    height, width = frame.resized
+    output = output[:, :height, :width]
+    if output.dtype.kind == 'f':
+        return best_labels(np.ascontiguousarray(output), frame.original)
+    return nearest_labels(output[0], frame.original)

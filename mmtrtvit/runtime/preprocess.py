@@ -1,0 +1,183 @@
+"""From an image to the input of a network, exactly as mmcv's transforms and OpenMMLab's data preprocessors do it.
+
+NumPy and OpenCV only.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import DataError, DeployError
+
+
+def _read_file(path: Path) -> np.ndarray:
+    reason = ''
+    try:
+        if not path.is_file():
+            raise DataError(f'There is no image {path}.', fix='correct the path')
+        # as mmcv reads it: turned upright by its EXIF data
+        array = cv2.imdecode(np.frombuffer(path.read_bytes() or b'\0', np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:  # a name that is too long, a folder that others may not look into
+        array, reason = None, f' ({error.strerror})'
+    except cv2.error as error:  # more pixels than OpenCV takes
+        array, reason = None, f' ({error.err})'
+    if array is None:
+        raise DataError(
+            f'The image {path} cannot be read{reason}.',
+            expected='a complete JPEG, PNG or another format that OpenCV reads',
+            fix='give another image',
+        )
+    return array
+
+
+def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
+    """An image as an array, read from its file if it is given by name.
+
+    Returns:
+        ``(H, W, 3)`` uint8, BGR.
+
+    Raises:
+        DataError: If it is none.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return _read_file(Path(image))
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f'An image was given as {type(image).__name__}.',
+            expected='a NumPy array (H, W, 3) of uint8, blue first as cv2.imread gives it, or the path of a file',
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        sides = ' x '.join(map(str, image.shape))
+        raise DataError(
+            f'An image was given as {sides} {image.dtype}.',
+            expected='height x width x 3 uint8, blue first as cv2.imread gives it',
+            fix='for grey images cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), for four channels image[..., :3]',
+        )
+    return image
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """Where an image lies in the input of the network.
+
+    Attributes:
+        original: Height and width of the image.
+        resized: Height and width of its place in the input, which begins at the top left.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """How much wider and how much higher the image became."""
+        return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
+
+
+def resized(size: tuple[int, int], resize: Mapping | None) -> tuple[int, int]:
+    """The size that an image is resized to.
+
+    Args:
+        size: Its height and width.
+        resize: ``width``, ``height`` and ``rule`` (one of
+                :data:`~mmtrtvit.runtime.manifest.RESIZE_RULES`). None: it
+            keeps its size.
+
+    Returns:
+        Height and width.
+    """
+    if resize is None:
+        return size
+    bounds = resize['height'], resize['width']
+    if resize['rule'] == 'stretch':
+        return bounds
+    if resize['rule'] == 'edges':
+        factor = min(max(bounds) / max(size), min(bounds) / min(size))
+    else:
+        factor = min(bound / side for bound, side in zip(bounds, size, strict=True))
+    # halves are rounded up, as mmcv does; a side of no pixels, which OpenCV refuses, becomes one
+    height, width = (max(int(side * factor + 0.5), 1) for side in size)
+    return height, width
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How images become the input of a network: a manifest's ``preprocessing``, in force.
+
+    Attributes:
+        resize: ``width``, ``height`` and ``rule``, or None.
+        rgb: Whether red comes first in the input.
+        mean, std: Three numbers each.
+        pad_value: What is at the right and the bottom of an image, after normalisation.
+        pad_divisor: Height and width of the input are multiples of this.
+        pad_shape: Height and width of an input of fixed size, or None.
+    """
+
+    resize: Mapping | None
+    rgb: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pad_value: float
+    pad_divisor: int
+    pad_shape: tuple[int, int] | None
+
+    @classmethod
+    def from_manifest(cls, described: Mapping) -> 'Preprocessing':
+        """Take over a manifest's ``preprocessing``, which was checked."""
+        pad = described['pad']
+        return cls(
+            described['resize'],
+            described['channels'] == 'rgb',
+            tuple(described['mean']),
+            tuple(described['std']),
+            pad['value'],
+            pad['divisor'],
+            pad['shape'] and tuple(pad['shape']),
+        )
+
+    def frame(self, image: np.ndarray) -> Frame:
+        """Where an image will lie in the input."""
+        original = image.shape[0], image.shape[1]
+        return Frame(original, resized(original, self.resize))
+
+    def shape(self, frame: Frame) -> tuple[int, int]:
+        """Height and width of the input that an image needs.
+
+        Raises:
+            DeployError: If the network takes one size only, and the image does not fit.
+        """
+        if self.pad_shape is None:
+            height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in frame.resized)
+            return height, width
+        if any(side > room for side, room in zip(frame.resized, self.pad_shape, strict=True)):
+            raise DeployError(
+                f'An image of {frame.original[0]} x {frame.original[1]} (height x width) becomes {frame.resized[0]} x '
+                f'{frame.resized[1]}, more than the network takes.',
+                expected=f'at most {self.pad_shape[0]} x {self.pad_shape[1]} after resizing',
+                fix='export with --dynamic, or with a --shape into which it fits',
+            )
+        return self.pad_shape
+
+    def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, list[Frame]]:
+        """Make the input of a network.
+
+        Args:
+            images: ``(H, W, 3)`` uint8 images, BGR, that need the same shape of the input (:meth:`shape`).
+
+        Returns:
+            ``(B, 3, H, W)`` float32, and where each image lies in it.
+        """
+        frames = [self.frame(image) for image in images]
+        mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
+        batch = np.full((len(images), 3, *self.shape(frames[0])), self.pad_value, np.float32)
+        for place, image, frame in zip(batch, images, frames, strict=True):
+            height, width = frame.resized
+            if frame.resized != frame.original:
+                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+            pixels = image[..., ::-1] if self.rgb else image
+            place[:, :height, :width] = ((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+        return batch, frames

@@ -1,0 +1,1 @@
+"""Inputs and untrained networks to test and measure with."""

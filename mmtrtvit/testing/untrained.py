@@ -1,0 +1,152 @@
+"""Networks without trained weights whose outputs differ: to prove an export where no weights are published."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from ..config import load_config
+from ..deploy.proof.inference import input_of, sample_images
+from ..errors import ConfigError
+from ..zoo.configs import Entry, find_configs
+from ..zoo.families import FAMILIES
+from ..zoo.methods import METHODS
+
+SPREAD: dict[str, tuple[float, float]] = {
+    'rpn_head.rpn_cls': (2.0, 0.0),
+    'rpn_head.rpn_reg': (0.3, 0.0),
+    'roi_head.bbox_head.fc_cls': (2.0, 0.0),
+    'roi_head.bbox_head.fc_reg': (1.0, 0.0),
+    'roi_head.mask_head.conv_logits': (2.0, 0.0),
+    'bbox_head.retina_cls': (2.0, -4.0),
+    'bbox_head.retina_reg': (0.3, 0.0),
+    'decode_head.conv_seg': (3.0, 0.0),
+}
+"""Last layers of heads to the standard deviation and the mean that their outputs get.
+
+As they are initialised, all outputs are nearly alike: any error of an export would go unnoticed, or decide everything.
+"""
+
+SIDE = 320
+"""Height and width, pixels, of the images that the statistics are taken from."""
+
+
+def spread_outputs(model: nn.Module, config: Config, images: Sequence[np.ndarray], seed: int = 0) -> None:
+    """Give an untrained detector or segmentor outputs that differ, in place.
+
+    Statistics of BatchNorm are taken from the images; the last layers become random, scaled so that what they give has
+    the spread of :data:`SPREAD`.
+
+    Args:
+        model: The network, with its initial weights.
+        config: Its config.
+        images: At least two ``(H, W, 3)`` uint8 images, BGR.
+        seed: The same seed gives the same weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.cat(
+        [
+            nn.functional.interpolate(torch.from_numpy(input_of(model, image, config)), (SIDE, SIDE), mode='bilinear')
+            for image in images
+        ]
+    )
+    layers = {layer: SPREAD[name] for name, layer in model.named_modules() if name in SPREAD}
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.reset_running_stats()
+            part.momentum = None
+    outputs: dict[nn.Module, list[torch.Tensor]] = {layer: [] for layer in layers}
+    with torch.no_grad():
+        _run(model.train(), batch)
+        model.eval()
+        hooks = [
+            layer.register_forward_hook(lambda layer, _, output: outputs[layer].append(output)) for layer in layers
+        ]
+        for layer in layers:
+            layer.weight.normal_(0, 1, generator=generator)
+            layer.bias.zero_()
+        _run(model, batch)
+        for hook in hooks:
+            hook.remove()
+        for layer, (deviation, mean) in layers.items():
+            channels = torch.cat([output.transpose(0, 1).flatten(1) for output in outputs[layer]], dim=1)
+            scale = deviation / channels.std()
+            layer.weight.mul_(scale)
+            layer.bias.copy_(mean - scale * channels.mean(dim=1))
+
+
+def _run(model: nn.Module, batch: torch.Tensor) -> None:
+    """Everything that a network computes of its inputs, RoI heads included: these on a grid of boxes."""
+    if not getattr(model, 'with_roi_head', False):
+        model(batch)
+        return
+    side = batch.shape[-1] / 5
+    corners = [(left * side, top * side) for left in range(4) for top in range(4)]
+    rois = batch.new_tensor(
+        [(image, left, top, left + 2 * side, top + 2 * side) for image in range(len(batch)) for left, top in corners]
+    )
+    features = model.extract_feat(batch)
+    model.rpn_head(features)
+    model.roi_head._bbox_forward(features, rois)
+    model.roi_head._mask_forward(features, rois)
+
+
+def find_entry(root: Path, method: str, family: str, arch: str | None = None) -> Entry:
+    """The shipped config of a network, of the usual schedule of its method.
+
+    Args:
+        root: A checkout.
+        method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        arch: Size of the backbone; by default the first one of the family.
+
+    Raises:
+        ConfigError: If there is no such config.
+    """
+    known = [entry for entry in find_configs(root) if (entry.method, entry.family) == (method, family)]
+    for entry in known:
+        if arch in (None, entry.arch) and entry.schedule == METHODS[method].schedule:
+            return entry
+    raise ConfigError(
+        f'There is no config of {method} on {" ".join(filter(None, (family, arch)))}.',
+        expected=f'--methods {" ".join(METHODS)}; --family {" ".join(FAMILIES)}; --archs '
+        + ' '.join(dict.fromkeys(entry.arch for entry in known)),
+        fix='correct them',
+    )
+
+
+def untrained_options(entry: Entry, size: int | None = None) -> dict:
+    """Changes to a config, as ``--cfg-options``: no weights of ImageNet, and perhaps another size of images.
+
+    Args:
+        entry: The config.
+        size: Images are resized to fit into a square of this many pixels; by default as the config has it.
+    """
+    options: dict = {'model.backbone.init_cfg': None}
+    if size:
+        place = next(i for i, step in enumerate(load_config(entry.path).test_pipeline) if step.type == 'Resize')
+        for pipeline in ('test_pipeline', 'test_dataloader.dataset.pipeline'):
+            options[f'{pipeline}.{place}.scale'] = (size, size)
+    return options
+
+
+def save_spread(entry: Entry, options: dict, path: Path) -> None:
+    """Write a checkpoint of a network that was never trained, and whose outputs differ.
+
+    Args:
+        entry: Its config.
+        options: Changes to the config, dotted key to value.
+        path: The file to write.
+    """
+    config = load_config(entry.path, options)
+    init_default_scope(config.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.init_weights()
+    spread_outputs(model, config, sample_images(config, 3))
+    torch.save({'state_dict': model.state_dict()}, path)

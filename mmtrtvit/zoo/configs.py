@@ -1,0 +1,118 @@
+"""The configs that are shipped, by what their names say."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .complexity import with_backbone
+from .families import FAMILIES, Family
+from .methods import METHODS, Method
+
+_NAME = re.compile(
+    rf'(?P<method>{"|".join(METHODS)})_(?P<family>{"|".join(FAMILIES)})(?:_(?P<arch>[a-z][a-z0-9]*))?'
+    r'(?:_(?P<schedule>\d+[xk]))?_(?P<dataset>coco|ade20k|toy)'
+)
+_SCHEDULE_UNITS = {'EpochBasedTrainLoop': ('Epochs', 'max_epochs'), 'IterBasedTrainLoop': ('Iterations', 'max_iters')}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A config, and what its name says.
+
+    Attributes:
+        path: The file.
+        method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        arch: Size of the backbone.
+        schedule: Its schedule, such as ``'1x'`` or ``'160k'``.
+    """
+
+    path: Path
+    method: str
+    family: str
+    arch: str
+    schedule: str
+
+    @property
+    def name(self) -> str:
+        """Name of the config."""
+        return self.path.stem
+
+    @property
+    def title(self) -> str:
+        """Name of the backbone."""
+        return FAMILIES[self.family].name(self.arch)
+
+    @property
+    def table(self) -> str:
+        """The table of published figures that it belongs to."""
+        return f'{self.method}_{self.schedule}'
+
+    @property
+    def about(self) -> Method:
+        """Its method."""
+        return METHODS[self.method]
+
+    @property
+    def backbones(self) -> Family:
+        """The family of its backbone."""
+        return FAMILIES[self.family]
+
+    @property
+    def recipe(self) -> str:
+        """Whose recipe it follows: it begins with ``published`` or ``adapted``."""
+        recipe = self.backbones.recipes.get(self.table, self.backbones.recipe)
+        return '; '.join(filter(None, (recipe, self.about.recipe)))
+
+    def load(self) -> Config:
+        """Read the config."""
+        return Config.fromfile(self.path)
+
+
+def schedule_length(config: Config) -> tuple[str, int]:
+    """How long a config trains: ``('Epochs', 12)`` or ``('Iterations', 80000)``."""
+    unit, key = _SCHEDULE_UNITS[config.train_cfg.type]
+    return unit, config.train_cfg[key]
+
+
+def find_configs(root: Path) -> list[Entry]:
+    """Every config below ``configs/`` that is not for the toy data set: methods, families and sizes in order.
+
+    Args:
+        root: A checkout.
+    """
+    entries = []
+    for path in (root / 'configs').glob('*.py'):
+        found = _NAME.fullmatch(path.stem)
+        if found and found['dataset'] != 'toy':
+            method = found['method']
+            schedule = found['schedule'] or METHODS[method].schedule
+            # a family of one size does without its name
+            arch = found['arch'] or FAMILIES[found['family']].archs[0]
+            entries.append(Entry(path, method, found['family'], arch, schedule))
+    methods, families = list(METHODS), list(FAMILIES)
+
+    def place(entry: Entry) -> tuple:
+        size = entry.backbones.archs.index(entry.arch)
+        return families.index(entry.family), methods.index(entry.method), entry.schedule, size
+
+    return sorted(entries, key=place)
+
+
+def network_config(root: Path, method: str, family: str, arch: str) -> Config:
+    """The config of a method on a backbone, which may have none of its own: then TRT-ViT-B's with the backbone changed.
+
+    Args:
+        root: A checkout.
+        method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        arch: Size of the backbone.
+    """
+    dataset = METHODS[method].dataset.lower()
+    path = root / 'configs' / f'{method}_{family}_{arch}_{dataset}.py'
+    if path.is_file():
+        return Config.fromfile(path)
+    config = Config.fromfile(root / 'configs' / f'{method}_trtvit_b_{dataset}.py')
+    return with_backbone(config, dict(type=f'mmtrtvit.{FAMILIES[family].backbone}', arch=arch))

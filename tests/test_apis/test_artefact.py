@@ -1,0 +1,92 @@
+"""An artefact is evaluated on the same images by the same measure as the checkpoint, and gives the same figures."""
+
+import pickle
+
+import cv2
+import pytest
+from mmdet.datasets import CocoDataset
+from mmengine.registry import TRANSFORMS
+
+from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
+from mmtrtvit.apis.artefact import follow_artefact
+from mmtrtvit.errors import ConfigError, DataError, DeployError
+
+
+@pytest.fixture(scope='module')
+def options(annotate):
+    return {'test_evaluator.ann_file': str(annotate({}))}
+
+
+@pytest.fixture(scope='module')
+def evaluated(toy, toy_checkpoint, deployed, options, tmp_path_factory):
+    """Metrics of both, and the folder with predictions and drawings of the artefact."""
+    folder = tmp_path_factory.mktemp('evaluated')
+    ours = evaluate(toy.config, str(toy_checkpoint), work_dir=str(folder / 'ours'), cfg_options=options)
+    theirs = evaluate_artefact(
+        toy.config,
+        str(deployed.folder),
+        work_dir=str(folder / 'theirs'),
+        out=str(folder / 'found.pkl'),
+        show_dir=str(folder / 'shown'),
+        cfg_options=options,
+    )
+    return ours, theirs, folder
+
+
+def test_metrics_are_those_of_pytorch(evaluated):
+    ours, theirs, _ = evaluated
+    assert set(ours) == set(theirs) and {'coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP'} <= set(ours)
+    assert 0.2 < ours['coco/bbox_mAP'] < 0.9 and 0.2 < ours['coco/segm_mAP'] < 0.9
+    for name, value in ours.items():
+        assert theirs[name] == pytest.approx(value, abs=0.002), name
+
+
+def test_predictions_are_written(evaluated, toy):
+    found = pickle.loads((evaluated[2] / 'found.pkl').read_bytes())
+    assert len(found) == len(toy.images)
+    assert {'bboxes', 'labels', 'scores', 'masks'} <= set(found[0]['pred_instances'])
+
+
+def test_predictions_are_drawn(evaluated, toy):
+    drawn = sorted(evaluated[2].glob('**/shown/**/*.*'))
+    assert len(drawn) == len(toy.images)
+    height, width = cv2.imread(str(toy.images[0])).shape[:2]
+    assert cv2.imread(str(drawn[0])).shape == (height, 2 * width, 3)
+
+
+def test_predictions_need_a_pickle(toy, deployed, tmp_path):
+    with pytest.raises(ConfigError, match=r'--out found.json.*\n.*\.pkl'):
+        evaluate_artefact(toy.config, str(deployed.folder), work_dir=str(tmp_path), out='found.json')
+
+
+def test_classes_of_another_data_set_are_not_scored(root):
+    """Though the config leaves the classes to its data set."""
+    config = load_config(root / 'configs' / 'retinanet_trtvit_b_coco.py')
+    assert 'metainfo' not in config.test_dataloader.dataset
+    preprocessing = {'pad': {'shape': None}, 'resize': None}
+    manifest = {'kind': 'detection', 'method': 'RetinaNet', 'preprocessing': preprocessing}
+    classes = list(CocoDataset.METAINFO['classes'])
+    assert follow_artefact(config, {**manifest, 'classes': classes}).test_dataloader.batch_size == 1
+    for others in (classes[::-1], classes[:7], []):
+        with pytest.raises(DeployError, match=rf'RetinaNet, {len(others)} classes\) was not exported from this config'):
+            follow_artefact(config, {**manifest, 'classes': others})
+
+
+def test_a_fixed_shape_is_followed_though_the_pipeline_holds_classes(root):
+    config = load_config(root / 'configs' / 'retinanet_trtvit_b_coco.py')
+    for step in config.test_dataloader.dataset.pipeline:
+        step.type = TRANSFORMS.get(f'mmdet.{step.type}')
+    resize = {'rule': 'fit', 'width': 160, 'height': 96}
+    manifest = {
+        'kind': 'detection',
+        'classes': list(CocoDataset.METAINFO['classes']),
+        'preprocessing': {'pad': {'shape': [96, 160]}, 'resize': resize},
+    }
+    pipeline = follow_artefact(config, manifest).test_dataloader.dataset.pipeline
+    assert [step for step in pipeline if 'scale' in step] == [dict(type='FitResize', scale=(160, 96))]
+
+
+def test_data_is_checked_first(toy, deployed, tmp_path):
+    missing = {'test_dataloader.dataset.data_root': str(tmp_path / 'none')}
+    with pytest.raises(DataError, match='data root .*none does not exist'):
+        evaluate_artefact(toy.config, str(deployed.folder), work_dir=str(tmp_path), cfg_options=missing)

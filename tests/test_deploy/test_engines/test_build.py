@@ -1,0 +1,195 @@
+"""What each backend can do is known before anything is converted, and each leaves its file and what runs it."""
+
+import itertools
+import types
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from mmtrtvit.deploy.engines import build as engine_module
+from mmtrtvit.deploy.engines import tensorrt_builder, tensorrt_report
+from mmtrtvit.deploy.engines.build import PRECISIONS, EngineOptions, make_engine
+from mmtrtvit.deploy.export.input_shapes import InputShapes
+from mmtrtvit.deploy.precision import to_bf16, to_fp16
+from mmtrtvit.deploy.precision.int8 import quantise
+from mmtrtvit.errors import ConfigError
+from mmtrtvit.runtime.backends import BACKENDS, open_session
+from mmtrtvit.runtime.backends.tensorrt import support
+
+IMAGE = np.random.default_rng(0).normal(size=(1, 3, 4, 6)).astype(np.float32)
+
+
+def test_every_backend_has_its_precisions():
+    assert set(PRECISIONS) == set(BACKENDS) and all(known[0] == 'fp32' for known in PRECISIONS.values())
+
+
+@pytest.mark.parametrize(
+    'backend, precision', list(itertools.product(BACKENDS, ('fp32', 'fp16', 'bf16', 'int8', 'fp64')))
+)
+def test_a_precision_that_a_backend_lacks_is_refused(backend, precision):
+    if precision in PRECISIONS[backend]:
+        return EngineOptions().check(backend, precision)
+    with pytest.raises(ConfigError, match=f'{backend} has no such precision') as error:
+        EngineOptions().check(backend, precision)
+    able = [other for other in BACKENDS if precision in PRECISIONS[other]]
+    assert (f'{precision} is known to {", ".join(able)}' in str(error.value)) == bool(able)
+
+
+@pytest.mark.parametrize(
+    'options, name',
+    [
+        ({'targets': ('sm86',)}, 'targets'),
+        ({'timing_cache': 'x'}, 'timing-cache'),
+        ({'workspace_mib': 1}, 'workspace-mib'),
+    ],
+)
+def test_options_of_tensorrt_are_refused_elsewhere(options, name):
+    for backend in BACKENDS:
+        if backend.startswith('tensorrt'):
+            EngineOptions(**options).check(backend, 'fp16')
+        else:
+            with pytest.raises(ConfigError, match=f'--{name} means nothing to --backend {backend}'):
+                EngineOptions(**options).check(backend, 'fp32')
+
+
+@pytest.fixture
+def path(tmp_path):
+    """``y = 2 x + 1/3`` on images of any size, as a convolution."""
+    sides = ('batch', 3, 'height', 'width')
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in ('input', 'output')]
+    weights = [
+        helper.make_tensor('weight', TensorProto.FLOAT, (3, 3, 1, 1), 2 * np.eye(3).ravel()),
+        helper.make_tensor('bias', TensorProto.FLOAT, (3,), [1 / 3] * 3),
+    ]
+    nodes = [helper.make_node('Conv', ['input', 'weight', 'bias'], ['output'], name='/layer/Conv')]
+    graph = helper.make_graph(nodes, 'graph', values[:1], values[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(model, tmp_path / 'end2end.onnx')
+    return tmp_path / 'end2end.onnx'
+
+
+@pytest.mark.parametrize('backend, weights', [('onnxruntime', 'end2end.onnx'), ('openvino', 'end2end.bin')])
+def test_engines_of_the_cpu_run_here(path, backend, weights):
+    made = make_engine(backend, path, 'fp32', None, EngineOptions())
+    assert made.file == BACKENDS[backend].engine and (path.parent / made.file).is_file()
+    assert made.runs_here and made.report is None
+    assert made.subject.startswith(made.file) and made.subject.endswith('on the CPU')
+    assert made.bytes == (path.parent / weights).stat().st_size > 0
+    for image in (IMAGE, np.repeat(IMAGE, 2, axis=2)):
+        np.testing.assert_allclose(made.session.run({'input': image})['output'], 2 * image + 1 / 3, atol=1e-5)
+
+
+def test_fp16_on_a_cpu_is_said_to_be_float32(path):
+    assert make_engine('onnxruntime', path, 'fp16', None, EngineOptions()).subject.endswith('computes FP16 in float32')
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """No GPU, and a builder that writes four bytes and notes what it was asked for."""
+    noted = {}
+
+    def build(path, engine, **options):
+        noted.update(options)
+        engine.write_bytes(b'plan')
+        return types.SimpleNamespace(
+            layers=[1, 2, 3],
+            seconds={'parse': 1.0, 'build': 2.5},
+            targets=list(options['targets'] or ()),
+            to_dict=lambda: {'n': 3},
+        )
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(tensorrt_builder, 'build_engine', build)
+    monkeypatch.setattr(tensorrt_report, 'to_markdown', lambda report: f'{len(report.layers)} layers')
+    return noted
+
+
+@pytest.mark.parametrize('backend, package', [('tensorrt', 'tensorrt'), ('tensorrt-rtx', 'tensorrt_rtx')])
+def test_an_engine_without_a_gpu_is_proved_by_its_graph(path, asked, backend, package):
+    shapes = InputShapes((1, 3, 4, 4), (1, 3, 4, 6), (2, 3, 8, 8))
+    options = EngineOptions(targets=('sm86', 'sm120'), timing_cache='cache', workspace_mib=64)
+    made = make_engine(backend, path, 'fp32', shapes, options)
+    assert asked == dict(
+        package=package,
+        profiles={'input': shapes.profile},
+        targets=('sm86', 'sm120'),
+        timing_cache='cache',
+        workspace_mib=64,
+    )
+    assert (path.parent / made.file).read_bytes() == b'plan' and made.bytes == 4
+    assert not made.runs_here and 'there is no GPU here, so the engine was built and not run' in made.subject
+    assert made.subject.startswith(path.name) and '3 layers in 3.5 s' in made.summary
+    assert (made.page, made.report) == ('3 layers', {'n': 3})
+    np.testing.assert_allclose(made.session.run({'input': IMAGE})['output'], 2 * IMAGE + 1 / 3, atol=1e-6)
+
+
+@pytest.mark.parametrize('precision, convert, digits', [('fp16', to_fp16, 11), ('bf16', to_bf16, 8)])
+def test_what_stands_in_for_an_engine_rounds_as_it_does(path, asked, precision, convert, digits):
+    """To a number of binary digits; the file is left as it is, and so is the interface."""
+    onnx.save(convert(onnx.load(path)), path)
+    before = path.read_bytes()
+    shapes = InputShapes(*[IMAGE.shape] * 3)
+    made = make_engine('tensorrt', path, precision, shapes, EngineOptions())
+    assert path.read_bytes() == before and sorted(file.name for file in path.parent.iterdir()) == sorted(
+        [path.name, made.file]
+    )
+    found, expected = made.session.run({'input': IMAGE})['output'], 2 * IMAGE + 1 / 3
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() <= 4 * np.abs(expected).max() * 2.0**-digits
+    rounded = torch.from_numpy(found).to({'fp16': torch.float16, 'bf16': torch.bfloat16}[precision]).float()
+    assert torch.equal(rounded, torch.from_numpy(found))
+
+
+def test_int8_beside_fp16_is_rounded_too(path, asked):
+    """TensorRT's INT8 graphs are FP16 between the quantised layers; ONNX Runtime alone computes that in float32."""
+    quantised = quantise(onnx.load(path), ['/layer/Conv'], {'input': float(np.abs(IMAGE).max())})
+    onnx.save(to_fp16(quantised), path)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    scale, half_scale, scales = (values[name] for name in ('input_scale', 'input_scale_fp16', 'weight_scale'))
+    assert half_scale.dtype == scales.dtype == np.float16
+
+    def half(array):
+        return array.astype(np.float16).astype(np.float32)
+
+    image = half(np.rint(IMAGE / scale) * np.float32(half_scale))
+    weights = half(127 * scales.astype(np.float32)).reshape(3, 1, 1)
+    expected = half(image * weights + np.float32(np.float16(1 / 3)))
+
+    found = make_engine('tensorrt', path, 'int8', InputShapes(*[IMAGE.shape] * 3), EngineOptions())
+    np.testing.assert_array_equal(found.session.run({'input': IMAGE})['output'], expected)
+    unrounded = open_session('onnxruntime', path).run({'input': IMAGE})['output']
+    assert not np.array_equal(unrounded, expected)  # why this is needed
+
+
+@pytest.mark.parametrize(
+    'backend, capability, targets, said',
+    [
+        ('tensorrt-rtx', (9, 0), (), 'GPUs of data centres (H100, H200, B200) are no target of TensorRT for RTX'),
+        ('tensorrt-rtx', (8, 6), ('sm120',), 'the engine is for sm120, and the GPU here is sm86'),
+        ('tensorrt-rtx', (7, 5), (), 'the engine is for sm80, sm86, sm89, sm120, sm121, and the GPU here is sm75'),
+        ('tensorrt-rtx', (8, 6), (), ''),
+        ('tensorrt-rtx', (12, 0), ('sm86', 'sm120'), ''),
+        ('tensorrt', (9, 0), (), ''),
+    ],
+)
+def test_an_engine_runs_only_on_a_gpu_that_it_is_for(path, asked, monkeypatch, backend, capability, targets, said):
+    opened = []
+
+    def open_engine(name, file, **options):
+        opened.append(name)
+        return open_session('onnxruntime', path)
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda *_: capability)
+    version = {'tensorrt': (10, 16, 1), 'tensorrt-rtx': (1, 7, 1)}[backend]
+    monkeypatch.setattr(support, 'require_version', lambda package: version)
+    monkeypatch.setattr(engine_module, 'open_session', open_engine)
+    made = make_engine(backend, path, 'fp32', InputShapes(*[IMAGE.shape] * 3), EngineOptions(targets=targets))
+    assert made.runs_here is not bool(said) and opened == ['onnxruntime' if said else backend]
+    if said:
+        assert made.subject.endswith(f'on the CPU: {said}, so the engine was built and not run')
+    else:
+        assert made.subject == 'end2end.engine on the GPU'

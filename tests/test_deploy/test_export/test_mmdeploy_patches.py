@@ -1,0 +1,54 @@
+"""The repairs of mmdeploy are in force while it exports, and refuse what cannot come out right."""
+
+import io
+
+import onnx
+import pytest
+import torch
+from mmcv.ops import RoIAlign
+
+from mmtrtvit.deploy.export import mmdeploy_patches
+from mmtrtvit.deploy.export.onnx_graph import require_standard_operators
+from mmtrtvit.errors import DeployError
+
+
+def test_the_caller_is_found_as_mmdeploy_finds_it():
+    from mmdeploy.core.rewriters import function_rewriter, rewriter_utils
+
+    assert function_rewriter.get_frame_func is mmdeploy_patches.get_frame_func
+    assert _caller_by(mmdeploy_patches.get_frame_func) is _caller_by(rewriter_utils.get_frame_func) is _caller_by
+
+
+def _caller_by(find):
+    return find(1)
+
+
+@pytest.mark.parametrize('opset', [11, 16, None])
+def test_an_opset_without_layer_normalization_is_refused(rewriting, opset):
+    with rewriting(), pytest.raises(DeployError, match='opset .*\n.*opset 17'):
+        torch.onnx.export(torch.nn.ReLU(), (torch.zeros(1),), io.BytesIO(), opset_version=opset)
+
+
+@pytest.mark.parametrize('aligned', [True, False])
+def test_roi_align_is_the_standard_operator(exported, aligned):
+    align = RoIAlign((3, 5), spatial_scale=0.25, sampling_ratio=2, aligned=aligned)
+    rois = torch.tensor([[0, 1.0, 2, 30, 40], [1, 10, 5, 47, 60], [1, -8, -8, 5, 5], [0, 40, 50, 90, 90]])
+    inputs = (torch.randn(2, 4, 16, 12), rois), (torch.randn(2, 4, 9, 21), rois[:3])
+    graph = exported(align, *inputs[0], dynamic_axes={'input': {2: 'h', 3: 'w'}, 'input1': {0: 'n'}})
+    assert graph.operators['RoiAlign'] == 1 and not any('::' in name for name in graph.operators)
+    for given in inputs:
+        torch.testing.assert_close(torch.from_numpy(graph(*given)[0]), align(*given), rtol=0, atol=1e-5)
+
+
+class Exotic(torch.nn.Module):
+    def forward(self, x):
+        return torch.special.i0(x.relu()) + torch.linalg.inv(x @ x)
+
+
+def test_operators_that_onnx_lacks_stay_to_be_named(rewriting, tmp_path):
+    path = tmp_path / 'end2end.onnx'
+    with rewriting():
+        torch.onnx.export(Exotic(), (torch.eye(3),), path, opset_version=17)
+    with pytest.raises(DeployError) as error:
+        require_standard_operators(onnx.load(path))
+    assert 'i0: /i0' in str(error.value) and 'linalg_inv' in str(error.value) and 'Relu' not in str(error.value)

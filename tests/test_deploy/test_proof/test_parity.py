@@ -1,0 +1,236 @@
+"""Two sets of detections are compared by what they are, and every kind of difference counts."""
+
+import pytest
+import torch
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+
+from mmtrtvit.deploy import compare_detections, compare_label_maps
+from mmtrtvit.deploy.proof.parity import Tolerance
+
+
+def instances(boxes, scores, labels=None, masks=None):
+    found = InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        scores=torch.tensor(scores, dtype=torch.float32),
+        labels=torch.tensor(labels if labels is not None else [0] * len(scores)),
+    )
+    if masks is not None:
+        found.masks = masks
+    return found
+
+
+BOXES = [[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300]]
+SCORES = [0.9, 0.6, 0.3]
+
+
+def masks_of(count):
+    masks = torch.zeros(count, 20, 20, dtype=torch.bool)
+    masks[:, :10] = True
+    return masks
+
+
+def reference():
+    return instances(BOXES, SCORES, [0, 1, 2], masks_of(3))
+
+
+def test_the_same_in_another_order():
+    order = [2, 0, 1]
+    other = instances([BOXES[i] for i in order], [SCORES[i] for i in order], [2, 0, 1], masks_of(3).numpy())
+    parity = compare_detections([(reference(), other), (reference(), reference())])
+    assert (parity.images, parity.detections, parity.same, parity.extra) == (2, 6, 6, 0)
+    assert parity.passed and parity.boxes.max == parity.scores.max == parity.labels.max == parity.masks.max == 0
+    assert parity.to_dict()['passed'] is True and parity.to_dict()['tolerance']['iou'] == 0.99
+
+
+def change(**values):
+    other = reference()
+    for name, value in values.items():
+        tensor = getattr(other, name).clone()
+        tensor[0] = torch.as_tensor(value, dtype=tensor.dtype)
+        setattr(other, name, tensor)
+    return other
+
+
+@pytest.mark.parametrize(
+    'other, same, extra',
+    [
+        (change(bboxes=[0, 0, 100, 102]), 2, 0),
+        (change(scores=0.898), 2, 0),
+        (change(labels=5), 2, 1),
+        (change(bboxes=[400, 400, 500, 500]), 2, 1),
+        (reference()[1:], 2, 0),
+        (instances([*BOXES, [400, 400, 410, 410]], [*SCORES, 0.2], [0, 1, 2, 3]), 3, 1),
+        (instances([*BOXES, BOXES[0]], [*SCORES, 0.89], [0, 1, 2, 0]), 3, 1),
+        (instances([], []), 0, 0),
+    ],
+    ids=['box', 'score', 'label', 'place', 'one fewer', 'one more', 'one twice', 'none'],
+)
+def test_every_difference_counts(other, same, extra):
+    parity = compare_detections([(reference(), other)])
+    assert (parity.detections, parity.same, parity.extra) == (3, same, extra)
+    assert not parity.passed and parity.to_dict()['passed'] is False
+
+
+def test_sizes_of_the_differences():
+    other = change(bboxes=[0.25, 0, 100, 100.5], scores=0.9004, masks=~masks_of(1)[0])
+    parity = compare_detections([(reference(), other)])
+    assert parity.same == 3
+    assert parity.boxes.max == pytest.approx(0.5) and parity.boxes.mean == pytest.approx(0.5 / 3)
+    assert parity.scores.max == pytest.approx(4e-4, abs=1e-6)
+    assert parity.masks.max == 1.0 and parity.masks.mean == pytest.approx(1 / 3)
+    assert compare_detections([(reference(), change(labels=5))]).labels.max == 1.0
+
+
+def test_scores_near_the_floor_do_not_flicker():
+    above, below = instances(BOXES[:1], [0.0502]), instances(BOXES[:1], [0.0498])
+    for pair in ((above, below), (below, above), (instances([], []), above), (below, instances([], []))):
+        parity = compare_detections([pair])
+        assert parity.passed and parity.extra == 0, pair
+
+
+def test_nothing_in_both():
+    parity = compare_detections([(instances([], []), instances([], []))])
+    assert parity.passed and not parity.compared and parity.outputs == {}
+    assert compare_detections([(reference(), reference())]).compared
+
+
+@pytest.mark.parametrize('masks', [~masks_of(3), None], ids=['inverted', 'missing'])
+def test_masks_have_to_be_those_of_pytorch(masks):
+    other = instances(BOXES, SCORES, [0, 1, 2], masks)
+    parity = compare_detections([(reference(), other)])
+    assert parity.same == 3 and parity.masks.mean == 1.0
+    assert not parity.passed
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16', 'int8'])
+def test_masks_may_differ_as_much_as_boxes(precision):
+    tolerance = Tolerance.of(precision)
+    whole = torch.ones(1, 100, 100, dtype=torch.bool)
+    for missing, passed in ((100 * (1 - tolerance.iou) - 0.5, True), (100 * (1 - tolerance.iou) + 0.5, False)):
+        part = whole.clone().flatten()
+        part[: round(100 * missing)] = False
+        pair = [instances(BOXES[:1], [0.9], [0], masks) for masks in (whole, part.reshape(whole.shape))]
+        assert compare_detections([tuple(pair)], tolerance).passed is passed
+
+
+def test_values_of_the_same_detections_are_compared():
+    moved = instances([[0, 0, 100, 101], *BOXES[1:]], [0.9, 0.6, 0.27], [0, 1, 2], masks_of(3))
+    outputs = compare_detections([(reference(), moved)]).outputs
+    assert outputs['boxes'].values == 12 and outputs['boxes'].max_absolute == 1
+    assert outputs['boxes'].max_relative == pytest.approx(0.01)
+    assert outputs['scores'].values == 3 and outputs['scores'].max_relative == pytest.approx(0.1, rel=1e-5)
+    assert outputs['scores'].mean_absolute == pytest.approx(0.01, rel=1e-5) and 0.99 < outputs['scores'].cosine < 1
+
+
+def test_one_in_a_thousand_may_differ():
+    boxes = [[20 * i, 0, 20 * i + 10, 10] for i in range(1000)]
+    ours, theirs = instances(boxes, [0.5] * 1000), instances(boxes[1:], [0.5] * 999)
+    assert compare_detections([(ours, theirs)]).passed
+    assert not compare_detections([(ours, theirs[1:])]).passed
+
+
+def labelled(labels, logits=None):
+    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.as_tensor(labels)[None]))
+    if logits is not None:
+        sample.seg_logits = PixelData(data=torch.as_tensor(logits, dtype=torch.float32))
+    return sample
+
+
+def test_label_maps_are_counted_by_class():
+    ours = labelled([[0, 0, 1], [1, 3, 3]])
+    theirs = labelled([[0, 0, 1], [1, 3, 5]])
+    parity = compare_label_maps([(ours, theirs), (ours, ours)])
+    assert (parity.images, parity.pixels, parity.same, parity.logits) == (2, 12, 11, None)
+    assert not parity.passed and parity.to_dict()['passed'] is False
+    counts = {label: (c.pytorch, c.artefact, c.both) for label, c in parity.classes.items()}
+    assert counts == {0: (4, 4, 4), 1: (4, 4, 4), 3: (4, 3, 3), 5: (0, 1, 0)}
+    assert parity.to_dict()['classes'][5] == {'pytorch': 0, 'artefact': 1, 'both': 0}
+
+
+def test_images_of_different_size_and_no_images():
+    pairs = [(labelled([[0, 1]]), labelled([[0, 1]])), (labelled([[2] * 5] * 7), labelled([[2] * 5] * 7))]
+    parity = compare_label_maps(pairs)
+    assert parity.passed and parity.pixels == 37 and parity.classes[2].both == 35
+    assert compare_label_maps([]).passed
+
+
+def test_one_pixel_in_a_thousand_may_differ():
+    ours = torch.zeros(40, 50, dtype=torch.long)
+    for differing, passed in ((2, True), (3, False)):
+        theirs = ours.clone()
+        theirs[0, :differing] = 1
+        assert compare_label_maps([(labelled(ours), labelled(theirs))]).passed is passed
+
+
+def test_logits_are_compared_where_both_have_them():
+    with_logits = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 4.0]]])
+    other = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 3.0]]])
+    parity = compare_label_maps([(with_logits, other), (with_logits, labelled([[0, 1]]))])
+    assert parity.logits.values == 4 and parity.logits.max_absolute == 1.0 and parity.logits.max_relative == 0.25
+    assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median_absolute'] == 0
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_logits_that_are_not_finite_fail_whatever_the_class(value):
+    labels = [[0, 0], [0, 0]]
+    logits = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)])
+    ours, theirs = labelled(labels, logits), labelled(labels, torch.full_like(logits, value))
+    parity = compare_label_maps([(ours, theirs)], Tolerance.of('int8'))
+    assert parity.agreement == 1 and parity.not_finite == 8 and parity.logits.cosine == 0
+    assert not parity.passed and compare_label_maps([(ours, ours)]).passed
+
+
+def test_median_of_the_differences():
+    ours = instances([[30 * i, 0, 30 * i + 20, 20] for i in range(3)], [0.5, 0.5, 0.5])
+    theirs = instances([[30 * i, 0, 30 * i + 20, 20 + shift] for i, shift in enumerate((0, 0.05, 0.1))], [0.5] * 3)
+    parity = compare_detections([(ours, theirs)])
+    assert parity.boxes.median == pytest.approx(0.05, abs=1e-5) and parity.to_dict()['boxes']['median'] > 0
+
+
+def test_ties_are_excused_while_they_are_few():
+    boxes = [[300 * i, 0, 300 * i + 100, 100] for i in range(100)]
+    ours = instances(boxes, [0.5] * 100)
+    for moved, passed in ((2, True), (3, False), (100, False)):
+        theirs = instances(
+            [[x1, y1, x2, y2 + 10 * (i < moved)] for i, (x1, y1, x2, y2) in enumerate(boxes)], [0.5] * 100
+        )
+        parity = compare_detections([(ours, theirs)])
+        assert (parity.same, parity.ties, parity.extra) == (100 - moved, moved, 0) and parity.passed is passed
+    theirs.scores[:2] += 2e-5
+    assert compare_detections([(ours, theirs)]).ties == 98
+
+
+def test_a_box_without_area_is_itself():
+    line = [[10, 50, 60, 50], [0, 0, 0, 0]]
+    assert compare_detections([(instances(line, [0.9, 0.8]), instances(line, [0.9, 0.8]))]).same == 2
+    moved = compare_detections([(instances(line, [0.9, 0.8]), instances([[10, 50, 61, 50], line[1]], [0.9, 0.8]))])
+    assert (moved.same, moved.extra) == (1, 1) and not moved.passed
+
+
+def test_a_tie_may_cost_the_last_place_where_the_number_is_limited():
+    row = [[300 * i, 0, 300 * i + 100, 100] for i in range(200)]
+    ours = instances(row, [0.9] * 199 + [0.1])
+    moved = [[0, 10, 100, 110], *row[1:199], [0, 60, 100, 160]]  # kept beside the other box of the tie
+    theirs = instances(moved, [0.9] * 199 + [0.5])
+    parity = compare_detections([(ours, theirs)])
+    assert (parity.same, parity.ties, parity.extra) == (198, 2, 0) and parity.passed
+    theirs = instances([*row[:199], [0, 160, 100, 260]], [0.9] * 199 + [0.5])  # without a tie it is a loss
+    parity = compare_detections([(ours, theirs)])
+    assert (parity.same, parity.ties, parity.extra) == (199, 0, 1) and not parity.passed
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'bf16', 'int8'])
+def test_other_precisions_have_more_room(precision):
+    tolerance = Tolerance.of(precision)
+    other = change(scores=0.9 - 0.9 * tolerance.score)
+    assert not compare_detections([(reference(), other)]).passed
+    parity = compare_detections([(reference(), other)], tolerance)
+    assert parity.passed and parity.to_dict()['tolerance']['score'] == tolerance.score
+    beyond = change(scores=0.9 - 1.1 * tolerance.score)
+    assert compare_detections([(reference(), beyond)], tolerance).same == 2
+    ours, theirs = torch.zeros(100, 100, dtype=torch.long), torch.zeros(100, 100, dtype=torch.long)
+    theirs.view(-1)[: round((1 - tolerance.matched) * 1e4)] = 1
+    pair = [(labelled(ours), labelled(theirs))]
+    assert compare_label_maps(pair, tolerance).passed and not compare_label_maps(pair).passed
+    assert compare_label_maps(pair, tolerance).to_dict()['agreement'] == pytest.approx(tolerance.matched)

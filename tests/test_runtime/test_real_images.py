@@ -1,0 +1,66 @@
+"""On real images of all proportions, at the size of the real recipes, the runtime gives what PyTorch gives."""
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmtrtvit.deploy import compare_detections
+from mmtrtvit.deploy.export.describe import describe_model
+from mmtrtvit.deploy.proof.inference import dataset_metainfo, run_on_image
+from mmtrtvit.runtime import Network, Predictor
+
+pytestmark = [pytest.mark.realdata]
+
+FOLDERS = {'coco': ('coco', 'val2017'), 'ade': ('ade', 'ADEChallengeData2016', 'images', 'validation')}
+
+
+def of_all_proportions(folder, count):
+    by_shape = {}
+    for path in sorted(folder.iterdir()):
+        image = cv2.imread(str(path))
+        by_shape.setdefault(image.shape[:2], image)
+    shapes = sorted(by_shape, key=lambda shape: shape[0] / shape[1])
+    places = np.linspace(0, len(shapes) - 1, count).round().astype(int)
+    return [by_shape[shapes[place]] for place in places]
+
+
+@pytest.fixture(scope='module')
+def images(real_data):
+    return {name: of_all_proportions(real_data.joinpath(*parts), 5) for name, parts in FOLDERS.items()}
+
+
+def at_scale(network, scale):
+    config = copy.deepcopy(network.config)
+    for transform in config.test_pipeline:
+        if transform.type == 'Resize':
+            transform.scale = scale
+    description = describe_model(config, dataset_metainfo(config))
+    return config, Predictor(description, Network(network.session, description['kind']))
+
+
+@pytest.mark.parametrize('kind', ['instance', 'detection'])
+def test_detections(small, images, kind):
+    network = small(kind)
+    config, predict = at_scale(network, (667, 400))
+    pairs = []
+    for image in images['coco']:
+        found = predict(image)
+        values = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
+        if found.masks is not None:
+            values['masks'] = found.masks
+        found = InstanceData(**{name: torch.from_numpy(value) for name, value in values.items()})
+        pairs.append((run_on_image(network.model, image, config), found))
+    parity = compare_detections(pairs)
+    assert parity.detections >= 100 and parity.passed and parity.masks.max < 0.01, parity
+
+
+def test_label_maps(small, images):
+    network = small('segmentation')
+    config, predict = at_scale(network, (2048, 512))
+    for image in images['ade']:
+        wanted = run_on_image(network.model, image, config).pred_sem_seg.data[0].numpy()
+        assert (predict(image).labels == wanted).mean() > 0.9999
