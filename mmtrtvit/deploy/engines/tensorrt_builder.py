@@ -20,7 +20,7 @@ from ...atomic import atomic_file
 from ...errors import DeployError
 from ...runtime.backends.tensorrt.support import PACKAGES, RTX_TARGETS, refuse_combination, require_version
 from ..export.onnx_graph import read_graph
-from . import tensorrt_worker as tensorrt_build
+from . import tensorrt_worker
 from .tensorrt_graph import BadNode, graph_inputs, is_typed, refuse_nodes, unsupported_nodes
 from .tensorrt_report import EngineReport, read_inspector, read_log
 
@@ -130,7 +130,7 @@ def _run(request: dict, device: int, timeout: float, progress: Callable[[str], N
     stage, late = 'start', threading.Event()
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as errors:
         process = subprocess.Popen(
-            [sys.executable, tensorrt_build.__file__],
+            [sys.executable, tensorrt_worker.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parents[3]
 API = json.loads((ROOT / 'tests' / 'data' / 'tensorrt_api.json').read_text())
 VERSIONS = frozenset(API['distributions'])
 RTX = frozenset(version for version in VERSIONS if version.startswith('rtx'))
-SOURCES = [ROOT / 'mmtrtvit' / 'deploy' / 'backends' / f'{name}.py' for name in ('tensorrt_build', 'tensorrt_session')]
+PACKAGE = ROOT / 'mmtrtvit'
+SOURCES = [
+    PACKAGE / 'deploy' / 'engines' / 'tensorrt_worker.py',
+    PACKAGE / 'runtime' / 'backends' / 'tensorrt' / 'session.py',
+]
 
 RTX_ONLY = {'ComputeCapability', 'num_compute_capabilities', 'set_compute_capability'}
 """Reached with targets only, which build_engine refuses for TensorRT (tested in test_tensorrt_builder.py)."""

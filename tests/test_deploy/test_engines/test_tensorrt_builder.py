@@ -605,4 +605,4 @@ def test_the_process_that_builds_imports_nothing_of_this_package():
     """It starts in a fraction of a second because of that."""
     source = (tensorrt_builder.Path(tensorrt_worker.__file__)).read_text()
     assert 'from .' not in source and 'import mmtrtvit' not in source and 'import torch' not in source
-    assert os.path.basename(tensorrt_worker.__file__) == 'tensorrt_build.py'
+    assert os.path.basename(tensorrt_worker.__file__) == 'tensorrt_worker.py'

@@ -215,7 +215,7 @@ def test_an_output_whose_size_depends_on_the_data(machine, version, filled):
 def test_the_allocator_of_8_6(machine, root):
     """It asks for memory by the method without a stream."""
     session = machine('8.6.1')
-    output = session.make_output(session.fake, torch.device('cpu'), torch.int32)
+    output = session_module.make_output(session.fake, torch.device('cpu'), torch.int32)
     address = output.reallocate_output('y', 0, 24, 256)
     output.notify_shape('y', [2, 3])
     assert address == output.memory.data_ptr()
