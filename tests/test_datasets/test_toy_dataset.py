@@ -20,8 +20,8 @@ from mmtrtvit.datasets.toy import (
     CLASSES,
     SPLITS,
     SceneSettings,
-    make_toy_dataset,
     make_scene,
+    make_toy_dataset,
 )
 from mmtrtvit.datasets.toy import dataset as dataset_module
 from mmtrtvit.errors import ConfigError, DataError
