@@ -1,8 +1,13 @@
-# Mask R-CNN on EfficientFormer-L1, on the toy data set, from scratch: everything else is
-# configs/maskrcnn_trtvit_a_toy.py.
-_base_ = './maskrcnn_trtvit_a_toy.py'
+# Mask R-CNN on EfficientFormer-L1, on the toy data set (`python tools/make_toy_data.py --out data/toy`), from scratch.
+_base_ = [
+    './_base_/methods/maskrcnn_toy.py',
+    './_base_/backbones/efficientformer.py',
+    './_base_/datasets/toy_coco_instance.py',
+    './_base_/schedules/toy_det.py',
+    './_base_/default_runtime_toy.py',
+]
 
 model = dict(
-    backbone=dict(_delete_=True, type='mmtrtvit.EfficientFormer', arch='l1', out_indices=(0, 1, 2, 3)),
-    neck=dict(in_channels=[48, 96, 224, 448]),
+    backbone=dict(_base_.pop('backbone'), init_cfg=None),
+    neck=dict(in_channels=_base_.widths.l1),
 )

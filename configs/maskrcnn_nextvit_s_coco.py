@@ -1,8 +1,14 @@
 # Recipe: published, Next-ViT's official config for 1x. RoIAlign takes 2 x 2 samples a bin, as in every config here, and
 # mixed precision is an option (--amp).
 _base_ = [
-    './_base_/models/mask-rcnn_nextvit-s_fpn.py',
+    './_base_/methods/maskrcnn.py',
+    './_base_/backbones/nextvit.py',
     './_base_/datasets/coco_instance.py',
     './_base_/schedules/adamw_1x.py',
     './_base_/default_runtime.py',
 ]
+
+model = dict(
+    backbone=_base_.pop('backbone'),
+    neck=dict(in_channels=_base_.widths.s),
+)

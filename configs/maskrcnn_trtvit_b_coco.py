@@ -1,6 +1,12 @@
 _base_ = [
-    './_base_/models/mask-rcnn_trtvit-b_fpn.py',
+    './_base_/methods/maskrcnn.py',
+    './_base_/backbones/trtvit.py',
     './_base_/datasets/coco_instance.py',
     './_base_/schedules/adamw_1x.py',
     './_base_/default_runtime.py',
 ]
+
+model = dict(
+    backbone=_base_.pop('backbone'),
+    neck=dict(in_channels=_base_.widths.b),
+)

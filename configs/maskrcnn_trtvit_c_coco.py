@@ -2,5 +2,5 @@ _base_ = './maskrcnn_trtvit_b_coco.py'
 
 model = dict(
     backbone=dict(arch='c', drop_path_rate=0.2),
-    neck=dict(in_channels=[192, 384, 768, 1536]),
+    neck=dict(in_channels=_base_.widths.c),
 )

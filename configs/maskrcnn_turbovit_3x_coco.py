@@ -1,7 +1,13 @@
 # Recipe: adapted from Next-ViT's official config for Mask R-CNN 3x, with nothing frozen; TurboViT has none.
 _base_ = [
-    './_base_/models/mask-rcnn_turbovit_fpn.py',
+    './_base_/methods/maskrcnn.py',
+    './_base_/backbones/turbovit.py',
     './_base_/datasets/coco_instance_ms-crop.py',
     './_base_/schedules/adamw_3x.py',
     './_base_/default_runtime.py',
 ]
+
+model = dict(
+    backbone=_base_.pop('backbone'),
+    neck=dict(in_channels=_base_.widths.base),
+)

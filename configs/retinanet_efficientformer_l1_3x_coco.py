@@ -1,10 +1,16 @@
 # Recipe: adapted from EfficientFormer's official config for Mask R-CNN 1x: three times as long, with crops of many
 # sizes; there is none for RetinaNet.
 _base_ = [
-    './_base_/models/retinanet_efficientformer-l1_fpn.py',
+    './_base_/methods/retinanet.py',
+    './_base_/backbones/efficientformer.py',
     './_base_/datasets/coco_detection_ms-crop.py',
     './_base_/schedules/adamw_3x.py',
     './_base_/default_runtime.py',
 ]
 
+model = dict(
+    # every map that is returned has a norm: one whose map is not used would get no gradient
+    backbone=dict(_base_.pop('backbone'), out_indices=(1, 2, 3)),
+    neck=dict(in_channels=_base_.widths.l1[1:], start_level=0),
+)
 optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=1e-4))

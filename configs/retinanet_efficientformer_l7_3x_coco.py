@@ -3,5 +3,5 @@ _base_ = './retinanet_efficientformer_l1_3x_coco.py'
 
 model = dict(
     backbone=dict(arch='l7', init_cfg=dict(checkpoint='checkpoints/efficientformer_l7_in1k.pth')),
-    neck=dict(in_channels=[192, 384, 768]),
+    neck=dict(in_channels=_base_.widths.l7[1:]),
 )

@@ -2,5 +2,5 @@ _base_ = './retinanet_trtvit_b_coco.py'
 
 model = dict(
     backbone=dict(arch='a', drop_path_rate=0.1),
-    neck=dict(in_channels=[128, 256, 512, 1024]),
+    neck=dict(in_channels=_base_.widths.a),
 )

@@ -1,18 +1,19 @@
 # RetinaNet on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in minutes on two CPU cores: FPN and head are narrow, with BatchNorm, as training from scratch needs it.
 _base_ = [
-    './_base_/models/retinanet_trtvit-b_fpn.py',
+    './_base_/methods/retinanet.py',
+    './_base_/backbones/trtvit.py',
     './_base_/datasets/toy_coco_detection.py',
     './_base_/schedules/toy_det.py',
-    './_base_/default_runtime.py',
+    './_base_/default_runtime_toy.py',
 ]
 
 channels = 64
 norm_cfg = dict(type='BN')
 
 model = dict(
-    backbone=dict(arch='a', drop_path_rate=0.0),
-    neck=dict(in_channels=[128, 256, 512, 1024], out_channels=channels, norm_cfg=norm_cfg),
+    backbone=dict(_base_.pop('backbone'), arch='a', drop_path_rate=0.0),
+    neck=dict(in_channels=_base_.widths.a, out_channels=channels, norm_cfg=norm_cfg),
     bbox_head=dict(num_classes=6, in_channels=channels, feat_channels=channels, stacked_convs=2, norm_cfg=norm_cfg),
     test_cfg=dict(max_per_img=20),
 )
@@ -23,4 +24,3 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=4, T_max=4, eta_min=1e-5, convert_to_iter_based=True),
 ]
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1, save_best=None))

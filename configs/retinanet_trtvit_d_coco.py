@@ -2,5 +2,5 @@ _base_ = './retinanet_trtvit_b_coco.py'
 
 model = dict(
     backbone=dict(arch='d', drop_path_rate=0.2),
-    neck=dict(in_channels=[256, 512, 1024, 2048]),
+    neck=dict(in_channels=_base_.widths.d),
 )

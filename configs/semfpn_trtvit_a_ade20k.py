@@ -2,5 +2,5 @@ _base_ = './semfpn_trtvit_b_ade20k.py'
 
 model = dict(
     backbone=dict(arch='a'),
-    neck=dict(in_channels=[128, 256, 512, 1024]),
+    neck=dict(in_channels=_base_.widths.a),
 )

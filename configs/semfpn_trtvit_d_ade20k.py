@@ -2,5 +2,5 @@ _base_ = './semfpn_trtvit_b_ade20k.py'
 
 model = dict(
     backbone=dict(arch='d'),
-    neck=dict(in_channels=[256, 512, 1024, 2048]),
+    neck=dict(in_channels=_base_.widths.d),
 )

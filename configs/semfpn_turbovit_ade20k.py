@@ -1,7 +1,13 @@
 # Recipe: adapted from Next-ViT's official config for Semantic FPN, with nothing frozen; TurboViT has none.
 _base_ = [
-    './_base_/models/semfpn_turbovit.py',
+    './_base_/methods/semfpn.py',
+    './_base_/backbones/turbovit.py',
     './_base_/datasets/ade20k.py',
     './_base_/schedules/adamw_80k.py',
     './_base_/default_runtime_seg.py',
 ]
+
+model = dict(
+    backbone=dict(_base_.pop('backbone'), drop_path_rate=0.2),
+    neck=dict(in_channels=_base_.widths.base),
+)

@@ -3,6 +3,6 @@ _base_ = './upernet_efficientformer_l1_ade20k.py'
 
 model = dict(
     backbone=dict(arch='l3', init_cfg=dict(checkpoint='checkpoints/efficientformer_l3_in1k.pth')),
-    decode_head=dict(in_channels=[64, 128, 320, 512]),
-    auxiliary_head=dict(in_channels=320),
+    decode_head=dict(in_channels=_base_.widths.l3),
+    auxiliary_head=dict(in_channels=_base_.widths.l3[2]),
 )

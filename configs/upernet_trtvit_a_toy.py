@@ -1,7 +1,8 @@
 # UperNet on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
 # scratch in half an hour on a CPU: the heads are narrow.
 _base_ = [
-    './_base_/models/upernet_trtvit-b.py',
+    './_base_/methods/upernet.py',
+    './_base_/backbones/trtvit.py',
     './_base_/datasets/toy_seg.py',
     './_base_/schedules/toy_seg.py',
     './_base_/default_runtime_seg.py',
@@ -11,15 +12,15 @@ channels = 64
 
 model = dict(
     # images are padded when they are tested, too: to whole cells of the last stage
-    data_preprocessor=dict(size={{_base_.crop_size}}, test_cfg=dict(size_divisor=32)),
-    backbone=dict(arch='a', drop_path_rate=0.0),
+    data_preprocessor=dict(size=_base_.crop_size, test_cfg=dict(size_divisor=32)),
+    backbone=dict(_base_.pop('backbone'), arch='a', drop_path_rate=0.0),
     decode_head=dict(
-        in_channels=[128, 256, 512, 1024],
+        in_channels=_base_.widths.a,
         channels=channels,
         num_classes=7,
     ),
     auxiliary_head=dict(
-        in_channels=512,
+        in_channels=_base_.widths.a[2],
         channels=channels,
         num_classes=7,
     ),

@@ -1,3 +1,4 @@
+custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
 default_scope = 'mmdet'
 
 default_hooks = dict(

@@ -1,8 +1,5 @@
-# UperNet on TRT-ViT-B, with an auxiliary FCN head on its third stage. Widths and depths of TRT-ViT are reconstructed
-# (A, B: own choice), not published.
-custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
-
-# In distributed runs mmengine turns every BatchNorm into a synchronised one; elsewhere they stay as they are.
+# UperNet, with an auxiliary FCN head on the third stage; a config adds a backbone (_base_/backbones/) and the widths of
+# its maps.
 sync_bn = 'torch'
 
 model = dict(
@@ -16,18 +13,9 @@ model = dict(
         seg_pad_val=255,
         size=(512, 512),
     ),
-    backbone=dict(
-        type='mmtrtvit.TRTViT',
-        arch='b',
-        out_indices=(0, 1, 2, 3),
-        drop_path_rate=0.2,
-        frozen_stages=-1,
-        norm_eval=False,
-        init_cfg=None,
-    ),
+    backbone=dict(),
     decode_head=dict(
         type='UPerHead',
-        in_channels=[160, 320, 640, 1280],
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=512,
@@ -39,7 +27,6 @@ model = dict(
     ),
     auxiliary_head=dict(
         type='FCNHead',
-        in_channels=640,
         in_index=2,
         channels=256,
         num_convs=1,

@@ -1,7 +1,4 @@
-# Semantic FPN on TRT-ViT-B. Widths and depths of TRT-ViT are reconstructed (A, B: own choice), not published.
-custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
-
-# In distributed runs mmengine turns every BatchNorm into a synchronised one; elsewhere they stay as they are.
+# Semantic FPN; a config adds a backbone (_base_/backbones/) and the widths of its maps.
 sync_bn = 'torch'
 
 model = dict(
@@ -15,16 +12,8 @@ model = dict(
         seg_pad_val=255,
         size=(512, 512),
     ),
-    backbone=dict(
-        type='mmtrtvit.TRTViT',
-        arch='b',
-        out_indices=(0, 1, 2, 3),
-        drop_path_rate=0.2,
-        frozen_stages=-1,
-        norm_eval=False,
-        init_cfg=None,
-    ),
-    neck=dict(type='FPN', in_channels=[160, 320, 640, 1280], out_channels=256, num_outs=4),
+    backbone=dict(),
+    neck=dict(type='FPN', out_channels=256, num_outs=4),
     decode_head=dict(
         type='FPNHead',
         in_channels=[256, 256, 256, 256],

@@ -1,9 +1,7 @@
-# Mask R-CNN with FPN on TRT-ViT-B. Widths and depths of TRT-ViT are reconstructed (A, B: own choice), not published.
+# Mask R-CNN with FPN; a config adds a backbone (_base_/backbones/) and the widths of its maps.
 #
-# One setting differs from mmdet's own Mask R-CNN, so that what is trained can be exported exactly: RoIAlign takes 2 x 2
-# samples a bin (mmdet's 0 adapts their number to each box, which no plain operator can do).
-custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
-
+# One setting differs from mmdet's own Mask R-CNN, so that the trained network can be exported exactly: RoIAlign takes
+# 2 x 2 samples a bin (mmdet's 0 adapts their number to each box, which no plain operator can do).
 model = dict(
     type='MaskRCNN',
     data_preprocessor=dict(
@@ -14,16 +12,8 @@ model = dict(
         pad_mask=True,
         pad_size_divisor=32,
     ),
-    backbone=dict(
-        type='mmtrtvit.TRTViT',
-        arch='b',
-        out_indices=(0, 1, 2, 3),
-        drop_path_rate=0.1,
-        frozen_stages=-1,
-        norm_eval=False,
-        init_cfg=None,
-    ),
-    neck=dict(type='FPN', in_channels=[160, 320, 640, 1280], out_channels=256, num_outs=5),
+    backbone=dict(),
+    neck=dict(type='FPN', out_channels=256, num_outs=5),
     rpn_head=dict(
         type='RPNHead',
         in_channels=256,

@@ -1,6 +1,4 @@
-# RetinaNet with FPN on TRT-ViT-B. Widths and depths of TRT-ViT are reconstructed (A, B: own choice), not published.
-custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)
-
+# RetinaNet with FPN; a config adds a backbone (_base_/backbones/) and the widths of its maps.
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(
@@ -10,24 +8,9 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
-    backbone=dict(
-        type='mmtrtvit.TRTViT',
-        arch='b',
-        out_indices=(0, 1, 2, 3),
-        drop_path_rate=0.1,
-        frozen_stages=-1,
-        norm_eval=False,
-        init_cfg=None,
-    ),
+    backbone=dict(),
     # the map of stride 4 goes in and is not used: detection starts at stride 8
-    neck=dict(
-        type='FPN',
-        in_channels=[160, 320, 640, 1280],
-        out_channels=256,
-        start_level=1,
-        add_extra_convs='on_input',
-        num_outs=5,
-    ),
+    neck=dict(type='FPN', out_channels=256, start_level=1, add_extra_convs='on_input', num_outs=5),
     bbox_head=dict(
         type='RetinaHead',
         num_classes=80,
