@@ -44,8 +44,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--images', type=int, default=8, help='how many of the test split to compare and evaluate on (default: 8)'
     )
-    parser.add_argument('--keep', nargs='+', default=[], metavar='LAYER', help='layers that stay in FP32')
-    parser.add_argument('--search', action='store_true', help='find further layers that have to stay in FP32')
+    parser.add_argument(
+        '--nodes-to-exclude',
+        '--keep',
+        nargs='+',
+        default=[],
+        metavar='NODE',
+        help='nodes, or modules with all of theirs, that stay in FP32',
+    )
+    parser.add_argument('--search', action='store_true', help='find further nodes that have to stay in FP32')
     parser.add_argument(
         '--calibration',
         choices=['minmax', 'percentile', 'entropy'],

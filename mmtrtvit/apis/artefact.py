@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from ..config import load_config, set_work_dir
 from ..datasets.preflight import check_data
-from ..deploy.export.describe import kind_of, unscoped
+from ..deploy.export.describe import task_of, unscoped
 from ..deploy.export.fixed_size import FitResize
 from ..deploy.proof.artefact import Artefact
 from ..deploy.proof.inference import dataset_metainfo
@@ -40,10 +40,10 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
         A copy.
 
     Raises:
-        DeployError: If the artefact is no network of this config's kind and classes.
+        DeployError: If the artefact is no network of this config's task and classes.
     """
-    kind, classes = kind_of(model_config.model), dataset_metainfo(model_config).get('classes') or ()
-    if kind != manifest['kind'] or list(classes) != manifest['classes']:
+    task, classes = task_of(model_config.model), dataset_metainfo(model_config).get('classes') or ()
+    if task != manifest['task'] or list(classes) != manifest['classes']:
         raise DeployError(
             f'The artefact ({manifest["method"]}, {len(manifest["classes"])} classes) was not exported from this '
             f'config ({model_config.model.type}).',

@@ -19,7 +19,7 @@ from rich.console import Console
 from ..config import load_config
 from ..deploy.conversion import Conversion, export_onnx
 from ..deploy.export.deploy_configs import follow_input_shape, make_deploy_config
-from ..deploy.export.describe import describe_model, kind_of
+from ..deploy.export.describe import describe_model, task_of
 from ..deploy.export.onnx_graph import operators
 from ..deploy.export.rewriters.registration import FLAVOURS
 from ..deploy.proof.backend_model import BackendModel
@@ -100,7 +100,7 @@ def make_exports(network: Network, image: np.ndarray, folder: Path) -> Iterator[
     model = network.config.model
     ours = build_pytorch_model(network.config, str(network.checkpoint))
     # segmentors are the same in both
-    for flavour in FLAVOURS[:1] if kind_of(model) == 'segmentation' else FLAVOURS:
+    for flavour in FLAVOURS[:1] if task_of(model) == 'segmentation' else FLAVOURS:
         deploy_config = make_deploy_config(model, 'onnxruntime', flavour)
         conversion = Conversion(follow_input_shape(network.config, None), deploy_config, None, 'fp32')
         path = folder / f'{flavour}.onnx'
@@ -161,8 +161,8 @@ class _Compared:
         with EqualScoresByPlace():
             self._found = [run_on_image(reference, image, self.config) for image in self.images]
         description = describe_model(self.config, dataset_metainfo(self.config))
-        kind = {'instance': 'detection'}.get(description['kind'], description['kind'])
-        self._description = {**description, 'kind': kind}
+        task = {'instance': 'detection'}.get(description['task'], description['task'])
+        self._description = {**description, 'task': task}
 
     def run(self, session: Session) -> None:
         """Run an export on every image once, which raises what its runtime raises."""

@@ -39,7 +39,8 @@ from .export.deploy_configs import (
 from .export.describe import describe_model
 from .export.input_shapes import InputShapes
 from .export.onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
-from .precision.convert import Feeds, check_keep, convert_precision
+from .precision.convert import check_exclusion, convert_precision
+from .precision.emulation import Feed
 from .proof.artefact import DEPLOY_CONFIG, MODEL_CONFIG
 from .proof.backend_model import BackendModel
 from .proof.inference import (
@@ -132,7 +133,7 @@ def deploy(
     engine: EngineOptions | None = None,
     image: str | None = None,
     images: int = 8,
-    keep: Sequence[str] = (),
+    nodes_to_exclude: Sequence[str] = (),
     search: bool = False,
     calibration: str = 'minmax',
     timed: bool = True,
@@ -158,8 +159,8 @@ def deploy(
         engine: What only some backends know.
         image: An image to trace, compare and draw; by default the first ones of the test split.
         images: How many of the test split to compare and evaluate on.
-        keep: Layers that stay in FP32 whatever the precision.
-        search: Look for further layers to keep until the outputs meet the tolerance of the precision.
+        nodes_to_exclude: Nodes and modules that stay in FP32 whatever the precision.
+        search: Look for further ones until the outputs meet the tolerance of the precision.
         calibration: How the ranges of INT8 are chosen: ``minmax``, ``percentile`` or ``entropy``.
         timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
@@ -184,7 +185,7 @@ def deploy(
         config, backend = conversion.config, conversion.backend
         options = engine or EngineOptions()
         options.check(backend, precision)
-        check_keep(precision, backend, keep, search)
+        check_exclusion(precision, backend, nodes_to_exclude, search)
         _check_size(config, shapes)
         digest = _digest_of(checkpoint)
         metainfo = dataset_metainfo(config)
@@ -206,7 +207,7 @@ def deploy(
                 path,
                 precision,
                 backend=backend,
-                keep=keep,
+                nodes_to_exclude=nodes_to_exclude,
                 search=search,
                 calibration=calibration,
                 feeds=lambda: _feeds(reference, padded, shapes, precision, say),
@@ -304,7 +305,7 @@ def _feeds(
     shapes: InputShapes | None,
     precision: str,
     say: Callable[[str], None],
-) -> Feeds:
+) -> list[Feed]:
     """Inputs to calibrate and to compare precisions on, as large as the engine takes them.
 
     Raises:

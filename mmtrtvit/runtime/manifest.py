@@ -20,13 +20,13 @@ from ..version import __version__
 from .backends import BACKENDS
 
 MANIFEST = 'manifest.json'
-FORMAT = 3
+FORMAT = 4
 """Counted up when the manifest changes in a way that an older reader cannot follow."""
 
 _HASH = 'sha256'
 """Key of the manifest's own hash."""
 
-KINDS = ('detection', 'instance', 'segmentation')
+TASKS = ('detection', 'instance', 'segmentation')
 """What a network gives: boxes, boxes with masks, a label map."""
 
 RESIZE_RULES = ('stretch', 'edges', 'fit')
@@ -125,7 +125,7 @@ def _is_profiles(value: Any) -> bool:
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     'method': (lambda value: isinstance(value, str), 'a name'),
-    'kind': (lambda value: value in KINDS, ' or '.join(KINDS)),
+    'task': (lambda value: value in TASKS, ' or '.join(TASKS)),
     'backend': (lambda value: value in tuple(BACKENDS), ' or '.join(BACKENDS)),
     'precision': (lambda value: value in PRECISIONS, ' or '.join(PRECISIONS)),
     'flavour': (lambda value: value in FLAVOURS, ' or '.join(FLAVOURS)),
@@ -153,12 +153,12 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """What need not be there, but has to have a meaning."""
 
-_KIND_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+_TASK_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
     'detection': {},
     'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
     'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
 }
-"""What each kind needs beside that."""
+"""What each task needs beside that."""
 
 
 def _look_up(content: Mapping, dotted: str) -> Any:
@@ -177,9 +177,9 @@ def check_content(manifest: Mapping, path: Path) -> None:
     Raises:
         DeployError: Naming the first key that is missing or has a value without a meaning.
     """
-    kind = manifest.get('kind')
-    of_kind = _KIND_RULES[kind] if kind in KINDS else {}  # the rules of all kinds refuse any other
-    for key, (test, expected) in {**_RULES, **of_kind, **_OPTIONAL}.items():
+    task = manifest.get('task')
+    of_task = _TASK_RULES[task] if task in TASKS else {}  # the rules of all tasks refuse any other
+    for key, (test, expected) in {**_RULES, **of_task, **_OPTIONAL}.items():
         value = _look_up(manifest, key)
         if value is ... and key in _OPTIONAL:
             continue
@@ -298,7 +298,8 @@ def read_manifest(folder: str | os.PathLike) -> dict:
         raise DeployError(f'{path} is not a manifest: {error!r}', fix='export again with tools/deploy.py') from error
     if version != FORMAT:
         raise DeployError(
-            f'{path} has format {version!r}, this version of mmtrtvit reads {FORMAT}.', fix='export again with it'
+            f'{path} has format {version!r}; this version of mmtrtvit reads format {FORMAT}.',
+            fix='export again with tools/deploy.py',
         )
     if not intact:
         raise DeployError(

@@ -17,21 +17,21 @@ class Network:
 
     Args:
         session: The session.
-        kind: What the network gives, a key of :data:`~mmtrtvit.runtime.tensor_names.OUTPUTS`.
+        task: What the network gives, a key of :data:`~mmtrtvit.runtime.tensor_names.OUTPUTS`.
         profiles: Name of the input to the least (``min``) and largest (``max``) shape, where the engine has limits.
 
     Raises:
-        DeployError: If the network has not one image input, or lacks an output of its kind.
+        DeployError: If the network has not one image input, or lacks an output of its task.
     """
 
-    def __init__(self, session: Session, kind: str, profiles: Mapping | None = None) -> None:
+    def __init__(self, session: Session, task: str, profiles: Mapping | None = None) -> None:
         self.session = session
         given = {spec.name: len(spec.shape) for spec in session.outputs}
-        if [len(spec.shape) for spec in session.inputs] != [4] or not OUTPUTS[kind].items() <= given.items():
+        if [len(spec.shape) for spec in session.inputs] != [4] or not OUTPUTS[task].items() <= given.items():
             raise DeployError(
                 f'The network has inputs {", ".join(s.name for s in session.inputs) or "none"} and outputs '
-                f'{", ".join(given) or "none"}; that is no network for {kind}.',
-                expected=f'one input (B, 3, H, W), and outputs {", ".join(OUTPUTS[kind])}',
+                f'{", ".join(given) or "none"}; that is no network for {task}.',
+                expected=f'one input (B, 3, H, W), and outputs {", ".join(OUTPUTS[task])}',
                 fix='export again with tools/deploy.py',
             )
         self._input = session.inputs[0].name
@@ -95,4 +95,4 @@ def open_network(
         threads=threads,
         device=device,
     )
-    return Network(session, manifest['kind'], manifest.get('profiles'))
+    return Network(session, manifest['task'], manifest.get('profiles'))

@@ -66,7 +66,7 @@ class Predictor:
         return [results[place] for place in range(len(images))]
 
     def _result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
-        if self.manifest['kind'] == 'segmentation':
+        if self.manifest['task'] == 'segmentation':
             return LabelMap(label_map(outputs[OUTPUT], frame), self._classes, self._palette)
         threshold = self.manifest['postprocessing'].get('mask_threshold')
         return detections(outputs, frame, self._classes, threshold)

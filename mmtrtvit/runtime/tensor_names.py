@@ -19,4 +19,4 @@ OUTPUTS: dict[str, dict[str, int]] = {
     'instance': {DETS: 3, LABELS: 2, MASKS: 4},
     'segmentation': {OUTPUT: 4},
 }
-"""What a network of each kind gives: name to number of dimensions."""
+"""What a network of each task gives: name to number of dimensions."""

@@ -64,7 +64,7 @@ def test_classes_of_another_data_set_are_not_scored(root):
     config = load_config(root / 'configs' / 'retinanet_trtvit_b_coco.py')
     assert 'metainfo' not in config.test_dataloader.dataset
     preprocessing = {'pad': {'shape': None}, 'resize': None}
-    manifest = {'kind': 'detection', 'method': 'RetinaNet', 'preprocessing': preprocessing}
+    manifest = {'task': 'detection', 'method': 'RetinaNet', 'preprocessing': preprocessing}
     classes = list(CocoDataset.METAINFO['classes'])
     assert follow_artefact(config, {**manifest, 'classes': classes}).test_dataloader.batch_size == 1
     for others in (classes[::-1], classes[:7], []):
@@ -78,7 +78,7 @@ def test_a_fixed_shape_is_followed_though_the_pipeline_holds_classes(root):
         step.type = TRANSFORMS.get(f'mmdet.{step.type}')
     resize = {'rule': 'fit', 'width': 160, 'height': 96}
     manifest = {
-        'kind': 'detection',
+        'task': 'detection',
         'classes': list(CocoDataset.METAINFO['classes']),
         'preprocessing': {'pad': {'shape': [96, 160]}, 'resize': resize},
     }

@@ -1,4 +1,4 @@
-"""Small networks of every kind: in PyTorch, behind the interface of an exported one, and as artefacts."""
+"""Small networks of every task: in PyTorch, behind the interface of an exported one, and as artefacts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,19 +30,19 @@ class TorchSession(Session):
     Detectors get the size of the image from the input, as an exported graph does: padding is exactly 0.
     """
 
-    def __init__(self, model: BaseModel, kind: str) -> None:
+    def __init__(self, model: BaseModel, task: str) -> None:
         self.model = model
-        self.kind = kind
+        self.task = task
         self.inputs = (TensorSpec('input', 'float32', (-1, 3, -1, -1)),)
         ranks = {'dets': 3, 'labels': 2, 'masks': 4, 'output': 4}
-        self.outputs = tuple(TensorSpec(name, 'float32', (-1,) * ranks[name]) for name in OUTPUTS[kind])
+        self.outputs = tuple(TensorSpec(name, 'float32', (-1,) * ranks[name]) for name in OUTPUTS[task])
         self.batches: list[int] = []
 
     @torch.no_grad()
     def run(self, feeds):
         images = torch.from_numpy(feeds['input'])
         self.batches.append(len(images))
-        if self.kind == 'segmentation':
+        if self.task == 'segmentation':
             return {'output': self.model.encode_decode(images, [dict(img_shape=images.shape[2:])]).numpy()}
         samples = []
         for image in images:
@@ -51,7 +51,7 @@ class TorchSession(Session):
             meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0), batch_input_shape=images.shape[2:])
             samples.append(DetDataSample(metainfo=meta))
         features = self.model.extract_feat(images)
-        if self.kind == 'detection':
+        if self.task == 'detection':
             found = self.model.bbox_head.predict(features, samples, rescale=False)
         else:
             heads = self.model.roi_head
@@ -68,7 +68,7 @@ class TorchSession(Session):
             outputs['dets'][place, :count, :4] = instances.bboxes.numpy()
             outputs['dets'][place, :count, 4] = instances.scores.numpy()
             outputs['labels'][place, :count] = instances.labels.numpy()
-        if self.kind == 'instance':
+        if self.task == 'instance':
             logits = heads._mask_forward(features, bbox2roi([instances.bboxes for instances in found]))['mask_preds']
             labels = torch.cat([instances.labels for instances in found])
             chosen = logits[torch.arange(len(labels)), labels].sigmoid().split([len(instances) for instances in found])
@@ -97,7 +97,7 @@ class Small:
 
     @property
     def session(self) -> TorchSession:
-        return TorchSession(self.model, self.description['kind'])
+        return TorchSession(self.model, self.description['task'])
 
 
 SMALL_BACKBONE = 'arch=dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types="CCCM")'
@@ -133,25 +133,25 @@ model.update(data_preprocessor=dict(test_cfg=dict(_delete_=True, size=({FIXED_SI
 
 @pytest.fixture(scope='session')
 def small(root, toy, toy_checkpoint, tmp_path_factory) -> Callable[[str], Small]:
-    """Make the small network of a kind; its weights are random, so that what it gives is many and differs.
+    """Make the small network of a task; its weights are random, so that what it gives is many and differs.
 
     A ``fixed segmentation`` network pads every image to the same size.
     """
     made: dict[str, Small] = {}
 
-    def make(kind: str) -> Small:
-        if kind in made:
-            return made[kind]
-        folder = tmp_path_factory.mktemp(kind.replace(' ', '_'))
+    def make(task: str) -> Small:
+        if task in made:
+            return made[task]
+        folder = tmp_path_factory.mktemp(task.replace(' ', '_'))
         file, checkpoint = folder / 'small.py', folder / 'random.pth'
-        if kind == 'instance':
+        if task == 'instance':
             file, checkpoint = toy.config, toy_checkpoint
         else:
             base, data = {
                 'detection': ('retinanet_trtvit_a_toy.py', toy.data),
                 'segmentation': ('semfpn_trtvit_a_toy.py', toy.data.parent / 'ade' / 'ADEChallengeData2016'),
-            }[kind.split()[-1]]
-            text = (CONFIGS[kind] + LOADERS).format(
+            }[task.split()[-1]]
+            text = (CONFIGS[task] + LOADERS).format(
                 base=str(root / 'configs' / base), backbone=SMALL_BACKBONE, data=f'{data.as_posix()}/'
             )
             file.write_text(text)
@@ -160,15 +160,15 @@ def small(root, toy, toy_checkpoint, tmp_path_factory) -> Callable[[str], Small]
             torch.manual_seed(0)
             model = MODELS.build(config.model)
             model.init_weights()
-            last = model.decode_head.conv_seg if 'segmentation' in kind else model.bbox_head.retina_cls
+            last = model.decode_head.conv_seg if 'segmentation' in task else model.bbox_head.retina_cls
             torch.nn.init.normal_(last.weight, std=0.5)
             torch.nn.init.normal_(last.bias, std=0.5)
             torch.save({'state_dict': model.state_dict()}, checkpoint)
         with quiet():
             config = load_config(file)
             model = build_pytorch_model(config, str(checkpoint))
-        made[kind] = Small(config, file, model, checkpoint, describe_model(config, dataset_metainfo(config)))
-        return made[kind]
+        made[task] = Small(config, file, model, checkpoint, describe_model(config, dataset_metainfo(config)))
+        return made[task]
 
     return make
 

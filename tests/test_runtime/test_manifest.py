@@ -10,7 +10,7 @@ from mmtrtvit.runtime.manifest import FORMAT, listed_files, read_manifest, seale
 
 CONTENT = {
     'method': 'MaskRCNN',
-    'kind': 'instance',
+    'task': 'instance',
     'backend': 'onnxruntime',
     'precision': 'fp32',
     'flavour': 'native',
@@ -72,8 +72,8 @@ def test_what_is_missing_is_named(folder, key):
 @pytest.mark.parametrize(
     'key, value',
     [
-        ('kind', 'pose'),
-        ('kind', ['instance']),
+        ('task', 'pose'),
+        ('task', ['instance']),
         ('backend', 'ncnn'),
         ('backend', {'type': 'onnxruntime'}),
         ('precision', 'fp8'),
@@ -198,7 +198,7 @@ def test_the_hash_is_one_that_others_can_compute():
 
 def test_files_that_a_manifest_lists(folder, tmp_path_factory):
     assert listed_files(folder) == ['end2end.onnx']
-    change(folder, 'format', 1)
+    change(folder, 'format', 3)
     change(folder, 'files', {'a.bin': {}, '../b.bin': {}, '/etc/passwd': {}})
     assert listed_files(folder) == ['a.bin']
     for content in ('', '{', '[]', '{}', '{"files": 7}', '{"files": ["a.bin"]}', '[' * 100000):

@@ -15,7 +15,7 @@ from mmtrtvit.runtime import Detections, LabelMap, Network, Predictor
 
 
 def predictor_of(network) -> Predictor:
-    return Predictor(network.description, Network(network.session, network.description['kind']))
+    return Predictor(network.description, Network(network.session, network.description['task']))
 
 
 def test_boxes_and_masks_are_pytorchs(small, pictures):
@@ -62,18 +62,18 @@ def test_label_maps_are_pytorchs(small, pictures, name):
         assert found.palette.shape == (7, 3) and found.palette.dtype == np.uint8
 
 
-@pytest.mark.parametrize('kind', ['instance', 'segmentation'])
-def test_images_of_a_list_do_not_see_each_other(small, pictures, kind):
-    network = small(kind)
+@pytest.mark.parametrize('task', ['instance', 'segmentation'])
+def test_images_of_a_list_do_not_see_each_other(small, pictures, task):
+    network = small(task)
     session = network.session
-    predict = Predictor(network.description, Network(session, kind))
+    predict = Predictor(network.description, Network(session, task))
     several = [pictures[0], pictures[2], pictures[0][:, ::-1].copy()]
     alone = [predict(picture) for picture in several]
     session.batches.clear()
     together = predict(several)
     assert sorted(session.batches) == [1, 2]  # the two of one size went through it together
     for one, other in zip(alone, together, strict=True):
-        if kind == 'instance':
+        if task == 'instance':
             np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
         else:
@@ -160,6 +160,6 @@ def test_a_network_that_gives_labels(small, segmentor, pictures):
 
 
 def test_a_network_of_another_kind(small, segmentor):
-    for kind in ('detection', 'instance'):
-        with pytest.raises(DeployError, match=f'outputs output; that is no network for {kind}'):
-            Network(small('segmentation').session, kind)
+    for task in ('detection', 'instance'):
+        with pytest.raises(DeployError, match=f'outputs output; that is no network for {task}'):
+            Network(small('segmentation').session, task)

@@ -39,12 +39,12 @@ def at_scale(network, scale):
         if transform.type == 'Resize':
             transform.scale = scale
     description = describe_model(config, dataset_metainfo(config))
-    return config, Predictor(description, Network(network.session, description['kind']))
+    return config, Predictor(description, Network(network.session, description['task']))
 
 
-@pytest.mark.parametrize('kind', ['instance', 'detection'])
-def test_detections(small, images, kind):
-    network = small(kind)
+@pytest.mark.parametrize('task', ['instance', 'detection'])
+def test_detections(small, images, task):
+    network = small(task)
     config, predict = at_scale(network, (667, 400))
     pairs = []
     for image in images['coco']:

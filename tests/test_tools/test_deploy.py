@@ -41,7 +41,7 @@ def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, 
         engine=EngineOptions(),
         image=None,
         images=7,
-        keep=[],
+        nodes_to_exclude=[],
         search=False,
         timed=True,
         calibration='minmax',
@@ -53,14 +53,14 @@ def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, 
 def test_options_become_shapes_and_settings_of_the_engine(load_tool, monkeypatch):
     given = pretend_to_deploy(monkeypatch, True)
     args = 'c.py x.pth --work-dir w --backend tensorrt-rtx --precision int8 --flavour portable --no-latency --search'
-    args += ' --dynamic 320x320 800x1344 1344x1344 --batch 1 2 4 --keep /neck --targets sm86 sm120'
+    args += ' --dynamic 320x320 800x1344 1344x1344 --batch 1 2 4 --nodes-to-exclude /neck --targets sm86 sm120'
     args += ' --timing-cache c.bin --workspace-mib 512'
     monkeypatch.setattr('sys.argv', ['tools/deploy.py', *args.split()])
     assert load_tool('deploy').main() == 0
     assert given['shapes'].profile == ((1, 3, 320, 320), (2, 3, 800, 1344), (4, 3, 1344, 1344))
     assert given['engine'] == EngineOptions(('sm86', 'sm120'), 'c.bin', 512)
     assert (given['backend'], given['precision'], given['flavour']) == ('tensorrt-rtx', 'int8', 'portable')
-    assert (given['keep'], given['search'], given['timed']) == (['/neck'], True, False)
+    assert (given['nodes_to_exclude'], given['search'], given['timed']) == (['/neck'], True, False)
 
 
 @pytest.mark.parametrize('option', ['--backend openvino', '--flavour native', '--shape 64x64', '--batch 2'])

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from ...errors import ConfigError, DeployError
 from ...runtime.backends import BACKENDS
 from ...runtime.tensor_names import DETS, EXACT, INPUT, LABELS, MASKS, ONNX_FILE, OUTPUT, OUTPUTS
-from .describe import kind_of, unscoped
+from .describe import task_of, unscoped
 from .fixed_size import FitResize, FixedShapeDetDataPreprocessor
 from .input_shapes import CHANNELS, InputShapes
 from .rewriters.registration import FLAVOURS
@@ -51,7 +51,7 @@ CODEBASES = {
     # logits, not labels: mmseg resizes them to the image before it decides
     'segmentation': dict(type='mmseg', task='Segmentation', with_argmax=False),
 }
-"""``codebase_config`` of each kind."""
+"""``codebase_config`` of each task."""
 
 MMDEPLOY_BACKENDS = {'tensorrt-rtx': 'tensorrt'}
 """What mmdeploy calls a backend, where it has another name for it."""
@@ -62,9 +62,9 @@ PORTABLE_BACKENDS = ('tensorrt-rtx',)
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
 
 
-def default_flavour(backend: str, kind: str) -> str:
+def default_flavour(backend: str, task: str) -> str:
     """The flavour that suits a backend: plain arithmetic where it lacks the standard operators."""
-    return 'portable' if backend in PORTABLE_BACKENDS and kind != 'segmentation' else 'native'
+    return 'portable' if backend in PORTABLE_BACKENDS and task != 'segmentation' else 'native'
 
 
 def make_deploy_config(
@@ -90,15 +90,15 @@ def make_deploy_config(
             raise ConfigError(
                 f'{option} {given} is unknown.', expected=f'one of {", ".join(filter(None, known))}', fix='correct it'
             )
-    kind = kind_of(model)
-    flavour = flavour or default_flavour(backend, kind)
+    task = task_of(model)
+    flavour = flavour or default_flavour(backend, task)
     if shapes is None and backend in ('tensorrt', 'tensorrt-rtx'):
         raise ConfigError(
             f'--backend {backend} without an input size.',
             expected='--shape 800x1344, or --dynamic MIN OPT MAX for sizes that vary',
             fix='add one of them',
         )
-    outputs = [*OUTPUTS[kind], *([EXACT] if flavour == 'portable' and kind != 'segmentation' else [])]
+    outputs = [*OUTPUTS[task], *([EXACT] if flavour == 'portable' and task != 'segmentation' else [])]
     fixed = () if shapes is None else ((0, shapes.batch), (2, shapes.size), (3, shapes.size))
     taken = {side for side, value in fixed if value is not None}
     free = {side: name for side, name in _FREE_SIDES[INPUT].items() if side not in taken}
@@ -123,7 +123,7 @@ def make_deploy_config(
                 **({'dynamic_axes': axes} if axes else {}),
             ),
             codebase_config=dict(
-                **copy.deepcopy(CODEBASES[kind]), module=['mmtrtvit.deploy'], flavour=flavour, backend=backend
+                **copy.deepcopy(CODEBASES[task]), module=['mmtrtvit.deploy'], flavour=flavour, backend=backend
             ),
             backend_config=backend_config,
         )
@@ -191,7 +191,7 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
 
 
 def _check_names(config: Config, path: Path) -> None:
-    """Make sure that the inputs and outputs are those of a kind of network.
+    """Make sure that the inputs and outputs are those of one of the tasks.
 
     Raises:
         ConfigError: If they are not.
@@ -302,7 +302,7 @@ def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
     if shapes is None or shapes.size is None:
         return model_config
     config = copy.deepcopy(model_config)
-    if kind_of(config.model) == 'segmentation':
+    if task_of(config.model) == 'segmentation':
         config.model.data_preprocessor.test_cfg = dict(size=shapes.size)
     else:
         config.model.data_preprocessor.update(

@@ -151,8 +151,8 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     }
 
 
-def kind_of(model: Mapping) -> str:
-    """What a network gives, one of :data:`KINDS`.
+def task_of(model: Mapping) -> str:
+    """What a network gives, one of :data:`TASKS`.
 
     Args:
         model: ``config.model``.
@@ -175,10 +175,10 @@ def describe_postprocessing(model: Mapping) -> dict:
     Raises:
         DeployError: If there is no word for it.
     """
-    kind = kind_of(model)
-    if kind == 'instance':
+    task = task_of(model)
+    if task == 'instance':
         return {'mask_threshold': float(model['test_cfg']['rcnn'].get('mask_thr_binary', 0.5))}
-    if kind == 'detection':
+    if task == 'detection':
         return {}
     mode = (model.get('test_cfg') or {}).get('mode', 'whole')
     if mode != 'whole':
@@ -211,7 +211,7 @@ def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequen
     palette = metainfo.get('palette') or ()  # mmdet also knows palettes by name
     return {
         'method': unscoped(model['type']),
-        'kind': kind_of(model),
+        'task': task_of(model),
         'preprocessing': describe_preprocessing(model_config, input_shape),
         'postprocessing': describe_postprocessing(model),
         'classes': list(metainfo.get('classes') or ()),

@@ -1,6 +1,6 @@
 """What mmdeploy 1.3.1 needs in order to export on a current PyTorch.
 
-mmdeploy's last release is of 2023. The repairs here are registered with mmdeploy's own rewriters, so they are in force
+mmdeploy's last release is of 2023. The patches here are registered with mmdeploy's own rewriters, so they are in force
 only while mmdeploy exports, but for one that makes it quicker. Each says when it can go.
 """
 

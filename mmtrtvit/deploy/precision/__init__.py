@@ -6,13 +6,12 @@ from .emulation import emulate, run_graph
 from .half import Plan, plan_half, to_bf16, to_fp16
 from .int8 import int8_candidates, to_int8
 from .metrics import detection_error, label_disagreement, metric_for, output_error
-from .rules import KEPT_OPERATORS, Keep
-from .search import KeptBlock, Search, find_layers_to_keep
+from .rules import KEPT_OPERATORS
+from .search import KeptBlock, Search, find_nodes_to_exclude
 from .weights import WeightRange, weights_out_of_range
 
 __all__ = [
     'KEPT_OPERATORS',
-    'Keep',
     'KeptBlock',
     'Plan',
     'PrecisionReport',
@@ -22,7 +21,7 @@ __all__ = [
     'compare_precision',
     'detection_error',
     'emulate',
-    'find_layers_to_keep',
+    'find_nodes_to_exclude',
     'int8_candidates',
     'label_disagreement',
     'metric_for',

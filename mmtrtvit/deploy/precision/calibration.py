@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from ...errors import ConfigError, DataError
-from .emulation import Feeds, open_graph
+from .emulation import Feed, open_graph
 from .graph import element_types, with_outputs
 
 BINS = 4096
@@ -81,7 +81,7 @@ METHODS: dict[str, Callable[[Magnitudes], float]] = dict(minmax=_minmax, percent
 
 
 def calibrate(
-    model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[Feeds], method: str = 'minmax'
+    model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[Feed], method: str = 'minmax'
 ) -> dict[str, float]:
     """The range of tensors of a float32 graph on real inputs.
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto
 from tqdm import tqdm
 
-from .emulation import HALF_TYPES, Feeds, chunks_of, emulate, run_tensors
+from .emulation import HALF_TYPES, Feed, chunks_of, emulate, run_tensors
 from .graph import element_types, layers, prepare
 from .rules import FP16
 
@@ -161,7 +161,7 @@ def _selected(model: onnx.ModelProto) -> set[str]:
 def compare_precision(
     reference: onnx.ModelProto,
     converted: onnx.ModelProto,
-    feeds: Sequence[Feeds],
+    feeds: Sequence[Feed],
     *,
     budget: int = 2**29,
     progress: bool = False,

@@ -4,18 +4,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from ...atomic import atomic_file
 from ...errors import ConfigError, DeployError
 from ..export.onnx_graph import read_graph
 from . import (
-    Keep,
     PrecisionReport,
     Search,
     compare_precision,
-    find_layers_to_keep,
+    find_nodes_to_exclude,
     int8_candidates,
     metric_for,
     plan_half,
@@ -24,6 +22,7 @@ from . import (
     weights_out_of_range,
 )
 from .calibration import calibrate
+from .emulation import Feed
 from .graph import prepare
 from .int8 import quantise
 from .rules import BF16, FP16
@@ -35,7 +34,7 @@ SHOWN = 20
 """Tensors in the report, the worst ones."""
 
 SEARCH_TOLERANCE = {'fp16': 0.02, 'bf16': 0.05, 'int8': 0.2}
-"""Share of detections or of pixels that may differ, which a search for layers to keep aims at."""
+"""Share of detections or of pixels that may differ, which a search for nodes to exclude aims at."""
 
 ROUNDS = 5
 """How often layers are kept that overflow, before a search gives up: a value is passed on to the next layer."""
@@ -44,9 +43,8 @@ _OVERFLOW = 'its values, or those that it reads, overflow'
 
 _HALF = {'fp16': (to_fp16, FP16), 'bf16': (to_bf16, BF16)}
 
-Feeds = list[dict[str, np.ndarray]]
-Convert = Callable[[onnx.ModelProto, Keep], onnx.ModelProto]
-Names = Callable[[onnx.ModelProto, Keep], Sequence[str]]
+Convert = Callable[[onnx.ModelProto, Sequence[str]], onnx.ModelProto]
+NodeNames = Callable[[onnx.ModelProto, Sequence[str]], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,7 @@ class ConvertedPrecision:
     Attributes:
         summary: What there is to say of it in a line.
         tensors: How far tensors are from the float32 graph; ``None`` where the graph was left as it was.
-        search: What a search for layers to keep found.
+        search: What a search for nodes to exclude found.
         overflowing: Layers that the search kept at once, as values overflow in them or in what they read.
     """
 
@@ -90,13 +88,13 @@ def needs_conversion(precision: str, backend: str) -> bool:
     return precision != 'fp32' and (precision, backend) != ('bf16', 'openvino')
 
 
-def check_keep(precision: str, backend: str, keep: Sequence[str], search: bool) -> None:
-    """Make sure that there is something to keep layers from.
+def check_exclusion(precision: str, backend: str, nodes_to_exclude: Sequence[str], search: bool) -> None:
+    """Make sure that there is a conversion that nodes can be left out of.
 
     Raises:
-        ConfigError: If layers are to be kept where no graph is converted.
+        ConfigError: If nodes are to be excluded where no graph is converted.
     """
-    asked = [f'--keep {" ".join(keep)}'] if keep else []
+    asked = [f'--nodes-to-exclude {" ".join(nodes_to_exclude)}'] if nodes_to_exclude else []
     asked += ['--search'] if search else []
     if asked and not needs_conversion(precision, backend):
         raise ConfigError(
@@ -107,26 +105,33 @@ def check_keep(precision: str, backend: str, keep: Sequence[str], search: bool) 
 
 
 def _converter(
-    precision: str, backend: str, feeds: Feeds, model: onnx.ModelProto, keep: Keep, calibration: str
-) -> tuple[Convert, Names]:
-    """What converts the graph ``model`` but for the layers to keep, and what names the nodes that it converts.
+    precision: str,
+    backend: str,
+    feeds: Sequence[Feed],
+    model: onnx.ModelProto,
+    nodes_to_exclude: Sequence[str],
+    calibration: str,
+) -> tuple[Convert, NodeNames]:
+    """Two functions: the conversion of the graph ``model``, and the names of the nodes that it converts.
 
     Args:
-        keep: Layers that stay in float32; others that are kept from INT8 may be FP16.
+        nodes_to_exclude: Nodes that stay in float32; others that are left out of INT8 may be FP16.
     """
     if precision == 'int8':
         prepared = prepare(model)
         inputs = {node.name: node.input[0] for node in prepared.graph.node}
-        ranges = calibrate(prepared, (inputs[name] for name in int8_candidates(prepared, keep)), feeds, calibration)
+        ranges = calibrate(
+            prepared, (inputs[name] for name in int8_candidates(prepared, nodes_to_exclude)), feeds, calibration
+        )
 
-        def quantised(model: onnx.ModelProto, kept: Keep) -> onnx.ModelProto:
-            model = quantise(model, int8_candidates(model, kept), ranges)
+        def quantised(model: onnx.ModelProto, excluded: Sequence[str]) -> onnx.ModelProto:
+            model = quantise(model, int8_candidates(model, excluded), ranges)
             # GPUs are as slow in float32 as they are quick in INT8: what is not quantised is computed in FP16
-            return to_fp16(model, keep) if backend.startswith('tensorrt') else model
+            return to_fp16(model, nodes_to_exclude) if backend.startswith('tensorrt') else model
 
         return quantised, int8_candidates
     convert, form = _HALF[precision]
-    return convert, lambda model, keep: plan_half(model, keep, form).half
+    return convert, lambda model, excluded: plan_half(model, excluded, form).half
 
 
 def _overflowing_layers(report: PrecisionReport, model: onnx.ModelProto) -> list[str]:
@@ -147,8 +152,8 @@ def _refuse_overflow(report: PrecisionReport, model: onnx.ModelProto, precision:
         raise DeployError(
             f'{len(report.overflowing)} tensors overflow in {precision.upper()}: {named}.',
             expected='values of at most 65504 in FP16',
-            fix=f'keep these layers in FP32: --keep {" ".join(_overflowing_layers(report, model))}; or let --search '
-            f'find what to keep{others}',
+            fix=f'leave these in FP32: --nodes-to-exclude {" ".join(_overflowing_layers(report, model))}; '
+            f'or let --search find them{others}',
         )
 
 
@@ -157,8 +162,8 @@ def convert_precision(
     precision: str,
     *,
     backend: str,
-    feeds: Callable[[], Feeds],
-    keep: Sequence[str] = (),
+    feeds: Callable[[], Sequence[Feed]],
+    nodes_to_exclude: Sequence[str] = (),
     search: bool = False,
     calibration: str = 'minmax',
 ) -> ConvertedPrecision:
@@ -169,51 +174,51 @@ def convert_precision(
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         backend: What will run it: OpenVINO computes float32 graphs in BF16 by a setting.
         feeds: Gives inputs made of real images; called only if they are needed.
-        keep: Layers that stay in FP32.
+        nodes_to_exclude: Nodes and modules that stay in FP32.
         search: Look for further ones until the outputs are close enough.
         calibration: How ranges are chosen for INT8, see :data:`~mmtrtvit.deploy.precision.calibration.METHODS`.
 
     Raises:
-        ConfigError: If there is no such layer to keep, or none is converted.
+        ConfigError: If there is no such node, or none is converted.
         DeployError: If values overflow.
     """
-    check_keep(precision, backend, keep, search)
+    check_exclusion(precision, backend, nodes_to_exclude, search)
     if precision == 'fp32':
         return ConvertedPrecision('the graph as exported')
     original, given = read_graph(path), feeds()
-    kept = Keep(tuple(keep))
+    excluded = tuple(nodes_to_exclude)
     if not needs_conversion(precision, backend):
         report = compare_precision(original, to_bf16(original), given[:COMPARED])
         return ConvertedPrecision('by a setting of OpenVINO', report)
-    convert, names = _converter(precision, backend, given, original, kept, calibration)
+    convert, names = _converter(precision, backend, given, original, excluded, calibration)
     found, overflowing = None, ()
     if search:
         for _ in range(ROUNDS):
             layers = _overflowing_layers(
-                compare_precision(original, convert(original, kept), given[:COMPARED]), original
+                compare_precision(original, convert(original, excluded), given[:COMPARED]), original
             )
             if not layers:
                 break
             overflowing = tuple(dict.fromkeys((*overflowing, *layers)))
-            kept = Keep((*keep, *overflowing))
-            convert, names = _converter(precision, backend, given, original, kept, calibration)
-        found = find_layers_to_keep(
+            excluded = (*nodes_to_exclude, *overflowing)
+            convert, names = _converter(precision, backend, given, original, excluded, calibration)
+        found = find_nodes_to_exclude(
             original,
             given[:SEARCHED],
             metric_for(original),
             tolerance=SEARCH_TOLERANCE[precision],
-            keep=kept,
+            nodes_to_exclude=excluded,
             convert=convert,
             candidates=names,
             progress=True,
         )
-        kept = found.keep
-    converted = convert(original, kept)
+        excluded = found.nodes_to_exclude
+    converted = convert(original, excluded)
     report = compare_precision(original, converted, given[:COMPARED])
     _refuse_overflow(report, original, precision)
     with atomic_file(path) as temporary:
         onnx.save(converted, temporary)
-    said = [f'{len(names(original, kept))} nodes']
+    said = [f'{len(names(original, excluded))} nodes']
     if precision == 'fp16':
         lossy = [weight for weight in weights_out_of_range(original) if weight.overflowing]
         said += [f'{len(lossy)} weights out of range, kept in FP32'] if lossy else []

@@ -21,8 +21,8 @@ FLOAT32_OPSET = 21
 
 HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
-Feeds = Mapping[str, np.ndarray]
-"""Input name to array."""
+Feed = Mapping[str, np.ndarray]
+"""One input of a network: name to array."""
 
 
 def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -66,7 +66,7 @@ def open_graph(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.Inferenc
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
 
-def run_graph(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[dict[str, np.ndarray]]:
+def run_graph(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[dict[str, np.ndarray]]:
     """The outputs of a graph for each of the feeds, half precision emulated."""
     session = open_graph(emulate(model))
     names = [value.name for value in session.get_outputs()]
@@ -74,7 +74,7 @@ def run_graph(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[dict[str, 
 
 
 def chunks_of(
-    model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feeds], budget: int = 2**29
+    model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed], budget: int = 2**29
 ) -> list[list[str]]:
     """Divide tensors into groups that fit into memory together.
 
@@ -102,7 +102,7 @@ def chunks_of(
     return groups
 
 
-def run_tensors(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feeds]) -> Iterator[list[np.ndarray]]:
+def run_tensors(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[list[np.ndarray]]:
     """Tensors inside a graph that ONNX Runtime computes in float32, for one feed after the other."""
     session = open_graph(with_outputs(model, names, element_types(model)))
     for feed in feeds:

@@ -7,6 +7,7 @@ features are sampled. Inputs and outputs stay float32.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import onnx
 import onnx.version_converter
@@ -27,7 +28,17 @@ from .graph import (
     replaced,
     tensor_names,
 )
-from .rules import ANY_TYPE, BF16, FLOAT32_INPUTS, FP16, KEPT_OPERATORS, MOVEMENT, HalfFormat, Keep
+from .rules import (
+    ANY_TYPE,
+    BF16,
+    FLOAT32_INPUTS,
+    FP16,
+    KEPT_OPERATORS,
+    MOVEMENT,
+    HalfFormat,
+    check_excluded,
+    is_excluded,
+)
 from .weights import fits
 
 AFTER_LAST_LAYER = 'no layer reads what it gives'
@@ -53,24 +64,24 @@ class Plan:
     kept: dict[str, str]
 
 
-def plan_half(model: onnx.ModelProto, keep: Keep = Keep(), form: HalfFormat = FP16) -> Plan:  # noqa: B008
+def plan_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: HalfFormat = FP16) -> Plan:
     """Decide which nodes are computed in half precision.
 
     Args:
         model: A float32 graph without subgraphs.
-        keep: What stays in float32 beside what the table of rules says.
+        nodes_to_exclude: Nodes and modules that stay in float32 beside what the table of rules says.
         form: The half-precision format.
 
     Raises:
-        ConfigError: If ``keep`` names a layer that is not there.
+        ConfigError: If ``nodes_to_exclude`` names something that is not there.
     """
-    return _plan(prepare(model), keep, form)
+    return _plan(prepare(model), nodes_to_exclude, form)
 
 
-def _plan(model: onnx.ModelProto, keep: Keep, form: HalfFormat) -> Plan:
+def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFormat) -> Plan:
     types, weights, read_by = element_types(model), initializers(model), readers(model)
     nodes = list(model.graph.node)
-    keep.check(node.name for node in nodes)
+    check_excluded(nodes_to_exclude, (node.name for node in nodes))
     makers = {name: node for node in nodes for name in node.output}
 
     read_as_data = read_by_layers(model, types) | {node.name for node in layers(model)}
@@ -95,7 +106,7 @@ def _plan(model: onnx.ModelProto, keep: Keep, form: HalfFormat) -> Plan:
         ]
         if node.domain not in STANDARD_DOMAINS:
             kept[node.name] = UNKNOWN
-        elif keep.covers(node.name):
+        elif is_excluded(node.name, nodes_to_exclude):
             kept[node.name] = ASKED
         elif node.op_type in operators:
             kept[node.name] = operators[node.op_type]
@@ -147,7 +158,7 @@ def _plan(model: onnx.ModelProto, keep: Keep, form: HalfFormat) -> Plan:
     return Plan(tuple(node.name for node in nodes if node.name in half), kept)
 
 
-def to_half(model: onnx.ModelProto, keep: Keep = Keep(), form: HalfFormat = FP16) -> onnx.ModelProto:  # noqa: B008
+def to_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: HalfFormat = FP16) -> onnx.ModelProto:
     """Convert a float32 graph to mixed half precision; inputs and outputs stay float32.
 
     Nodes and tensors keep their names, so layers can be compared by them. Each tensor is cast at most once, however
@@ -155,15 +166,15 @@ def to_half(model: onnx.ModelProto, keep: Keep = Keep(), form: HalfFormat = FP16
 
     Args:
         model: A float32 ONNX graph without subgraphs. It is left as it is.
-        keep: What stays in float32 beside what the table of rules says.
+        nodes_to_exclude: Nodes and modules that stay in float32 beside what the table of rules says.
         form: The half-precision format.
 
     Raises:
-        ConfigError: If ``keep`` names a layer that is not there.
+        ConfigError: If ``nodes_to_exclude`` names something that is not there.
         DeployError: If the graph has subgraphs, types that cannot be told, or is in half precision already.
     """
     model = prepare(_upgraded(model, form))
-    plan = _plan(model, keep, form)
+    plan = _plan(model, nodes_to_exclude, form)
     types, weights, taken = element_types(model), initializers(model), tensor_names(model)
     if {TensorProto.FLOAT16, TensorProto.BFLOAT16} & set(types.values()):
         raise DeployError(
@@ -238,11 +249,11 @@ def _upgraded(model: onnx.ModelProto, form: HalfFormat) -> onnx.ModelProto:
     return model if version >= needed else onnx.version_converter.convert_version(model, needed)
 
 
-def to_fp16(model: onnx.ModelProto, keep: Keep = Keep()) -> onnx.ModelProto:  # noqa: B008
+def to_fp16(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """Mixed FP16; see :func:`to_half`."""
-    return to_half(model, keep, FP16)
+    return to_half(model, nodes_to_exclude, FP16)
 
 
-def to_bf16(model: onnx.ModelProto, keep: Keep = Keep()) -> onnx.ModelProto:  # noqa: B008
+def to_bf16(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """Mixed BF16 for TensorRT; see :func:`to_half`. On a CPU, BF16 is OpenVINO's hint and not in the graph."""
-    return to_half(model, keep, BF16)
+    return to_half(model, nodes_to_exclude, BF16)

@@ -12,9 +12,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from .calibration import LEVELS, calibrate
-from .emulation import Feeds
+from .emulation import Feed
 from .graph import fresh, initializers, last_layers, layers, prepare, replaced, tensor_names
-from .rules import Keep
+from .rules import check_excluded, is_excluded
 
 LARGEST = LEVELS - 1
 
@@ -37,15 +37,15 @@ def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
     return np.maximum(np.where(largest > 0, largest, 1.0) / LARGEST, SMALLEST_SCALE).astype(np.float32)
 
 
-def int8_candidates(model: onnx.ModelProto, keep: Keep = Keep()) -> tuple[str, ...]:  # noqa: B008
+def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """Names of the layers that :func:`to_int8` would quantise: those with weights of their own, but the last ones
-    of the heads and what ``keep`` names.
+    of the heads and what ``nodes_to_exclude`` names.
 
     Raises:
-        ConfigError: If ``keep`` names a layer that is not there.
+        ConfigError: If ``nodes_to_exclude`` names something that is not there.
     """
     model = prepare(model)
-    keep.check(node.name for node in model.graph.node)
+    check_excluded(nodes_to_exclude, (node.name for node in model.graph.node))
     weights, last = initializers(model), last_layers(model)
     return tuple(
         node.name
@@ -54,14 +54,14 @@ def int8_candidates(model: onnx.ModelProto, keep: Keep = Keep()) -> tuple[str, .
         and weights[node.input[1]].dtype == np.float32
         and node.input[0] not in weights
         and node.name not in last
-        and not keep.covers(node.name)
+        and not is_excluded(node.name, nodes_to_exclude)
     )
 
 
 def to_int8(
     model: onnx.ModelProto,
-    feeds: Iterable[Feeds],
-    keep: Keep = Keep(),  # noqa: B008
+    feeds: Iterable[Feed],
+    nodes_to_exclude: Sequence[str] = (),
     method: str = 'minmax',
 ) -> onnx.ModelProto:
     """Quantise the layers of a float32 graph; inputs, outputs and all else stay float32.
@@ -69,16 +69,16 @@ def to_int8(
     Args:
         model: A float32 ONNX graph without subgraphs. It is left as it is.
         feeds: Inputs to calibrate on, taken once, one by one.
-        keep: Layers not to quantise, beside the last ones of the heads.
+        nodes_to_exclude: Nodes and modules not to quantise, beside the last ones of the heads.
         method: How the range of an input is chosen: ``minmax``, ``percentile`` or ``entropy``.
 
     Raises:
-        ConfigError: If ``keep`` names a layer that is not there, or there is no such method.
+        ConfigError: If ``nodes_to_exclude`` names something that is not there, or there is no such method.
         DataError: If there are no feeds, or values are not finite.
         DeployError: If the graph has subgraphs or types that cannot be told.
     """
     model = prepare(model)
-    names = set(int8_candidates(model, keep))
+    names = set(int8_candidates(model, nodes_to_exclude))
     ranges = calibrate(model, (node.input[0] for node in model.graph.node if node.name in names), feeds, method)
     return quantise(model, sorted(names), ranges)
 

@@ -1,7 +1,6 @@
 """Which operators stay in float32 when a graph is converted, and why: the table, and what a user adds to it."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import ml_dtypes
@@ -106,31 +105,22 @@ BF16 = _format(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Keep:
-    """What stays in float32 because someone wants it to, beside the table of this module.
+def is_excluded(node: str, nodes_to_exclude: Sequence[str]) -> bool:
+    """Whether a node is named, or lies in a module that is named (``/backbone/stages.3.0``)."""
+    return any(node == name or node.startswith(f'{name.rstrip("/")}/') for name in nodes_to_exclude)
 
-    Attributes:
-        layers: Names of nodes, or of modules (``/backbone/stages.3.0``), which stand for all nodes in them.
+
+def check_excluded(nodes_to_exclude: Sequence[str], nodes: Iterable[str]) -> None:
+    """Make sure that every node or module to exclude is in the graph.
+
+    Raises:
+        ConfigError: Naming those that are not.
     """
-
-    layers: tuple[str, ...] = ()
-
-    def covers(self, node: str) -> bool:
-        """Whether a node of this name stays."""
-        return any(node == layer or node.startswith(f'{layer.rstrip("/")}/') for layer in self.layers)
-
-    def check(self, nodes: Iterable[str]) -> None:
-        """Make sure that every layer is in the graph.
-
-        Raises:
-            ConfigError: Naming those that are not.
-        """
-        nodes = list(nodes)
-        unknown = [layer for layer in self.layers if not any(Keep((layer,)).covers(node) for node in nodes)]
-        if unknown:
-            raise ConfigError(
-                f'The graph has no layer {", ".join(unknown)}.',
-                expected=f'names of nodes or modules, such as {", ".join(nodes[:3])}',
-                fix='correct the layers to keep; Netron shows the names of a graph',
-            )
+    nodes = list(nodes)
+    unknown = [name for name in nodes_to_exclude if not any(is_excluded(node, [name]) for node in nodes)]
+    if unknown:
+        raise ConfigError(
+            f'The graph has no node or module {", ".join(unknown)}.',
+            expected=f'names of nodes or modules, such as {", ".join(nodes[:3])}',
+            fix='correct --nodes-to-exclude; Netron shows the names of a graph',
+        )

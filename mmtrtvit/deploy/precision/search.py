@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 import onnx
 from tqdm import tqdm
 
-from .emulation import Feeds, run_graph
+from .emulation import Feed, run_graph
 from .half import plan_half, to_fp16
 from .metrics import Metric, metric_for
-from .rules import Keep
 
 MAX_EVALUATIONS = 40
 
@@ -41,14 +40,14 @@ class Search:
     """What a search found.
 
     Attributes:
-        keep: What to keep: what was asked for before, and what the search added.
+        nodes_to_exclude: What stays in float32: what was asked for before, and what the search added.
         added: The blocks that the search added, with the reason.
-        error: The metric with ``keep``.
+        error: The metric with ``nodes_to_exclude``.
         tolerance: What it was to be at most.
         evaluations: How many conversions were evaluated.
     """
 
-    keep: Keep
+    nodes_to_exclude: tuple[str, ...]
     added: tuple[KeptBlock, ...]
     error: float
     tolerance: float
@@ -84,20 +83,20 @@ def _common(blocks: Sequence[tuple[str, ...]]) -> str:
     return '/'.join(shared) or f'{_module(blocks[0][0])} ... {_module(blocks[-1][0])}'
 
 
-def half_candidates(model: onnx.ModelProto, keep: Keep) -> tuple[str, ...]:
+def half_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str]) -> tuple[str, ...]:
     """The nodes that :func:`~mmtrtvit.deploy.precision.to_fp16` would convert."""
-    return plan_half(model, keep).half
+    return plan_half(model, nodes_to_exclude).half
 
 
-def find_layers_to_keep(
+def find_nodes_to_exclude(
     model: onnx.ModelProto,
-    feeds: Sequence[Feeds],
+    feeds: Sequence[Feed],
     metric: Metric | None = None,
     tolerance: float = 1e-2,
     *,
-    keep: Keep = Keep(),  # noqa: B008
-    convert: Callable[[onnx.ModelProto, Keep], onnx.ModelProto] = to_fp16,
-    candidates: Callable[[onnx.ModelProto, Keep], Sequence[str]] = half_candidates,
+    nodes_to_exclude: Sequence[str] = (),
+    convert: Callable[[onnx.ModelProto, Sequence[str]], onnx.ModelProto] = to_fp16,
+    candidates: Callable[[onnx.ModelProto, Sequence[str]], Sequence[str]] = half_candidates,
     max_evaluations: int = MAX_EVALUATIONS,
     progress: bool = False,
 ) -> Search:
@@ -113,30 +112,30 @@ def find_layers_to_keep(
         metric: Takes the outputs of the original and of the converted graph for all feeds, gives the error; by
             default the one that fits the outputs (:func:`~mmtrtvit.deploy.precision.metric_for`).
         tolerance: The error allowed.
-        keep: What stays in float32 in any case.
-        convert: Converts the graph, but not what it is told to keep.
+        nodes_to_exclude: Nodes and modules that stay in float32 in any case.
+        convert: Converts the graph, but not the nodes that it is told to exclude.
         candidates: The names of the nodes that ``convert`` would convert.
         max_evaluations: How many conversions to evaluate at most.
         progress: Show a bar.
     """
     metric = metric or metric_for(model)
-    names = candidates(model, keep)
+    names = candidates(model, nodes_to_exclude)
     reference = run_graph(model, feeds)
     accepted: list[tuple[str, ...]] = []
     added: list[KeptBlock] = []
     evaluations = 0
 
-    def keeping(blocks: Sequence[tuple[str, ...]]) -> Keep:
+    def excluded(blocks: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         converted = {name for block in blocks for name in block}
-        return Keep((*keep.layers, *(name for name in names if name not in converted)))
+        return (*nodes_to_exclude, *(name for name in names if name not in converted))
 
     def evaluate(blocks: Sequence[tuple[str, ...]]) -> float:
         nonlocal evaluations
         evaluations += 1
         bar.update()
-        return metric(reference, run_graph(convert(model, keeping(blocks)), feeds))
+        return metric(reference, run_graph(convert(model, excluded(blocks)), feeds))
 
-    with tqdm(total=max_evaluations, desc='search layers to keep', disable=not progress) as bar:
+    with tqdm(total=max_evaluations, desc='search nodes to exclude', disable=not progress) as bar:
         error = None
         queue = [blocks_of(names)] if names else []
         while queue:
@@ -156,5 +155,5 @@ def find_layers_to_keep(
                 queue += [group[middle:], group[:middle]]
             bar.set_postfix(converted=len(accepted), kept=len(added))
         if error is None:
-            error = metric(reference, run_graph(convert(model, keeping([])), feeds))
-    return Search(keeping(accepted), tuple(added), error, tolerance, evaluations)
+            error = metric(reference, run_graph(convert(model, excluded([])), feeds))
+    return Search(excluded(accepted), tuple(added), error, tolerance, evaluations)

@@ -15,18 +15,18 @@ from ...runtime.backends import Session
 from ...runtime.tensor_names import DETS, EXACT, LABELS, MASKS, OUTPUT
 
 
-def build_data_preprocessor(described: Mapping, kind: str) -> nn.Module:
+def build_data_preprocessor(described: Mapping, task: str) -> nn.Module:
     """The data preprocessor of mmdet or mmseg that a manifest describes.
 
     It is made from the manifest's numbers. A config would be built by the registries, and these call whatever it names.
 
     Args:
         described: ``preprocessing`` of the manifest.
-        kind: ``kind`` of the manifest.
+        task: ``task`` of the manifest.
     """
     pad = described['pad']
     settings = dict(mean=described['mean'], std=described['std'], bgr_to_rgb=described['channels'] == 'rgb')
-    if kind == 'segmentation':
+    if task == 'segmentation':
         from mmseg.models import SegDataPreProcessor
 
         size = {'size': tuple(pad['shape'])} if pad['shape'] else {'size_divisor': pad['divisor']}
@@ -101,7 +101,7 @@ _FINISH: dict[str, Callable[[Mapping], Callable]] = {
     'instance': _finish_instance,
     'segmentation': _finish_segmentation,
 }
-"""For each kind, makes of the manifest's ``postprocessing`` what turns the outputs for one image into predictions."""
+"""For each task, makes of the manifest's ``postprocessing`` what turns the outputs for one image into predictions."""
 
 
 class BackendModel(BaseModel):
@@ -111,22 +111,22 @@ class BackendModel(BaseModel):
 
     Args:
         session: The network in its backend.
-        description: ``kind``, ``preprocessing``, ``postprocessing`` and perhaps ``profiles``, as in the manifest.
+        description: ``task``, ``preprocessing``, ``postprocessing`` and perhaps ``profiles``, as in the manifest.
 
     Attributes:
         exact: For each image so far whether the portable selection of boxes was certain; empty for networks that do
             not say.
 
     Raises:
-        DeployError: If the network is not of that kind.
+        DeployError: If the outputs of the network are not those of its task.
     """
 
     def __init__(self, session: Session, description: Mapping) -> None:
-        kind = description['kind']
-        super().__init__(data_preprocessor=build_data_preprocessor(description['preprocessing'], kind))
-        self.network = Network(session, kind, description.get('profiles'))
+        task = description['task']
+        super().__init__(data_preprocessor=build_data_preprocessor(description['preprocessing'], task))
+        self.network = Network(session, task, description.get('profiles'))
         self._shape = description['preprocessing']['pad']['shape']
-        self._finish = _FINISH[kind](description['postprocessing'])
+        self._finish = _FINISH[task](description['postprocessing'])
         self.exact: list[bool] = []
 
     def forward(

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.deploy.export.describe import describe_model, describe_postprocessing, describe_preprocessing, kind_of
+from mmtrtvit.deploy.export.describe import describe_model, describe_postprocessing, describe_preprocessing, task_of
 from mmtrtvit.errors import DeployError
 
 NUMBERS = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375], 'channels': 'rgb'}
@@ -21,13 +21,13 @@ EXPECTED = {
 @pytest.mark.parametrize('name', EXPECTED)
 @pytest.mark.parametrize('shape', [None, (800, 1344)])
 def test_the_configs_of_this_project(root, name, shape):
-    method, kind, (width, height), divisor, postprocessing = EXPECTED[name]
+    method, task, (width, height), divisor, postprocessing = EXPECTED[name]
     config = load_config(root / 'configs' / f'{name}.py')
     before = copy.deepcopy(config.to_dict())
     described = describe_model(config, {'classes': ('a', 'b'), 'palette': [(1, 2, 3)]}, shape)
     assert described == {
         'method': method,
-        'kind': kind,
+        'task': task,
         'preprocessing': {
             **NUMBERS,
             'resize': {'rule': 'edges', 'width': width, 'height': height},
@@ -112,13 +112,13 @@ def test_channels_and_padding():
 def test_what_there_is_no_word_for(changes, message):
     with pytest.raises(DeployError, match=message) as caught:
         describe_preprocessing(small(**changes))
-    assert str(caught.value).count('Fix') == 1
+    assert str(caught.value).count('Fix: ') == 1
 
 
 def test_kinds_and_what_they_need():
     head = dict(num_classes=5, align_corners=False)
-    assert kind_of(dict(decode_head=head)) == 'segmentation'
-    assert kind_of(dict(roi_head=dict(mask_head=None))) == kind_of(dict(bbox_head={})) == 'detection'
+    assert task_of(dict(decode_head=head)) == 'segmentation'
+    assert task_of(dict(roi_head=dict(mask_head=None))) == task_of(dict(bbox_head={})) == 'detection'
     instance = dict(roi_head=dict(mask_head=dict(type='FCNMaskHead')), test_cfg=dict(rcnn=dict(mask_thr_binary=0.25)))
     assert describe_postprocessing(instance) == {'mask_threshold': 0.25}
     assert describe_postprocessing(dict(decode_head=[dict(num_classes=1), head])) == {'align_corners': False}

@@ -1,4 +1,4 @@
-"""The repairs of mmdeploy are in force while it exports, and refuse what cannot come out right."""
+"""The patches of mmdeploy are in force while it exports, and refuse what cannot come out right."""
 
 import io
 

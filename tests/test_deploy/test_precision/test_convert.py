@@ -63,7 +63,9 @@ def test_bf16_of_openvino_is_compared_and_the_graph_left_as_it_was(path, images)
 
 
 @pytest.mark.parametrize('precision, backend', [('fp32', 'onnxruntime'), ('bf16', 'openvino')])
-@pytest.mark.parametrize('options, named', [(dict(keep=['/neck']), '--keep /neck'), (dict(search=True), '--search')])
+@pytest.mark.parametrize(
+    'options, named', [(dict(nodes_to_exclude=['/neck']), '--nodes-to-exclude /neck'), (dict(search=True), '--search')]
+)
 def test_layers_are_kept_only_where_others_are_converted(path, precision, backend, options, named):
     with pytest.raises(ConfigError, match=f'{named} with --backend {backend} --precision {precision}'):
         convert_precision(path, precision, backend=backend, feeds=not_called, **options)
@@ -124,7 +126,7 @@ def test_the_report_is_of_the_worst_tensors(path, images):
 
 def test_a_layer_to_keep_stays_in_float32(path, detector, images):
     name = layers(detector)[3].name
-    convert_precision(path, 'fp16', backend='onnxruntime', feeds=lambda: images, keep=[name])
+    convert_precision(path, 'fp16', backend='onnxruntime', feeds=lambda: images, nodes_to_exclude=[name])
     assert float32_layers(path) == {name}
 
 
@@ -132,7 +134,9 @@ def test_a_layer_to_keep_stays_in_float32(path, detector, images):
 def test_a_layer_to_keep_that_is_not_there_changes_nothing(path, images, precision):
     before = path.read_bytes()
     with pytest.raises(ConfigError, match='no/such/layer'):
-        convert_precision(path, precision, backend='onnxruntime', feeds=lambda: images, keep=['no/such/layer'])
+        convert_precision(
+            path, precision, backend='onnxruntime', feeds=lambda: images, nodes_to_exclude=['no/such/layer']
+        )
     assert path.read_bytes() == before
 
 
@@ -155,7 +159,8 @@ def test_overflow_is_refused_with_the_layer_named(overflowing):
     path, feeds = overflowing
     before = path.read_bytes()
     with pytest.raises(
-        DeployError, match=r'overflow in FP16: /up/MatMul \(MatMul, float16, up to 1\.2e\+05\)[\s\S]*--keep /up/'
+        DeployError,
+        match=r'overflow in FP16: /up/MatMul \(MatMul, float16, up to 1\.2e\+05\)[\s\S]*--nodes-to-exclude /up/',
     ):
         convert_precision(path, 'fp16', backend='onnxruntime', feeds=feeds)
     assert path.read_bytes() == before
@@ -166,8 +171,8 @@ def test_what_is_named_there_mends_it(overflowing, precision, backend):
     path, feeds = overflowing
     with pytest.raises(DeployError, match='overflow') as error:
         convert_precision(path, precision, backend=backend, feeds=feeds)
-    keep = re.search(r'--keep ([^;]+);', str(error.value)).group(1).split()
-    convert_precision(path, precision, backend=backend, feeds=feeds, keep=keep)
+    excluded = re.search(r'--nodes-to-exclude ([^;]+);', str(error.value)).group(1).split()
+    convert_precision(path, precision, backend=backend, feeds=feeds, nodes_to_exclude=excluded)
     assert {'/up/MatMul', '/down/MatMul'} <= float32_layers(path)
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     np.testing.assert_allclose(session.run(None, feeds()[0])[0], 4.8, rtol=0.01)
@@ -186,7 +191,7 @@ def test_overflow_is_found_in_any_of_the_images(overflowing):
 
 def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
     name = layers(detector)[3].name
-    convert_precision(path, 'int8', backend='tensorrt', feeds=lambda: images, keep=[name])
+    convert_precision(path, 'int8', backend='tensorrt', feeds=lambda: images, nodes_to_exclude=[name])
     assert name in float32_layers(path)
 
 

@@ -8,7 +8,6 @@ from onnx import TensorProto, helper
 
 from mmtrtvit.deploy.precision import (
     KEPT_OPERATORS,
-    Keep,
     output_error,
     plan_half,
     run_graph,
@@ -196,14 +195,14 @@ def test_small_weights_beside_large_ones_are_reported_and_rounded(graph_of):
 
 
 def test_layers_are_kept_by_name_and_by_module(detector):
-    plan = plan_half(detector, Keep(('/neck/Conv', '/backbone/stages.3.0')))
+    plan = plan_half(detector, ('/neck/Conv', '/backbone/stages.3.0'))
     asked = {name for name, reason in plan.kept.items() if reason == 'asked for'}
     assert '/neck/Conv' in asked
     inside = [node.name for node in nodes_of(detector, *LAYERS) if node.name.startswith('/backbone/stages.3.0/')]
     assert inside and set(inside) <= asked
     assert not any(name.startswith('/backbone/stages.3.1/') for name in asked)
-    with pytest.raises(ConfigError, match='no layer /nowhere'):
-        to_fp16(detector, Keep(('/neck', '/nowhere')))
+    with pytest.raises(ConfigError, match='no node or module /nowhere'):
+        to_fp16(detector, ('/neck', '/nowhere'))
 
 
 def test_what_cannot_be_converted_is_refused(detector, fp16, graph_of):

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-from mmtrtvit.deploy.precision import Keep, int8_candidates, output_error, run_graph, to_fp16, to_int8
+from mmtrtvit.deploy.precision import int8_candidates, output_error, run_graph, to_fp16, to_int8
 from mmtrtvit.deploy.precision.calibration import METHODS, Magnitudes
 from mmtrtvit.deploy.precision.graph import element_types, initializers, layers
 from mmtrtvit.errors import ConfigError, DataError
@@ -134,7 +134,7 @@ def test_results_are_near(detector, images, method):
 
 def test_what_is_kept_is_not_quantised(detector, images):
     names = set(int8_candidates(detector))
-    kept = set(int8_candidates(detector, Keep(('/backbone/stem', '/neck/Conv'))))
+    kept = set(int8_candidates(detector, ('/backbone/stem', '/neck/Conv')))
     assert '/neck/Conv' in names - kept
     assert all(name == '/neck/Conv' or name.startswith('/backbone/stem/') for name in names - kept)
 
@@ -183,8 +183,8 @@ def test_bad_input(detector, images):
         to_int8(detector, [])
     with pytest.raises(ConfigError, match='minmax, percentile, entropy'):
         to_int8(detector, images, method='guess')
-    with pytest.raises(ConfigError, match='no layer /nowhere'):
-        to_int8(detector, images, Keep(('/nowhere',)))
+    with pytest.raises(ConfigError, match='no node or module /nowhere'):
+        to_int8(detector, images, ('/nowhere',))
     broken = [dict(image=np.full((1, 3, 96, 96), np.nan, np.float32))]
     with pytest.raises(DataError, match='not a number for calibration input 1'):
         to_int8(detector, broken)

@@ -19,9 +19,9 @@ from mmtrtvit.errors import DeployError
 from mmtrtvit.runtime.manifest import sealed
 
 
-@pytest.mark.parametrize('kind', ['instance', 'detection'])
-def test_detections_are_pytorchs(small, pictures, kind):
-    network = small(kind)
+@pytest.mark.parametrize('task', ['instance', 'detection'])
+def test_detections_are_pytorchs(small, pictures, task):
+    network = small(task)
     model = BackendModel(network.session, network.description)
     pairs = [
         tuple(run_on_image(net, picture, network.config) for net in (network.model, model)) for picture in pictures
