@@ -1,27 +1,32 @@
 """mmtrtvit: detection and segmentation backbones made for deployment, under OpenMMLab.
 
-Importing the package checks that what it needs is there, and registers its backbones:
-``custom_imports = dict(imports=['mmtrtvit'])`` in a config is enough to use them.
+``custom_imports = dict(imports=['mmtrtvit'])`` in a config registers the backbones, hooks and optimiser wrappers.
 
-Where OpenMMLab is not installed, nothing is registered, and all that works is to run what was exported elsewhere:
-:func:`mmtrtvit.deploy.load`.
+Importing the package imports neither torch nor OpenMMLab: :func:`mmtrtvit.runtime.load` needs none of them. Everything
+is registered when mmengine has been imported, before this package (``custom_imports`` comes from mmengine) or after it.
+Nothing of other libraries is changed; ``mmtrtvit.deploy`` does so for mmdeploy.
 """
 
 import importlib
 
-from . import environment
 from .version import __version__
+from .when_imported import when_imported
 
-__all__ = ['__version__', 'engine', 'models']
+_REGISTERED = ('engine', 'models')
+"""Subpackages whose import registers what they hold. They need torch, mmengine and mmcv."""
 
-if environment.is_there('mmengine'):
-    environment.require()
+__all__ = ['__version__', *_REGISTERED]
 
-    from . import engine, models
+
+def _register() -> None:
+    for name in _REGISTERED:
+        importlib.import_module(f'.{name}', __name__)
+
+
+when_imported('mmengine', _register)
 
 
 def __getattr__(name: str):
-    if name in __all__:
-        environment.require()  # says what is missing
+    if name in _REGISTERED:
         return importlib.import_module(f'.{name}', __name__)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from . import environment
 from .errors import ConfigError, UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -64,7 +65,9 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
 
     Raises:
         ConfigError: If there is no such file or variant, or one cannot be read.
+        EnvironmentProblem: If a part is missing without which no detector and no segmentor can be built.
     """
+    environment.require(networks=True)
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob('*.py')], n=3)

@@ -2,7 +2,7 @@
 
 One table (:data:`PARTS`) names every part: the import name, the versions that work, what it is needed for
 and the command that installs it. :func:`inspect_environment` compares the table with what is there,
-:func:`require` does the same for the parts without which nothing works, when mmtrtvit is imported.
+:func:`require` does the same for the parts that backbones or whole networks cannot do without.
 
 Two sets of OpenMMLab distributions have the same import names (``onedl-mmcv`` and ``mmcv``, ...), so a part
 is found by importing it, never by the name of its distribution.
@@ -509,17 +509,24 @@ def _message_alone(hook: Callable) -> Callable:
     return show
 
 
-def require() -> None:
-    """Check the parts without which mmtrtvit cannot be imported.
+BACKBONES = ('Python', 'torch', 'torchvision', 'mmengine', 'mmcv')
+"""Parts that are enough for backbones alone. mmcv's Python part will do."""
 
-    Imports torch, mmengine, mmcv with its operators, and the top of mmdet and mmseg.
+
+def require(*, networks: bool = False) -> None:
+    """Check the parts that backbones, or whole networks, cannot do without. Imports them.
+
+    Args:
+        networks: Check what detectors and segmentors need beside their backbone as well: mmcv's compiled operators, and
+            mmdet or mmseg.
 
     Raises:
         EnvironmentProblem: A part is missing, broken or of a version that does not work. The message names
             the first such part and the command that mends it. Where nothing catches it, the message is all
             that the program prints.
     """
-    reports = _inspect(part for part in PARTS if part.required or part.fatal or part.one_of)
+    needed = (part for part in PARTS if part.required or part.fatal or part.one_of)
+    reports = _inspect(part for part in needed if networks or part.name in BACKBONES)
     for report in reports:
         for remark in report.remarks:
             warnings.warn(remark, stacklevel=3)

@@ -13,6 +13,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
+from . import environment
+
 
 class UserError(Exception):
     """Input that cannot be used, with the way to mend it.
@@ -68,6 +70,9 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
                 raise
             print(f'\nError: {error}', file=sys.stderr)
             return 2
+        except ImportError:
+            environment.require()  # names what is missing, and how to install it
+            raise
         except KeyboardInterrupt:
             print('\nStopped by the user.', file=sys.stderr)
             return 130

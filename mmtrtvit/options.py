@@ -2,8 +2,6 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     """Add ``--variant`` (``variants``) and ``--cfg-options``: what :func:`~mmtrtvit.apis.load_config` takes.
@@ -12,6 +10,8 @@ def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
         parser: The command line.
         example: A variant that suits the command, for the help.
     """
+    from mmengine.config import DictAction
+
     parser.add_argument(
         '--variant',
         nargs='+',

@@ -61,7 +61,7 @@ def pretend(monkeypatch, environment):
 
 def message_of(environment) -> str:
     with pytest.raises(ImportError) as caught:
-        environment.require()
+        environment.require(networks=True)
     assert isinstance(caught.value, environment.EnvironmentProblem)
     message = str(caught.value)
     assert message.count('Fix:') == 1
@@ -114,6 +114,11 @@ def test_the_table_names_every_part(environment):
 
 
 def test_a_right_environment_passes(environment, pretend):
+    environment.require(networks=True)
+
+
+def test_backbones_need_neither_operators_nor_mmdet_nor_mmseg(environment, pretend):
+    pretend(mmcv___ext=None, mmdet=None, mmseg=None)
     environment.require()
 
 
@@ -153,7 +158,7 @@ def test_the_upstream_stack_is_mended_with_its_own_distributions(environment, pr
 @pytest.mark.parametrize('gone', ['mmdet', 'mmseg'])
 def test_one_of_mmdet_and_mmseg_is_enough(environment, pretend, gone):
     pretend(**{gone: None})
-    environment.require()
+    environment.require(networks=True)
     reports = {report.name: report for report in environment._inspect(environment.PARTS)}
     assert (reports[gone].status, reports[gone].required) == ('missing', False)
 
@@ -344,10 +349,24 @@ def test_check_env_accepts_this_environment():
         assert name in done.stdout
 
 
-def test_importing_mmtrtvit_without_ops_gives_the_message_alone():
-    done = run('-c', "import sys; sys.modules['mmcv._ext'] = None; import mmtrtvit", cwd=ROOT)
+TOOL = "import runpy; runpy.run_path('tools/visualize.py', run_name='__main__')"
+
+
+def test_a_command_without_ops_prints_the_message_alone():
+    code = (
+        "import runpy, sys; sys.modules['mmcv._ext'] = None; runpy.run_path('tools/visualize.py', run_name='__main__')"
+    )
+    done = run('-c', code, 'configs/maskrcnn_trtvit_b_coco.py', 'none.pth', '--out', 'none', cwd=ROOT)
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
     assert 'Error: mmtrtvit cannot be used in this environment: mmcv compiled ops' in done.stderr
     assert '--force-reinstall' in mending_command(done.stderr)
     assert str(CHECK_ENV) in done.stderr
+
+
+@pytest.mark.parametrize('line', ['from mmtrtvit.models import TRTViT', 'import mmtrtvit.apis', TOOL])
+def test_without_torch_the_message_is_printed_alone(line):
+    done = run('-c', f"import sys; sys.modules['torch'] = None; {line}", 'c.py', 'x.pth', '--out', 'o', cwd=ROOT)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert 'Error: mmtrtvit cannot be used in this environment: torch is missing' in done.stderr

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    from mmtrtvit.analysis import confusion_matrix
+    from mmtrtvit.apis import confusion_matrix
 
     matrix = confusion_matrix(**vars(args))
     print(f'\nWhat is taken for what most often, in {matrix.unit} and as a share of the truth:')

@@ -1,8 +1,13 @@
-"""Training and evaluation, as the command lines under ``tools/`` call them."""
+"""Training, evaluation and confusion matrices, as the command lines under ``tools/`` call them."""
+
+from .. import environment
+
+environment.require()
 
 from ..config import load_config
 from .artefact import evaluate_artefact
+from .confusion import confusion_matrix
 from .evaluation import evaluate
 from .training import train
 
-__all__ = ['evaluate', 'evaluate_artefact', 'load_config', 'train']
+__all__ = ['confusion_matrix', 'evaluate', 'evaluate_artefact', 'load_config', 'train']

@@ -1,14 +1,15 @@
 """From a checkpoint to an artefact that runs without PyTorch, and the check that it is the same network.
 
-Importing this package registers the rewriters with mmdeploy where that is installed:
-``codebase_config.module=['mmtrtvit.deploy']`` in a deploy config does it. Where it is not, :func:`load` still runs what
-was exported elsewhere: it needs NumPy, OpenCV and a backend.
+``codebase_config.module=['mmtrtvit.deploy']`` in a deploy config registers the rewriters with mmdeploy. They are
+registered when mmdeploy has been imported, before this package or after it; nothing here imports it by itself.
+:func:`load` needs NumPy, OpenCV and a backend only.
 """
 
 import importlib
 
-from ..environment import is_there, require
+from ..environment import require
 from ..runtime import Detections, LabelMap, Predictor, load
+from ..when_imported import when_imported
 
 _EXPORT = {
     'Artefact': 'proof.artefact',
@@ -18,20 +19,22 @@ _EXPORT = {
     'compare_label_maps': 'proof.parity',
     'deploy': 'conversion',
 }
-"""What needs PyTorch and OpenMMLab, and where it is."""
+"""Names that need PyTorch and OpenMMLab, and the module of each."""
 
-__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', 'mmdeploy_patches', 'rewriters', *_EXPORT]
+__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', *_EXPORT]
 
-if is_there('mmdeploy') and is_there('mmengine'):
-    from .export import mmdeploy_patches, rewriters
-    from .mmdeploy_backend import register
 
-    register()
+def _register() -> None:
+    for name in ('export.mmdeploy_patches', 'export.rewriters'):
+        importlib.import_module(f'.{name}', __name__)
+    importlib.import_module('.mmdeploy_backend', __name__).register()
+
+
+when_imported('mmdeploy', _register)
 
 
 def __getattr__(name: str):
     if name in _EXPORT:
-        if not is_there('mmengine'):
-            require()  # says what is missing; otherwise importing mmtrtvit has done it
+        require(networks=True)
         return getattr(importlib.import_module(f'.{_EXPORT[name]}', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,4 +1,8 @@
-"""What mmengine lacks for training these networks."""
+"""Training beyond mmengine: whole checkpoints, mixed precision and processes on CPUs, layer decay, randomness."""
+
+from .. import environment
+
+environment.require()
 
 from .checkpoint_hook import AtomicCheckpointHook
 from .cpu_amp import CPUAmpOptimWrapper

@@ -1,4 +1,8 @@
-"""What a network is made of."""
+"""Backbones and their layers."""
+
+from .. import environment
+
+environment.require()
 
 from .backbones import EfficientFormer, NextViT, PyramidBackbone, TRTViT, TurboViT
 

@@ -40,10 +40,11 @@ def python(code: str, *args, root) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.parametrize('blocker', [BLOCKER, 'import sys'], ids=['absent', 'unused'])
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
-def test_an_artefact_runs_without_pytorch(root, small, segmentor, pictures, backend, tmp_path):
+def test_an_artefact_runs_without_pytorch(root, small, segmentor, pictures, backend, blocker, tmp_path):
     cv2.imwrite(str(tmp_path / 'image.png'), pictures[2])
-    done = python(BLOCKER + PREDICT, segmentor(backend), tmp_path / 'image.png', tmp_path / 'found.npy', root=root)
+    done = python(blocker + PREDICT, segmentor(backend), tmp_path / 'image.png', tmp_path / 'found.npy', root=root)
     assert done.returncode == 0, done.stderr
     network = small('fixed segmentation')
     wanted = run_on_image(network.model, pictures[2], network.config).pred_sem_seg.data[0].numpy()
@@ -77,20 +78,6 @@ def test_what_does_not_exist(root):
     for what in ('mmtrtvit.nothing', 'mmtrtvit.deploy.nothing'):
         done = python(f'{BLOCKER}import mmtrtvit.deploy; {what}', root=root)
         assert "has no attribute 'nothing'" in done.stderr
-
-
-@pytest.mark.parametrize('first', ['from mmengine.config import Config', 'import mmtrtvit.runtime'])
-def test_a_config_registers_the_backbones(root, first):
-    """Whatever was imported before it."""
-    code = f"""
-{first}
-from mmengine.config import Config
-from mmengine.registry import MODELS
-Config.fromstring("custom_imports = dict(imports=['mmtrtvit'], allow_failed_imports=False)", '.py')
-assert MODELS.get('TRTViT') is not None and MODELS.get('mmtrtvit.TRTViT') is MODELS.get('TRTViT')
-"""
-    done = python(code, root=root)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize('first', ['import mmdeploy', 'from mmtrtvit.deploy import load'])

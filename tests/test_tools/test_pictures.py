@@ -18,7 +18,7 @@ CALLS = {
         dict(split='val', number=3, seed=7),
     ),
     'confusion_matrix': (
-        'mmtrtvit.analysis',
+        'mmtrtvit.apis',
         ['c.py', 'x.pkl', '--out', 'o'],
         dict(config='c.py', source='x.pkl', out='o', score_thr=0.3, iou_thr=0.5),
         ['--score-thr', '0.1', '--iou-thr', '0.7'],

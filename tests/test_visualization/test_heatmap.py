@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from mmtrtvit.analysis.heatmap import WRITTEN, draw_heatmap
+from mmtrtvit.visualization.heatmap import WRITTEN, draw_heatmap
 
 
 @pytest.fixture

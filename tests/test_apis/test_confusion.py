@@ -11,9 +11,8 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from mmtrtvit.analysis import ConfusionMatrix, confusion_matrix
-from mmtrtvit.analysis.counting import count_boxes, count_pixels
 from mmtrtvit.apis import evaluate
+from mmtrtvit.apis.confusion import ConfusionMatrix, confusion_matrix, count_boxes, count_pixels
 from mmtrtvit.datasets.toy import CLASSES
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
