@@ -1,10 +1,7 @@
-"""What the tests of the export share: functions exported by mmdeploy, and one whole artefact."""
+"""What the tests of the export share: functions exported by mmdeploy."""
 
 import dataclasses
-import json
-import pickle
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,10 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
-from mmtrtvit.apis import evaluate
-from mmtrtvit.deploy import deploy
 from mmtrtvit.deploy.export.onnx_graph import operators
-from mmtrtvit.deploy.proof.proof import Proof
 from mmtrtvit.deploy.steps import quiet
 
 
@@ -106,71 +100,3 @@ def exported(tmp_path) -> Callable[..., Exported]:
         return Exported(graph, onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']))
 
     return export
-
-
-@dataclasses.dataclass(frozen=True)
-class Deployed:
-    """What :func:`mmtrtvit.deploy.deploy` returned, and where it put the artefact."""
-
-    folder: Path
-    manifest: dict
-    proof: Proof
-
-
-@pytest.fixture(scope='session')
-def dynamic_config(root) -> Path:
-    return root / 'configs' / 'deploy' / 'instance-seg_onnxruntime_dynamic.py'
-
-
-@pytest.fixture(scope='session')
-def deployed(toy, toy_checkpoint, dynamic_config, tmp_path_factory) -> Deployed:
-    """The small detector, exported with batch, height and width free, into a folder with a file of someone else."""
-    folder = tmp_path_factory.mktemp('artefact')
-    (folder / 'notes.txt').write_text('keep me')
-    manifest, proof = deploy(
-        toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=3, timed=False
-    )
-    return Deployed(folder, manifest, proof)
-
-
-@pytest.fixture(scope='session')
-def annotate(toy, toy_checkpoint, tmp_path_factory) -> Callable[[dict], Path]:
-    """Make an annotation file of the test split by which the small detector, never trained to its end, is half right.
-
-    Every other one of its surest detections is the truth. By the true annotations its AP is 0, and so would be that
-    of any artefact.
-    """
-
-    def make(cfg_options: dict) -> Path:
-        folder = tmp_path_factory.mktemp('annotated')
-        evaluate(
-            toy.config,
-            str(toy_checkpoint),
-            work_dir=str(folder / 'work'),
-            out=str(folder / 'found.pkl'),
-            cfg_options=cfg_options,
-        )
-        content = json.loads((toy.data / 'annotations' / 'instances_val2017.json').read_text())
-        category_ids = [category['id'] for category in content['categories']]
-        content['annotations'] = []
-        for sample in pickle.loads((folder / 'found.pkl').read_bytes()):
-            found = sample['pred_instances']
-            for index in range(0, 40, 2):
-                x1, y1, x2, y2 = found['bboxes'][index].tolist()
-                rle = found['masks'][index]
-                content['annotations'].append(
-                    dict(
-                        id=len(content['annotations']) + 1,
-                        image_id=sample['img_id'],
-                        category_id=category_ids[int(found['labels'][index])],
-                        bbox=[x1, y1, x2 - x1, y2 - y1],
-                        area=(x2 - x1) * (y2 - y1),
-                        segmentation={'size': rle['size'], 'counts': rle['counts'].decode()},
-                        iscrowd=0,
-                    )
-                )
-        path = folder / 'annotated.json'
-        path.write_text(json.dumps(content))
-        return path
-
-    return make

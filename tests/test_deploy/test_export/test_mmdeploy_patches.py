@@ -6,6 +6,9 @@ import onnx
 import pytest
 import torch
 from mmcv.ops import RoIAlign
+from mmdeploy.core import FUNCTION_REWRITER
+from mmdeploy.core.rewriters import function_rewriter, rewriter_utils
+from mmdeploy.core.rewriters.function_rewriter import FunctionRewriter
 
 from mmtrtvit.deploy.export import mmdeploy_patches
 from mmtrtvit.deploy.export.onnx_graph import require_standard_operators
@@ -13,14 +16,30 @@ from mmtrtvit.errors import DeployError
 
 
 def test_the_caller_is_found_as_mmdeploy_finds_it():
-    from mmdeploy.core.rewriters import function_rewriter, rewriter_utils
-
     assert function_rewriter.get_frame_func is mmdeploy_patches.get_frame_func
     assert _caller_by(mmdeploy_patches.get_frame_func) is _caller_by(rewriter_utils.get_frame_func) is _caller_by
 
 
 def _caller_by(find):
     return find(1)
+
+
+def test_functions_are_replaced_wherever_they_are_held_and_put_back(rewriting):
+    """As by mmdeploy itself, which searches the memory for one function after the other."""
+    held, in_list = {'export': torch.onnx.export}, [torch.onnx.export]
+
+    def places():
+        return (*held.values(), *in_list, torch.onnx.export)  # a tuple: mmdeploy would change a list
+
+    before, inside = places(), {}
+    for rewriter in (FunctionRewriter, mmdeploy_patches.QuickFunctionRewriter):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FUNCTION_REWRITER, '__class__', rewriter)
+            with rewriting():
+                inside[rewriter] = tuple(function.__module__ for function in places())
+            assert places() == before
+    assert inside[mmdeploy_patches.QuickFunctionRewriter] == inside[FunctionRewriter]
+    assert set(inside[FunctionRewriter]) == {mmdeploy_patches.__name__}
 
 
 @pytest.mark.parametrize('opset', [11, 16, None])
