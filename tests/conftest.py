@@ -39,6 +39,15 @@ def pictures_are_drawn_by_the_visualizer_of_now() -> Iterator[None]:
         sys.modules['mmengine.visualization'].Visualizer._instance_dict.clear()
 
 
+@pytest.fixture(scope='session', autouse=True)
+def configs_are_written_without_being_laid_out() -> Iterator[None]:
+    """Save the second that YAPF takes whenever a run writes its config down: four times each."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec('yapf'):
+            patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def children_that_end_interrupt_nothing() -> Iterator[None]:
     """Take back the handler of ended children that PyTorch's data loader leaves in the process for good.
