@@ -23,14 +23,14 @@ _NOTHING_FROZEN = {'frozen_stages': -1, 'norm_eval': False}
 
 
 def _history_method(owner: type, name: str) -> Callable:
-    """What ``getattr`` may be in a checkpoint: a statistic of mmengine's ``HistoryBuffer``, nothing else."""
+    """``getattr`` of a checkpoint: it reaches the statistics of mmengine's ``HistoryBuffer`` and nothing else."""
     if owner is HistoryBuffer and name in ('mean', 'max', 'min', 'current'):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint')
 
 
 def _under_name(function: Callable, module: str, name: str) -> Callable:
-    """``function`` as torch's list of what is allowed finds it (older torch takes no name beside a function)."""
+    """``function`` as torch's list of allowed functions finds it (older torch takes no name beside a function)."""
 
     def call(*args):
         return function(*args)
@@ -52,11 +52,11 @@ _ALLOWED = (
         for name in ('_reconstruct', 'scalar')
     ),
 )
-"""What a checkpoint may call beside what torch allows by itself."""
+"""Functions and types that a checkpoint may call, beside those that torch allows by itself."""
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read what mmengine writes beside the weights.
+    """Let ``torch.load(weights_only=True)`` read the objects that mmengine writes beside the weights.
 
     mmengine keeps the training log in every checkpoint: ``HistoryBuffer`` objects, their NumPy arrays, and (by
     ``getattr``) their statistics. torch >= 2.6 refuses them by default. Only these are allowed; any other code
@@ -122,18 +122,18 @@ def read_checkpoint(path: str | Path, or_else: str = '') -> dict:
 
     Args:
         path: A local file, or an address (``https://...``), which is kept in torch's download cache.
-        or_else: What can be done where an address gives none, for the message.
+        or_else: An alternative for the message where the address does not work.
 
     Returns:
         The checkpoint as saved, tensors on the CPU.
 
     Raises:
-        CheckpointError: If it is missing, truncated, or no checkpoint.
+        CheckpointError: If it is missing, truncated, or not a checkpoint.
     """
     fix = 'give the path of a checkpoint, such as work_dirs/NAME/epoch_12.pth'
     if '://' in str(path):
         try:
-            # mmengine's own loader would execute what a fetched file says (weights_only=False).
+            # mmengine's own loader would execute the code of a fetched file (weights_only=False).
             allow_mmengine_checkpoints()
             return load_state_dict_from_url(str(path), map_location='cpu', weights_only=True)
         except Exception as error:  # whatever the network and its libraries raise
@@ -148,7 +148,7 @@ def read_checkpoint(path: str | Path, or_else: str = '') -> dict:
     try:
         allow_mmengine_checkpoints()
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # bytes that are no checkpoint make an unpickler raise anything
+    except Exception as error:  # an unpickler may raise anything for other bytes
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
             f'{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason}',
@@ -200,7 +200,7 @@ def compare(
 ) -> LoadReport:
     """Say how ``weights`` fit ``model`` without changing it.
 
-    Tensors of ``new_parts`` (modules of these names, at any depth) are no missing ones if ``weights`` has none of
+    Tensors of ``new_parts`` (modules of these names, at any depth) are not missing if ``weights`` has none of
     them: then they are of a network without these parts. If it has some, it is of one with them, and cut.
 
     BatchNorm's ``num_batches_tracked`` counters do not count: they have no part in the result.
@@ -241,7 +241,7 @@ def check_checkpoint(
         path: As in :func:`read_checkpoint`.
         allow_mismatch: Accept tensors that are missing, unexpected or have another shape.
         prefix: As in :func:`weights_of`.
-        allow_other_parts: Accept unexpected tensors of parts that the model has not, such as a classifier.
+        allow_other_parts: Accept unexpected tensors of parts that the model lacks, such as a classifier.
         new_parts: Accept that the checkpoint has nothing of these parts; as in :func:`compare`.
 
     Returns:
@@ -276,18 +276,18 @@ def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | 
 
 
 PROVENANCE_KEY = 'conversion'
-"""Where ``meta`` of a checkpoint says it."""
+"""Key of that note in ``meta`` of a checkpoint."""
 
 
 def provenance_of(checkpoint: Mapping) -> Mapping | None:
-    """What ``tools/convert_weights.py`` wrote into a checkpoint; ``None`` where another program made it."""
+    """The note of ``tools/convert_weights.py`` in a checkpoint; ``None`` where another program made it."""
     meta = checkpoint.get('meta')
     found = meta.get(PROVENANCE_KEY) if isinstance(meta, Mapping) else None
     return found if isinstance(found, Mapping) else None
 
 
 def check_provenance(backbone: object, checkpoint: Mapping, source: str) -> None:
-    """Make sure that a backbone computes what its weights were trained for, where names and shapes cannot tell.
+    """Make sure that a backbone has the settings of its weights that names and shapes cannot tell.
 
     Next-ViT's keys and values are pooled in one of two ways with the same weights: loaded into the other one, a network
     runs without an error and gives wrong features.
@@ -316,9 +316,9 @@ def read_pretrained(backbone: nn.Module, checkpoint: str | Path) -> dict:
     """Read the checkpoint that ``init_cfg`` of a backbone names.
 
     Raises:
-        CheckpointError: As :func:`read_checkpoint`. That there is none says how to get it, or to do without.
+        CheckpointError: As :func:`read_checkpoint`. The message says how to get the file, or to do without.
     """
-    # What is frozen would stay random.
+    # Frozen parts would stay random.
     released = {key: value for key, value in _NOTHING_FROZEN.items() if getattr(backbone, key, value) != value}
     options = ' '.join(f'model.backbone.{key}={value}' for key, value in {'init_cfg': None, **released}.items())
     from_scratch = f'train from scratch: --cfg-options {options}'
@@ -337,9 +337,9 @@ def load_backbone(
     """Load ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=..., allow_mismatch=...)``.
 
     Without ``prefix`` the checkpoint may be of the backbone itself or of a network that has it as
-    ``backbone``. What it holds beside the backbone (a classifier, heads, a stage that is not built) is
-    reported and left out. What only networks for dense prediction have, the backbone's ``new_parts``, may be lacking
-    as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
+    ``backbone``. Its other parts (a classifier, heads, a stage that is not built) are
+    reported and left out. Parts that only networks for dense prediction have, the backbone's ``new_parts``, may be
+    lacking as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
 
     A converted checkpoint says what settings its weights were trained with; a backbone with others is refused, unless
     ``allow_mismatch`` is given.

@@ -27,7 +27,7 @@ def find_variant(name: str, path: Path) -> Path:
             package (in the checkout, or in the installed wheel).
 
     Raises:
-        ConfigError: If there is none; the message lists those that there are.
+        ConfigError: If there is none; the message lists all variants.
     """
     if name.endswith('.py') and Path(name).is_file():
         return Path(name)
@@ -43,7 +43,7 @@ def find_variant(name: str, path: Path) -> Path:
 
 
 def _drop_nones(config: Config | dict, changes: Mapping) -> None:
-    """Take out of ``config`` what is None where ``changes`` has a dict: the two cannot be merged."""
+    """Remove entries of ``config`` that are None where ``changes`` has a dict: the two cannot be merged."""
     for key, value in changes.items():
         if isinstance(value, Mapping) and key in config:
             if config[key] is None:
@@ -86,7 +86,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             _drop_nones(config, changes)
             config.merge_from_dict(changes)
         if cfg_options:
-            # a copy: merging takes `_delete_` out of what it is given
+            # a copy: merging removes `_delete_` from its argument
             config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
     except UserError:
         raise

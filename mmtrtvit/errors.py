@@ -1,6 +1,6 @@
-"""Errors that are the caller's to mend, and how a command line reports them.
+"""Errors that the caller can fix, and how a command line reports them.
 
-A :class:`UserError` says three things: what was given, what was expected, and what to do. The
+A :class:`UserError` says what was given, what was expected, and how to fix it. The
 commands under ``tools/`` are wrapped in :func:`command_line`, which prints such an error as one
 message on standard error and ends with exit status 2, unless the environment variable MMTRTVIT_DEBUG asks
 for the traceback. Any other exception is a defect and keeps its traceback.
@@ -17,15 +17,15 @@ from . import environment
 
 
 class UserError(Exception):
-    """Input that cannot be used, with the way to mend it.
+    """Input that cannot be used, and the way to fix it.
 
     Registries re-raise what a constructor raises as ``type(error)(text)``, so one string must be
     enough to build it.
 
     Args:
-        message: What was given and what is wrong with it, or the whole text.
-        expected: What would have been right.
-        fix: What to do about it, as an instruction or a command.
+        message: The input and its fault, or the whole text.
+        expected: A description of right input.
+        fix: An instruction or a command.
     """
 
     def __init__(self, message: str, *, expected: str = '', fix: str = '') -> None:
@@ -38,7 +38,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError, ValueError):
-    """A setting (``arch``, ``out_indices``, a config file) that has no meaning."""
+    """A setting (``arch``, ``out_indices``, a config file) that cannot be used."""
 
 
 class DataError(UserError, ValueError):
@@ -139,14 +139,14 @@ KNOWN_ERRORS: tuple[tuple[str, type[UserError], str, str], ...] = (
         'pip install deepspeed, or train with --variant fsdp, which needs PyTorch only',
     ),
 )
-"""Pattern of the text, what it is, and what to say; ``{what}`` is the group of that name."""
+"""Pattern of the text, type of the error, message and fix; ``{what}`` is the group of that name."""
 
 
 @contextlib.contextmanager
 def library_errors_explained() -> Iterator[None]:
-    """Raise a known error of a library as a :class:`UserError` that says how to mend it.
+    """Raise a known error of a library as a :class:`UserError` that says how to fix it.
 
-    What a data loader's worker raised is found by its text, which PyTorch copies with the whole traceback.
+    An error of a data loader's worker is found by its text, which PyTorch copies with the whole traceback.
     """
     try:
         yield

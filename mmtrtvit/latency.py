@@ -18,10 +18,10 @@ class Latency:
     """One measured row.
 
     Attributes:
-        name: What was timed.
-        scope: What is inside the time, such as ``'backbone'`` or ``'network'``.
+        name: The network or function that was timed.
+        scope: The part that the time covers, such as ``'backbone'`` or ``'network'``.
         values: Every run after the warm-up, milliseconds.
-        settings: What else the figure depends on: shape, batch, precision, threads.
+        settings: Shape, batch, precision, threads and whatever else the figure depends on.
     """
 
     name: str
@@ -88,8 +88,8 @@ def measure(
 
     Args:
         subjects: Name to a function without arguments that does the work once.
-        scope: What is inside the time.
-        settings: What else the figures depend on.
+        scope: The part that the time covers.
+        settings: Whatever else the figures depend on.
         warmup_runs: Least number of runs of each that are not counted.
         warmup_seconds: Least time that each is run without being counted.
         min_runs: Least number of counted rounds.
@@ -133,7 +133,7 @@ def ratio(rows: Sequence[Latency], of: str, to: str) -> float:
 
 
 def machine() -> dict:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     processor = platform.processor() or platform.machine()
     try:
         with open('/proc/cpuinfo') as file:

@@ -7,7 +7,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], numbers: bool
     r"""A table, without a line break at its end.
 
     Args:
-        header: What stands above each column.
+        header: Titles of the columns.
         rows: Cells, as ``str`` gives them; ``|`` in one is written ``\|``.
         numbers: Align all columns but the first to the right; otherwise none is aligned.
     """

@@ -1,7 +1,7 @@
 """The registries of mmtrtvit, one child for each mmengine root registry that is used.
 
-``locations`` lets mmengine import what is registered the first time a scoped name such as
-``mmtrtvit.TRTViT`` is looked up. Every entry is also put into the root registry, because a lookup from
+``locations`` are the modules that mmengine imports the first time a scoped name such as ``mmtrtvit.TRTViT`` is
+looked up. Every entry is also put into the root registry, because a lookup from
 another scope (mmdet, mmseg, mmpretrain) walks up to the root but never down into a sibling: so the
 unscoped ``TRTViT`` is found as well once ``custom_imports = dict(imports=['mmtrtvit'])`` has run.
 """

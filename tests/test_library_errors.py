@@ -1,4 +1,4 @@
-"""Errors of libraries that are the user's to mend are told so; defects keep their own."""
+"""Errors of libraries that the user can fix are told as such; defects keep their own."""
 
 from pathlib import Path
 
@@ -23,7 +23,9 @@ def test_a_worker_of_a_data_loader_names_the_image():
         def __getitem__(self, index):
             raise OSError('failed to load image: train2017/000042.jpg')
 
-    error = raised_by(lambda: list(torch.utils.data.DataLoader(Images(), num_workers=1)))
+    error = raised_by(
+        lambda: list(torch.utils.data.DataLoader(Images(), num_workers=1, multiprocessing_context='fork'))
+    )
     assert isinstance(error, DataError) and 'The image train2017/000042.jpg cannot be read.' in str(error)
 
 

@@ -32,7 +32,7 @@ class ConfusionMatrix:
     Attributes:
         counts: ``(n, n)`` int64: rows are the truth, columns the prediction.
         names: Of the n classes; :data:`BACKGROUND` is the last one of a detector.
-        unit: What is counted: ``boxes`` or ``pixels``.
+        unit: Of the counts: ``boxes`` or ``pixels``.
         images: Number of images.
         settings: Thresholds that the counts depend on.
     """
@@ -50,7 +50,7 @@ class ConfusionMatrix:
             return self.counts / self.counts.sum(axis=1, keepdims=True)
 
     def worst(self, number: int = 10) -> list[tuple[str, str, int, float]]:
-        """The most frequent confusions: truth, what it was taken for, how often, and which share of that truth."""
+        """The most frequent confusions: true class, predicted class, how often, and which share of the true class."""
         wrong = self.counts * (1 - np.eye(len(self.names), dtype=np.int64))
         order = np.argsort(-wrong, axis=None, kind='stable')[:number]
         rows, columns = np.unravel_index(order, wrong.shape)
@@ -103,8 +103,8 @@ def count_boxes(
 
     A detection counts once for every true box that it overlaps, whatever the class of either; one that overlaps none
     is found in the background; a true box that no detection of its class overlaps is taken for background (it counts
-    there even if a detection of another class overlaps it). Other than mmdet's tool, crowds are no objects here: they
-    cannot be missed, and what is found in one is not counted as background.
+    there even if a detection of another class overlaps it). Unlike in mmdet's tool, crowds are not objects: they cannot
+    be missed, and detections inside one do not count as background.
 
     Args:
         truth: ``bboxes`` ``(n, 4)`` and ``labels`` ``(n,)``, arrays.
@@ -147,14 +147,14 @@ def _read_predictions(path: Path) -> list[dict]:
             f'The predictions {path} cannot be read: {type(error).__name__}: {error}', expected=expected
         ) from error
     if not (isinstance(found, list) and found and all(isinstance(sample, Mapping) for sample in found)):
-        raise DataError(f'{path} holds no predictions.', expected=expected)
+        raise DataError(f'{path} has no predictions.', expected=expected)
     if not all({'pred_instances', 'pred_sem_seg'} & set(sample) for sample in found):
         raise DataError(f'{path} holds no boxes and no label maps.', expected=expected)
     return found
 
 
 def _pairs(config: Config, found: Sequence[Mapping]) -> Iterator[tuple[Mapping, Mapping]]:
-    """What is known of an image in the data set, and what was found in it.
+    """The truth of each image of the data set, and its predictions.
 
     Raises:
         DataError: If the predictions are those of other images.
@@ -227,7 +227,7 @@ def confusion_matrix(
 
     Args:
         config: The config file of a detector or a segmentor.
-        source: What ``tools/test.py --out`` wrote (``.pkl``), or a checkpoint, which is evaluated first.
+        source: The file that ``tools/test.py --out`` wrote (``.pkl``), or a checkpoint, which is evaluated first.
         out: Folder for ``confusion_matrix.json`` (counts) and ``confusion_matrix.png`` (shares of each true class).
         score_thr: Score from which a detection counts.
         iou_thr: Overlap from which a detection and a true box are one object's.

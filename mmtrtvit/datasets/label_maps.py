@@ -1,7 +1,7 @@
-"""What mmseg finds of a segmentation data set, checked before it is used.
+"""Checks of a segmentation data set before it is used: its images and its label maps.
 
-mmseg takes an empty folder for an empty data set and fails in numpy; a label map that is missing ends a run when its
-turn comes; labels beyond the classes are left out of the scores without a word, and on a GPU they end a training with
+mmseg takes an empty folder for an empty data set and fails in numpy; a missing label map ends a run only when its
+turn comes; labels beyond the classes are left out of the scores silently, and on a GPU they end a training with
 a device-side assertion; 16-bit labels wrap around.
 """
 
@@ -35,7 +35,7 @@ def check_label_map(image: Path, path: Path, classes: int, reduce_zero_label: bo
         image: The image.
         path: The label map.
         classes: Number of classes.
-        reduce_zero_label: Whether 0 is no class, and 1 the first one.
+        reduce_zero_label: Whether 0 stands for no class, and 1 for the first one.
 
     Raises:
         DataError: If it cannot be read, has several channels, another size than the image, or labels without a class.
@@ -57,7 +57,7 @@ def check_label_map(image: Path, path: Path, classes: int, reduce_zero_label: bo
         )
     pixels = mmcv.imread(str(image)) if image.is_file() else None
     if pixels is None:
-        return  # told when it is needed, with its name
+        return  # loading it reports it by name
     if pixels.shape[:2] != labels.shape:
         height, width = pixels.shape[:2]
         raise DataError(
@@ -74,8 +74,8 @@ def check_label_map(image: Path, path: Path, classes: int, reduce_zero_label: bo
         raise DataError(
             f'The label map {path} has the value {present[-1] + offset}, but the data set has {classes} classes.',
             expected=f'values from {offset} to {classes - 1 + offset}'
-            + (', 0 for what is ignored' if offset else '')
-            + f', and {IGNORED} for what is ignored',
+            + (', 0 for ignored pixels' if offset else '')
+            + f', and {IGNORED} for ignored pixels',
             fix='set `metainfo=dict(classes=..., palette=...)` of the data set, num_classes of the heads, and '
             '`reduce_zero_label`, as the label maps have them',
         )
@@ -85,7 +85,7 @@ def check_segmentation_dataset(config: Mapping, scope: str | None) -> None:
     """Make sure that a segmentation data set has images, and that they have label maps that fit.
 
     Args:
-        config: The data set, whose folders exist. One that cannot be built passes: why is told by who builds it.
+        config: The data set, whose folders exist. One that cannot be built passes: building it later gives the reason.
         scope: The ``default_scope`` of the whole config.
 
     Raises:

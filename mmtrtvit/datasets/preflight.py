@@ -1,4 +1,4 @@
-"""What a config says about its data, checked before anything is built from it.
+"""Checks of the files and folders that a config names, before anything is built from it.
 
 mmdet and mmseg find a missing folder or a broken annotation file only when a data loader's worker reads it,
 several layers down. Here the paths of a config are checked first, and the message says which one is wrong.
@@ -15,7 +15,7 @@ from ..errors import DataError
 from .label_maps import check_segmentation_dataset
 
 COCO_KEYS = ('images', 'annotations', 'categories')
-"""What a COCO annotation file has at its top level."""
+"""Keys that a COCO annotation file has at its top level."""
 
 _ROOT_HINT = (
     'set the environment variable MMTRTVIT_DATA_ROOT to the folder that holds coco/ and ade/ (./data by default), or '

@@ -12,7 +12,7 @@ from ..atomic import atomic_file
 from ..registry import HOOKS
 
 UNFINISHED = '.unfinished.'
-"""What a checkpoint's name starts with while it is written."""
+"""Prefix of a checkpoint's name while it is written."""
 
 
 def _remove(path: Path) -> None:
@@ -33,7 +33,7 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
 
 
 class _WholeCheckpoints:
-    """A runner whose ``save_checkpoint`` writes under another name and renames what is complete."""
+    """A runner whose ``save_checkpoint`` writes under another name and renames complete checkpoints."""
 
     def __init__(self, runner) -> None:
         self._runner = runner

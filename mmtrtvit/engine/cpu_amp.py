@@ -31,7 +31,7 @@ def _is_head(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _float32_outside_autocast(model: nn.Module) -> Iterator[None]:
-    """Give float32 to what has no bfloat16 form (RoI extractors) and to what cannot afford it (boxes).
+    """Give float32 to modules without a bfloat16 form (RoI extractors) and to outputs that need it (boxes).
 
     bfloat16 has 8 significant bits: a box coordinate of 1333 pixels would be rounded by up to 4.
     """

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.utils.dl_utils import set_multi_processing
 
 SYNCED_NORMS = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'naiveSyncBN': 'BN'}
-"""Norms that are computed over all processes, on GPUs only, and what takes their place on a CPU."""
+"""Norms that are computed over all processes, on GPUs only, and their replacements on a CPU."""
 
 CPU_WRAPPERS = {
     'DDPStrategy': (dict(type='MMDistributedDataParallel', broadcast_buffers=False), dict(device_ids=None)),
@@ -21,19 +21,19 @@ CPU_WRAPPERS = {
         (dict(type='MMFullyShardedDataParallel'), dict(device_id='cpu')),
     ),
 }
-"""How the model is wrapped: mmengine's default, and what says that there is no GPU. No strategy is DDPStrategy."""
+"""How the model is wrapped: mmengine's default, and the settings that name no GPU. No strategy means DDPStrategy."""
 
 FULL_STATE_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
     state_dict_config=dict(type='FullStateDictConfig', rank0_only=True, offload_to_cpu=False),
     optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True, offload_to_cpu=False),
 )
-"""mmengine's ``state_dict_cfg='full'`` without the move to the CPU: there, torch frees what it has not copied."""
+"""mmengine's ``state_dict_cfg='full'`` without the move to the CPU: there, torch frees tensors it has not copied."""
 
 
 @contextlib.contextmanager
 def _no_device_to_set() -> Iterator[None]:
-    """mmengine's launchers choose a CUDA device before they start the process group; there is none to choose."""
+    """mmengine's launchers choose a CUDA device before they start the process group; here there is none."""
     set_device = torch.cuda.set_device
     torch.cuda.set_device = lambda device: None
     try:

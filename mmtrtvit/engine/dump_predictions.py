@@ -7,7 +7,7 @@ import torch
 from mmengine.evaluator import DumpResults
 
 LEFT_OUT = ('seg_logits', 'gt_sem_seg', 'gt_instances', 'ignored_instances')
-"""What samples hold beside predictions. The class scores of all pixels are 250 MB an image of ADE20K."""
+"""Parts of samples that are not written. The class scores of all pixels are 250 MB an image of ADE20K."""
 
 
 def compact(sample: Mapping[str, Any]) -> dict[str, Any]:

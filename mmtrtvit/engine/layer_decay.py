@@ -13,8 +13,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     A parameter at depth ``d`` of ``n``, as the backbone's ``get_layer_depth`` counts, gets
     ``lr * layer_decay ** (n - d - 1)``: the last depth the full rate, the stem the smallest (as in the fine-tuning of
-    BEiT, arXiv:2106.08254; the depths are those of mmpretrain's interface). What does not belong to a backbone with
-    ``get_layer_depth`` gets the full rate. All other settings of ``paramwise_cfg`` keep their meaning, and their
+    BEiT, arXiv:2106.08254; the depths are those of mmpretrain's interface). Parameters outside a backbone with
+    ``get_layer_depth`` get the full rate. All other settings of ``paramwise_cfg`` keep their meaning, and their
     factors of the learning rate are multiplied with these.
 
     Args:

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from ..registry import FUNCTIONS, HOOKS
 
 LOADING, STEP = 0, 1
-"""What the numbers are for: the data of the next iteration, or its training step."""
+"""Uses of the random numbers: the data of the next iteration, or its training step."""
 
 
 def seed_all(*entropy: int) -> None:

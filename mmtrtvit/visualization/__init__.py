@@ -1,4 +1,4 @@
-"""Pictures: predictions beside the truth, and what a data pipeline feeds a network."""
+"""Pictures: predictions beside the truth, batches as a network gets them, sheets of both, heat maps."""
 
 from .batches import browse
 from .predictions import visualize

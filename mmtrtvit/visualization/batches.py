@@ -1,4 +1,4 @@
-"""What a data pipeline feeds a network."""
+"""The images and the truth that a data pipeline feeds a network."""
 
 import itertools
 import os
@@ -51,7 +51,7 @@ def denormalized(inputs: torch.Tensor, preprocessor: nn.Module) -> np.ndarray:
 
 
 def _truth(sample: BaseDataElement, shape: tuple[int, int], ignored: int) -> BaseDataElement | None:
-    """What is annotated, of the size of the padded image: mmseg pads label maps in training only."""
+    """The annotations, padded to the size of the image in the batch: mmseg pads label maps in training only."""
     truth = next((sample.get(name) for name in TRUTH if name in sample), None)
     if isinstance(truth, PixelData):
         below, beside = (whole - side for whole, side in zip(shape, truth.shape, strict=True))
@@ -71,7 +71,7 @@ def _panels(config: Config, split: str, seed: int) -> Iterator[tuple[Panel, Mapp
     loader_cfg = config[f'{split}_dataloader']
     if split != 'train':
         loader_cfg.dataset.pipeline = truth_follows_image(loader_cfg.dataset.pipeline)
-    # no workers: what is random in a pipeline then depends on the seed alone
+    # no workers: then a pipeline's random numbers depend on the seed alone
     loader = Runner.build_dataloader(dict(loader_cfg, num_workers=0, persistent_workers=False), seed=seed)
     preprocessor = MODELS.build(config.model.data_preprocessor)
     rgb = config.model.data_preprocessor.get('bgr_to_rgb', False)
@@ -93,7 +93,7 @@ def browse(
     variants: Sequence[str] = (),
     cfg_options: Mapping | None = None,
 ) -> list[Path]:
-    """Draw what a config's data pipeline feeds the network: augmented, padded, with the truth that belongs to it.
+    """Draw the images that a config's data pipeline feeds the network: augmented, padded, with their truth.
 
     Images come from the split's own data loader, so batches are as in training; normalisation is undone.
 
@@ -112,7 +112,7 @@ def browse(
         ConfigError, DataError: For input that cannot be used.
     """
     if number < 1:
-        raise ConfigError(f'--number {number}: there is nothing to draw.', fix='give 1 or more')
+        raise ConfigError(f'--number {number}: nothing would be drawn.', fix='give 1 or more')
     cfg = load_config(config, cfg_options, variants)
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
         raise ConfigError(f'The config {config} has no {split}_dataloader.', expected=f'one of {", ".join(SPLITS)}')

@@ -16,11 +16,11 @@ def draw_heatmap(
 ) -> None:
     """Draw shares of true classes as colours, with names at every row and column.
 
-    Classes that are neither in the truth nor in the predictions are left out, and their number is told.
+    Classes that are neither in the truth nor in the predictions are left out; the title gives their number.
 
     Args:
         shares: ``(n, n)``: of each true class (row), how much was taken for which (column); NaN where there is none.
-        counts: ``(n, n)``, what the shares are of.
+        counts: ``(n, n)``, the counts behind the shares.
         names: Of the n classes.
         title: Text above.
         path: The PNG file to write.

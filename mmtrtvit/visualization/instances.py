@@ -1,66 +1,56 @@
-"""Boxes and masks over an image, with mmengine's visualiser."""
+"""Boxes and masks over an image."""
 
+import functools
 from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
-from mmengine.visualization import Visualizer
+from PIL import Image, ImageDraw, ImageFont
 
 ALPHA = 0.5
 """Opacity of masks."""
 
-LETTERS = 8
-"""Size of the letters in points."""
+LETTERS, LINE = 11, 2
+"""Size of the letters and width of the boxes' lines, in pixels of the picture."""
 
 
-class _Canvas(Visualizer):
-    """A visualiser whose view stays on the image: from matplotlib 3.11 on, each polygon that is added moves it."""
-
-    def set_image(self, image: np.ndarray) -> None:
-        super().set_image(image)
-        self.ax_save.autoscale(False)
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    """The typeface of titles and legends."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')), LETTERS)
 
 
-def _to_size(instances: InstanceData, factor: float, width: int, height: int) -> dict[str, np.ndarray]:
-    """Boxes, labels, scores and masks as arrays, brought to an image of another size; large objects first."""
-    boxes = np.asarray(torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes)).cpu()) * factor
-    order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind='stable')
-    found = dict(boxes=boxes[order], labels=np.asarray(torch.as_tensor(instances.labels).cpu())[order])
-    if 'scores' in instances:
-        found['scores'] = np.asarray(instances.scores.cpu())[order]
-    if 'masks' in instances and len(boxes):
-        masks = instances.masks
-        masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(torch.as_tensor(masks).cpu())
-        found['masks'] = np.stack(
-            [
-                cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-                for mask in masks[order]
-            ]
-        )
-    return found
+def _draw_mask(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Blend a mask of any size into a picture, with a white outline; in place."""
+    mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    inside = mask > 0
+    picture[inside] = np.rint((1 - ALPHA) * picture[inside] + ALPHA * np.array(colour))
+    cv2.drawContours(picture, cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0], -1, (255,) * 3, 1)
 
 
-def _contours(masks: np.ndarray) -> list[np.ndarray]:
-    """Outlines of masks, ``(points, 2)`` each."""
-    return [
-        contour[:, 0]
-        for mask in masks
-        for contour in cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
-        if len(contour) > 2
-    ]
+def _draw_label(canvas: Image.Image, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+    """Write into the upper left corner of a box, on its colour; at a border, as far inside as is needed."""
+    pen = ImageDraw.Draw(canvas)
+    _, _, right, bottom = pen.textbbox((1, 0), text, font=_font())
+    x, y = np.maximum(np.minimum(box[:2], (canvas.width - right - 2, canvas.height - bottom - 2)), 0)
+    pen.rectangle((x, y, x + right + 1, y + bottom + 1), fill=colour)
+    dark = np.dot(colour, (0.3, 0.6, 0.1)) < 130
+    pen.text((x + 1, y), text, font=_font(), fill='white' if dark else 'black')
 
 
 def draw_instances(image: np.ndarray, instances: InstanceData, metainfo: Mapping, side: int) -> np.ndarray:
-    """Draw boxes, class names, and masks where there are any.
+    """Draw boxes, class names, and masks where there are any; small objects over large ones.
 
     The image is brought to a fixed size first: lines and letters are measured in pixels, and would hide a small image.
 
     Args:
         image: RGB ``(H, W, 3)`` uint8.
         instances: ``bboxes`` (x1, y1, x2, y2) and ``labels``, perhaps ``scores`` and ``masks``, in the image's pixels.
-        metainfo: ``classes``, and ``palette`` unless mmdet shall choose the colours, of the data set.
+        metainfo: ``classes`` of the data set, and ``palette``, which mmdet chooses if it is missing.
         side: Length of the longer side of the picture in pixels.
 
     Returns:
@@ -69,35 +59,23 @@ def draw_instances(image: np.ndarray, instances: InstanceData, metainfo: Mapping
     from mmdet.visualization import get_palette
 
     factor = side / max(image.shape[:2])
-    height, width = (max(round(length * factor), 1) for length in image.shape[:2])
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    objects = _to_size(instances, factor, width, height)
-    if not len(objects['boxes']):
-        return resized
+    size = [max(round(length * factor), 1) for length in image.shape[1::-1]]
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    boxes = np.asarray(torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes)).cpu()) * factor
+    order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind='stable')
+    labels = torch.as_tensor(instances.labels).tolist()
     palette = get_palette(metainfo.get('palette'), len(metainfo['classes']))
-    colours = [tuple(palette[label]) for label in objects['labels']]
-
-    masks = objects.get('masks', ())
-    for mask, colour in zip(masks, colours):  # draw_binary_masks gives the same, but blends the whole image each time
-        resized[mask] = np.rint((1 - ALPHA) * resized[mask] + ALPHA * np.array(colour))
-    canvas = _Canvas(name='instances')
-    canvas.set_image(resized)
-    if contours := _contours(masks):
-        canvas.draw_polygons(contours, edge_colors='w', line_widths=1)
-    canvas.draw_bboxes(objects['boxes'], edge_colors=colours, line_widths=2)
-    for index, (box, label) in enumerate(zip(objects['boxes'], objects['labels'], strict=True)):
-        text = metainfo['classes'][label]
-        if 'scores' in objects:
-            text += f' {objects["scores"][index]:.2f}'
-        # At the right border there is no room to the right of the box's corner.
-        right = box[0] > 0.8 * width
-        dark = np.dot(colours[index], (0.3, 0.6, 0.1)) < 130
-        canvas.draw_texts(
-            text,
-            box[[2, 1]] if right else box[:2],
-            font_sizes=LETTERS,
-            colors='w' if dark else 'k',
-            horizontal_alignments='right' if right else 'left',
-            bboxes=dict(facecolor=np.array(colours[index]) / 255, alpha=0.85, pad=0.7, edgecolor='none'),
-        )
-    return canvas.get_image()
+    colours = [tuple(palette[label]) for label in labels]
+    if 'masks' in instances:
+        masks = instances.masks
+        masks = torch.as_tensor(masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks).cpu().numpy()
+        for index in order:
+            _draw_mask(picture, masks[index], colours[index])
+    canvas = Image.fromarray(picture)
+    pen = ImageDraw.Draw(canvas)
+    for index in order:
+        pen.rectangle((*boxes[index, :2], *np.maximum(*boxes[index].reshape(2, 2))), outline=colours[index], width=LINE)
+    for index in order:
+        score = f' {instances.scores[index]:.2f}' if 'scores' in instances else ''
+        _draw_label(canvas, boxes[index], metainfo['classes'][labels[index]] + score, colours[index])
+    return np.array(canvas)

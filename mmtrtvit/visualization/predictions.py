@@ -21,10 +21,10 @@ from ..errors import ConfigError, DataError, library_errors_explained
 from .sheet import DRAWN_ABOVE, draw_side_by_side
 
 TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg'}
-"""What networks predict, and the truth that belongs to it."""
+"""Predictions of networks, and the truth that belongs to each."""
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
-"""What is taken for an image in a folder."""
+"""Files of a folder with these suffixes are images."""
 
 
 def image_files(paths: Sequence[str | os.PathLike]) -> list[Path]:
@@ -111,7 +111,7 @@ def visualize(
         ConfigError, DataError, CheckpointError: For input that cannot be used.
     """
     if number < 1:
-        raise ConfigError(f'--number {number}: there is nothing to draw.', fix='give 1 or more')
+        raise ConfigError(f'--number {number}: nothing would be drawn.', fix='give 1 or more')
     cfg = load_config(config, cfg_options, variants)
     files = None if images is None else image_files(images)
     if files is None:

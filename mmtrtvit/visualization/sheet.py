@@ -28,7 +28,7 @@ class Panel:
     Attributes:
         title: Text above it; the number of instances is added to its first line.
         image: RGB ``(H, W, 3)`` uint8.
-        content: What is drawn over it, in its pixels: instances (bboxes, labels, perhaps scores and masks), a label
+        content: Drawn over it, in its pixels: instances (bboxes, labels, perhaps scores and masks), a label
             map, or nothing.
     """
 
@@ -140,7 +140,7 @@ def draw_side_by_side(
     *,
     score_thr: float = DRAWN_ABOVE,
 ) -> None:
-    """Draw images in rows, with one column for each thing to be drawn over them.
+    """Draw images in rows, with one column for each content to be drawn over them.
 
     Args:
         rows: For each row an RGB image ``(H, W, 3)`` uint8, and title to instances (bboxes, labels, and optionally

@@ -36,6 +36,18 @@ def test_boxes_lie_where_they_are(image):
     assert (picture[150, 225] == GREY).all() and (picture[20:, 450:] == GREY).all()
 
 
+@pytest.mark.parametrize('box', [[97, 57, 100, 60], [-5, -5, 3, 3], [110, 70, 120, 80]])
+def test_names_stay_inside(image, box):
+    """The whole name is there, on the box's colour, at a corner of the image as elsewhere."""
+    colour = np.array(METAINFO['palette'][1])
+    whole = draw_instances(image, instances([20, 10, 40, 30], labels=[1]), METAINFO, 500)
+    picture = draw_instances(image, instances(box, labels=[1]), METAINFO, 500)
+    wanted, found = (
+        (np.abs(drawn - colour.astype(int)).max(2) < 60).sum() for drawn in (whole[45:66, 95:135], picture)
+    )
+    assert found >= 0.7 * wanted > 100
+
+
 def test_large_images_are_made_smaller(image):
     assert draw_instances(np.tile(image, (10, 10, 1)), instances([0, 0, 9, 9], labels=[0]), METAINFO, 500).shape == (
         300,

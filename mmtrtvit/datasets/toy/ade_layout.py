@@ -15,7 +15,7 @@ ADE_CLASSES = ('background', *CLASSES)
 #: One RGB colour per class, for pictures.
 ADE_PALETTE = ((120, 120, 120), *PALETTE)
 
-#: What the real data set calls objectInfo150.txt; the number is that of the classes.
+#: The real data set's objectInfo150.txt; the number is that of the classes.
 OBJECT_INFO = f'objectInfo{len(ADE_CLASSES)}.txt'
 SCENE_CATEGORIES = 'sceneCategories.txt'
 
@@ -48,7 +48,7 @@ class AdeLayout:
         self._scenes.append(f'{stem} {scene.photograph.name}\n')
 
     def finish(self) -> None:
-        """Write the class list (share of pixels, images per split) and what lies behind each scene."""
+        """Write the class list (share of pixels, images per split) and the photograph behind each scene."""
         lines = ['Idx\tRatio\tTrain\tVal\tName\n']
         ratios = self._pixels / self._pixels.sum()
         for label, name in enumerate(ADE_CLASSES):

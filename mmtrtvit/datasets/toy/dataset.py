@@ -21,12 +21,12 @@ from mmtrtvit.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class ToyDataset:
-    """What a toy data set holds and where.
+    """The contents of a toy data set.
 
     Attributes:
         root: Its folder, as it was given.
         made: Whether this call made it; False when it was there already.
-        seed: What it was made from.
+        seed: The seed it was made from.
         images: Number of images by split.
         objects: Number of objects by split and class.
     """
@@ -96,10 +96,10 @@ def make_toy_dataset(
         overwrite: Make it anew where ``root`` holds a toy data set. Folders that hold anything else are
             never touched.
         progress: Whether to show a progress bar.
-        settings: What the scenes look like; the defaults of :class:`SceneSettings` when None.
+        settings: The look of the scenes; the defaults of :class:`SceneSettings` when None.
 
     Returns:
-        What there is now. A second call with the same arguments changes nothing and returns at once.
+        The data set. A second call with the same arguments changes nothing and returns at once.
 
     Raises:
         ConfigError: If a count or the seed cannot be used.
@@ -150,7 +150,7 @@ def _check_folder(given: Path, root: Path, request: dict, overwrite: bool) -> di
     manifest = manifests.read_manifest(root)
     if manifest is None:
         raise DataError(
-            f'{given} exists and is no toy data set (it has no {manifests.MANIFEST} of one).',
+            f'{given} exists and is not a toy data set (it has no {manifests.MANIFEST}).',
             expected='a folder that does not exist, is empty, or holds a data set made by this command.',
             fix='choose another folder; this one is never deleted.',
         )

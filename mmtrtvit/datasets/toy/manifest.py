@@ -22,12 +22,12 @@ ADE_FOLDER = 'ade/ADEChallengeData2016'
 GENERATOR = 'mmtrtvit.datasets.toy'
 #: Counted up whenever the same request gives other files than before.
 FORMAT = 1
-#: What the bits of the files depend on, beside the request. Recorded, not compared.
+#: The bits of the files depend on these as well. Recorded, not compared.
 VERSIONS = {'numpy': np.__version__, 'opencv': cv2.__version__, 'scikit-image': skimage.__version__}
 
 
 def request_of(train: int, val: int, seed: int, settings: SceneSettings) -> dict:
-    """What was asked for, as the manifest records it. Two data sets of equal requests are the same."""
+    """A request as the manifest records it. Data sets of equal requests are the same."""
     request = {
         'generator': GENERATOR,
         'format': FORMAT,
@@ -63,7 +63,7 @@ def read_manifest(root: Path) -> dict | None:
 
 
 def difference(root: Path, manifest: dict, request: dict) -> str:
-    """What keeps the data set under ``root`` from being the one asked for; empty when nothing does."""
+    """The reason why the data set under ``root`` is not the one asked for; empty when it is."""
     for key, wanted in request.items():
         if manifest.get(key) != wanted:
             return f'it was made with {key} {manifest.get(key)}, not {wanted}'

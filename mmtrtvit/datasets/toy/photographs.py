@@ -16,7 +16,7 @@ class Photograph:
     """A photograph and the half of the data set that it belongs to.
 
     Attributes:
-        name: What it shows.
+        name: Its subject.
         file: File name in the ``data`` folder of scikit-image.
         split: Key of :data:`~mmtrtvit.datasets.toy.splits.SPLITS`.
         licence: Key of :data:`LICENCES`.
@@ -90,8 +90,8 @@ def random_patch(
     """A random crop of a photograph, randomly flipped, brought to a size without distortion.
 
     Args:
-        rng: Where the choices come from.
-        photograph: What to cut from.
+        rng: Source of the random choices.
+        photograph: The photograph to cut from.
         height: Of the patch, pixels.
         width: Of the patch, pixels.
         crop: Lowest and highest size of the crop, as shares of the largest one that fits.

@@ -19,10 +19,10 @@ class Scene:
     Attributes:
         image: uint8 (H, W, 3), RGB.
         instances: uint8 (H, W): 0 where the photograph shows, k where object k - 1 does. Objects never
-            share a pixel, so each one's mask is exactly what is seen of it.
+            share a pixel, so each one's mask is exactly its visible part.
         labels: Index into :data:`~mmtrtvit.datasets.toy.shapes.CLASSES` of each object, from back to
             front.
-        photograph: What lies behind.
+        photograph: The background.
     """
 
     image: np.ndarray
@@ -42,7 +42,7 @@ def make_scene(seed: int, split: str, index: int, settings: SceneSettings) -> Sc
         seed: Of the data set, 0 or above.
         split: Key of :data:`~mmtrtvit.datasets.toy.splits.SPLITS`.
         index: Which image, from 0 on. Images do not depend on each other.
-        settings: What scenes look like.
+        settings: The look of the scenes.
 
     Returns:
         The scene. With settings that leave room for them it has at least one object.

@@ -76,7 +76,7 @@ class SceneSettings:
         }.items():
             if not right:
                 raise ConfigError(
-                    f'SceneSettings: {name} is {getattr(self, name)!r}, which no scene can be made with.',
+                    f'SceneSettings: {name} is {getattr(self, name)!r}, with which no scene can be made.',
                     expected='a value near the default.',
                     fix=f'give for example {name}={type(self).__dataclass_fields__[name].default!r}.',
                 )

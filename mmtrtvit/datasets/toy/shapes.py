@@ -12,7 +12,7 @@ class Shape:
 
     Attributes:
         outline: (N, 2) corners as x, y.
-        hole: (M, 2) corners of what is cut out, or None.
+        hole: (M, 2) corners of a cut-out, or None.
         colour: RGB that marks the class in pictures. Objects themselves have any colour.
     """
 
@@ -56,7 +56,7 @@ def rasterise(shape: Shape, diameter: float, aspect: float, angle: float, offset
     """The pixels of a shape: those whose centre lies inside its outline and outside its hole.
 
     Args:
-        shape: What to draw.
+        shape: The shape to draw.
         diameter: Of the circle around the shape before it is squeezed, pixels.
         aspect: Factor on the shape's own y axis.
         angle: Rotation, radians.

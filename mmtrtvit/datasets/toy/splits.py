@@ -1,4 +1,4 @@
-"""The two halves of the toy data set and what each layout calls them."""
+"""The two halves of the toy data set and their names in each layout."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Split:
         coco: Folder name in the COCO layout; the annotation file is ``instances_<coco>.json``.
         first_image_id: COCO image id of the first image. COCO ids are unique over both halves.
         ade: Folder name in the ADE20K layout.
-        ade_prefix: What the file names there begin with.
+        ade_prefix: Prefix of the file names there.
     """
 
     name: str
