@@ -149,7 +149,7 @@ def _read_predictions(path: Path) -> list[dict]:
     if not (isinstance(found, list) and found and all(isinstance(sample, Mapping) for sample in found)):
         raise DataError(f'{path} has no predictions.', expected=expected)
     if not all({'pred_instances', 'pred_sem_seg'} & set(sample) for sample in found):
-        raise DataError(f'{path} holds no boxes and no label maps.', expected=expected)
+        raise DataError(f'{path} has neither boxes nor label maps.', expected=expected)
     return found
 
 

@@ -192,7 +192,7 @@ def test_input_that_cannot_be_used(toy_seg, evaluated, tmp_path):
     assert 'cannot be read' in told(DataError, path)
     for content in ([], {}, [1], [{'img_path': 'a'}]):
         path.write_bytes(pickle.dumps(content))
-        assert 'holds no' in told(DataError, path)
+        assert 'has n' in told(DataError, path)
     path.write_bytes(pickle.dumps(samples[:-1]))
     assert f'{len(samples) - 1} images, but the test split has {len(samples)}' in told(DataError, path)
     path.write_bytes(pickle.dumps(samples[::-1]))

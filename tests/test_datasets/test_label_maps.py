@@ -89,7 +89,7 @@ def test_images_that_a_file_lists(check, root):
 def test_more_labels_than_classes(check, reduce_zero_label, allowed):
     message = told(check, metainfo=dict(classes=NAMES[:2]), reduce_zero_label=reduce_zero_label)
     assert 'has the value 3, but the data set has 2 classes' in message and allowed in message
-    assert ('0 for what is ignored' in message) == reduce_zero_label
+    assert ('0 for ignored pixels' in message) == reduce_zero_label
 
 
 def test_zero_is_a_class_unless_it_is_ignored(check):
