@@ -1,75 +1,105 @@
-# `make help` lists what there is. Everything runs in a virtual environment that `make setup` makes first.
+# `make help` lists the commands. All run in a virtual environment, which the rules of `make setup` make first.
 
 # onedl: the maintained OpenMMLab distributions (default); upstream: the original ones.
 STACK ?= onedl
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 # Sees the packages of VENV and has the implementations beside them that the tests marked `reference` compare with.
 REFERENCE ?= $(VENV)-reference
-# The first Python on the path that the packages run on; python3 says what is wrong when there is none.
+# Makes VENV. The first on the path that the packages run on; python3 says what is wrong when there is none.
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
 	'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $(python)))),python3)
-# Threads on small tensors cost more than they bring, above all beside other work: what the tests may use.
+# Processes of the tests (pytest-xdist), at most 8, and threads of each: threads on small tensors cost more than they bring.
+JOBS ?= logical
 THREADS ?= 1
 
 RUN := $(VENV)/bin/python
-READY := $(VENV)/.setup/complete
-DOCS_READY := $(VENV)/.setup/docs.done
+INSTALL := $(RUN) -m pip install --disable-pip-version-check --no-input --quiet
+STATE := $(VENV)/.setup
+READY := $(STATE)/complete
 REFERENCE_READY := $(REFERENCE)/.setup/complete
-RTX_READY := $(VENV)/.setup/tensorrt-rtx.done
 LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS)
+# A file of tests stays in one process, which then makes what they share once.
+PYTEST = $(LIMIT_THREADS) $(RUN) -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tensorrt-rtx check demo test reference parity lint format docs bench bench-training clean
+.PHONY: help setup tensorrt-rtx check demo test test-all test-slow reference parity lint format docs bench bench-training clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for test, parity, demo, bench)'
+	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for tests, parity, demo, bench)'
+	@echo '           JOBS=logical|0|1|2... processes of the tests  THREADS=1 threads of each'
 
-setup: $(READY)  ## make the virtual environment (about 15 minutes on 2 cores, seconds the second time)
+# --- the environment: each step leaves a file, so that the next run continues with the first that is missing ----------
 
-$(READY): tools/dev/setup_env.py setup.py pyproject.toml $(filter-out %/docs.txt %/reference.txt %/tensorrt-rtx.txt,$(wildcard requirements/*.txt))
-	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV) --stack $(STACK)
+setup: $(READY)  ## make the virtual environment (about 8 minutes on 2 cores, seconds the second time)
 
-tensorrt-rtx: $(RTX_READY)  ## add TensorRT for RTX, which builds engines without a GPU as well (Linux; 245 MB)
+OPENMMLAB := requirements/openmmlab$(if $(filter upstream,$(STACK)),-upstream).txt
+MMCV := $(shell grep -o '^\S*mmcv==\S*' $(OPENMMLAB))
+TORCH := requirements/torch.txt requirements/build.txt
+# torch stays as it is in the later steps: its requirement is among theirs.
+PACKAGES := $(TORCH) $(OPENMMLAB) $(addprefix requirements/,base.txt train.txt deploy.txt test.txt)
 
-$(RTX_READY): $(READY) requirements/tensorrt-rtx.txt
-	@echo 'Installing TensorRT for RTX (a minute)'
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/tensorrt-rtx.txt
+# An environment whose Python is gone is made again.
+$(shell test -x $(RUN) || rm -f $(STATE)/$(STACK))
+
+$(STATE)/$(STACK):
+	@echo '[1/5] Making $(VENV) with $(PYTHON) (seconds)'
+	@$(PYTHON) tools/dev/make_venv.py $(VENV) $(STACK)
+
+$(STATE)/torch: $(STATE)/$(STACK) $(TORCH)
+	@echo '[2/5] Installing torch (a minute; the CUDA build is large and takes longer)'
+	@$(INSTALL) $(TORCH:%=-r %)
 	@touch $@
+
+# The operators are compiled against the torch that is there.
+$(STATE)/$(MMCV): tools/dev/build_mmcv.py $(STATE)/torch
+	@echo '[3/5] Compiling $(MMCV) and its operators (about 3 minutes on 2 cores)'
+	@$(RUN) $< $(MMCV)
+	@touch $@
+
+$(STATE)/packages: $(STATE)/$(MMCV) $(PACKAGES) requirements/mmdeploy.txt setup.py pyproject.toml
+	@echo '[4/5] Installing the rest of OpenMMLab, the backends and the test tools (about 2 minutes)'
+	@$(INSTALL) $(PACKAGES:%=-r %)
+	@$(INSTALL) --no-deps -r requirements/mmdeploy.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(READY): $(STATE)/packages
+	@echo '[5/5] Checking every part'
+	@$(RUN) tools/check_env.py
+	@touch $@
+
+tensorrt-rtx: $(STATE)/tensorrt-rtx  ## add TensorRT for RTX, which builds engines without a GPU as well (Linux; 245 MB)
+
+$(STATE)/tensorrt-rtx: requirements/tensorrt-rtx.txt $(READY)
+	@echo 'Installing TensorRT for RTX (a minute)'
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(STATE)/docs: requirements/docs.txt $(READY)
+	@echo 'Installing the tools that build the documentation (seconds)'
+	@$(INSTALL) -r $<
+	@touch $@
+
+reference: $(REFERENCE_READY)  ## make the environment with the independent implementations (under a minute)
+
+# VENV's pip works on it: a pip and setuptools of its own would hide those that OpenMMLab needs.
+$(REFERENCE_READY): requirements/reference.txt tools/dev/link_venv.py tools/dev/torchvision_schemas.py $(READY)
+	@echo 'Making $(REFERENCE), which sees the packages of $(VENV) (seconds)'
+	@$(RUN) -m venv --without-pip $(REFERENCE)
+	@$(REFERENCE)/bin/python tools/dev/link_venv.py $$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	@$(RUN) -m pip --python $(REFERENCE)/bin/python $(INSTALL:$(RUN) -m pip%=%) -r requirements/torch.txt -r $<
+	@$(REFERENCE)/bin/python -c 'import timm, torchvision; print("timm", timm.__version__, "torchvision", torchvision.__version__)'
+	@mkdir -p $(@D) && touch $@
 
 check: $(READY)  ## show what is installed and what is missing
 	@$(RUN) tools/check_env.py $(ARGS)
 
+# --- use ----------------------------------------------------------------------------------------------------------------
+
 demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 15 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
-
-test: $(READY)  ## run the tests
-	$(LIMIT_THREADS) $(RUN) -m pytest $(ARGS)
-
-reference: $(REFERENCE_READY)  ## make the environment with the independent implementations (under a minute)
-
-$(REFERENCE_READY): $(READY) tools/dev/setup_reference_env.py tools/dev/torchvision_schemas.py requirements/reference.txt
-	@$(RUN) tools/dev/setup_reference_env.py --venv $(REFERENCE)
-
-parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations
-	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m reference $(ARGS)
-
-lint: $(READY)  ## check style and formatting
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-
-format: $(READY)  ## mend style and formatting
-	$(RUN) -m ruff check --fix .
-	$(RUN) -m ruff format .
-
-docs: $(DOCS_READY)  ## build the documentation into docs/_build/html
-	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
-
-$(DOCS_READY): $(READY) requirements/docs.txt
-	@echo 'Installing what builds the documentation (seconds)'
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
-	@touch $@
 
 bench: $(READY)  ## measure complexity and latency
 	$(RUN) tools/benchmark.py $(ARGS)
@@ -77,6 +107,32 @@ bench: $(READY)  ## measure complexity and latency
 bench-training: $(READY)  ## measure time and memory of training iterations (about half an hour on 2 cores)
 	$(RUN) tools/benchmark.py training $(ARGS)
 
+# --- tests, style, documentation ------------------------------------------------------------------------------------------
+
+test: $(READY)  ## run the tests but the slow ones
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test-slow: $(READY)  ## run the slow tests
+	$(PYTEST) -m slow $(ARGS)
+
+test-all: $(READY)  ## run all tests
+	$(PYTEST) $(ARGS)
+
+parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations
+	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m reference $(ARGS)
+
+lint: $(READY)  ## check style, formatting and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(READY)  ## fix style and formatting
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+docs: $(STATE)/docs  ## build the documentation into docs/_build/html
+	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
+
 clean:  ## remove what builds and tests leave behind (not the environment, not work_dirs)
-	rm -rf build dist *.egg-info docs/_build .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info docs/_build .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = 'mmtrtvit'
 
 # Copied into mmtrtvit/.mim of the wheel. What is missing from a tree is left out.
-MIM_FILES = ('configs', 'tools', 'model-index.yml')
+MIM_FILES = ('configs', 'tools', 'requirements', 'model-index.yml')
 
 # Compiled files, and the scripts that only make sense in a checkout.
 NOT_SHIPPED = shutil.ignore_patterns('__pycache__', '*.py[cod]', 'dev')

@@ -74,11 +74,11 @@ def wheel(sources, tmp_path_factory) -> zipfile.ZipFile:
 
 def test_wheel_holds_package_configs_and_tools_and_nothing_else(sources, wheel):
     expected = {f'mmtrtvit/{name}' for name in files_below(sources / 'mmtrtvit')}
-    for folder in ('configs', 'tools'):
+    for folder in ('configs', 'tools', 'requirements'):
         expected |= {f'mmtrtvit/.mim/{folder}/{name}' for name in files_below(sources / folder)}
     if (sources / 'model-index.yml').is_file():
         expected.add('mmtrtvit/.mim/model-index.yml')
-    # The script that makes a checkout's environment is of no use without the checkout.
+    # The scripts that make a checkout's environment need the checkout.
     expected = {name for name in expected if not name.startswith('mmtrtvit/.mim/tools/dev/')}
     found = {name for name in wheel.namelist() if not PurePosixPath(name).parts[0].endswith('.dist-info')}
     assert found == expected
@@ -88,17 +88,19 @@ def test_wheel_holds_package_configs_and_tools_and_nothing_else(sources, wheel):
 def test_dependencies_leave_the_choice_of_torch_and_openmmlab(wheel):
     metadata = message_from_string(wheel.read(f'mmtrtvit-{VERSION}.dist-info/METADATA').decode())
     assert metadata['License-Expression'] == 'Apache-2.0'
-    assert set(metadata.get_all('Provides-Extra')) == {
-        'openmmlab',
-        'openmmlab-upstream',
-        'deploy',
-        'test',
-        'docs',
-    }
+    extras = {'openmmlab', 'openmmlab-upstream', 'runtime', 'train', 'deploy', 'test', 'docs'}
+    assert set(metadata.get_all('Provides-Extra')) == extras
     requirements = metadata.get_all('Requires-Dist')
     always = {re.match(r'[\w.-]+', line).group() for line in requirements if 'extra ==' not in line}
-    assert 'numpy' in always
-    assert not [name for name in always if re.match('(onedl-)?mm|torch', name)]
+    # Nor is there a choice of OpenCV: with a window system (train) or without one (runtime).
+    assert always == {'numpy'}
+    for extra, wanted in {
+        'runtime': 'opencv-python-headless',
+        'train': 'opencv-python',
+        'openmmlab': 'pycocotools',
+    }.items():
+        names = [re.match(r'[\w.-]+', line).group() for line in requirements if f'extra == "{extra}"' in line]
+        assert wanted in names
     assert any(line.startswith('onedl-mmcv==') and 'extra == "openmmlab"' in line for line in requirements)
     assert any(line.startswith('mmcv==') and '"openmmlab-upstream"' in line for line in requirements)
     # Its pins are stale: it cannot be resolved together with the others.

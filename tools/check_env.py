@@ -1,9 +1,10 @@
-"""Show what mmtrtvit needs, what of it is installed here, and the command that mends the first thing wrong.
+"""Show what mmtrtvit needs, what of it is installed here, and the command that fixes the first thing wrong.
 
 Works where nothing is installed at all: the package itself is not imported.
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -34,7 +35,7 @@ def main() -> int:
     problem = environment.first_problem(reports)
     usable = problem is None or not problem.required
     if options.json:
-        parts = [report.as_dict() for report in reports]
+        parts = [dataclasses.asdict(report) for report in reports]
         print(json.dumps({'usable': usable, 'stack': environment.stack(), 'parts': parts}, indent=2))
     else:
         environment.print_report(reports)

@@ -4,7 +4,7 @@ A CPU build of torch comes with no torchvision of its own on the package index, 
 'operator torchvision::nms does not exist'. What the reference implementations use of torchvision (transforms)
 needs none of its operators: it is enough that those named below are known. Calling them still fails.
 
-`tools/dev/setup_reference_env.py` puts this file into the reference environment, whose Python imports it at start.
+`tools/dev/link_venv.py` puts this file into the reference environment, whose Python imports it at start.
 It does nothing until torchvision is imported, and nothing then where torchvision's operators load.
 """
 

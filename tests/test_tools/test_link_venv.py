@@ -1,14 +1,12 @@
 """The reference environment sees the other one's packages, and torchvision loads in it whatever torch is there."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / 'tools' / 'dev' / 'setup_reference_env.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'dev' / 'link_venv.py'
 
 FAKE_TORCH = """
 from types import SimpleNamespace
@@ -26,32 +24,17 @@ library, ops = SimpleNamespace(Library=Library), SimpleNamespace(load_library=lo
 """
 
 
-@pytest.fixture(scope='module')
-def script():
-    """The script as a module."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    try:
-        spec = importlib.util.spec_from_file_location('setup_reference_env_under_test', SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPT.parent))
-        sys.modules.pop('setup_env', None)
-    return module
-
-
 @pytest.fixture
-def environment(script, tmp_path):
-    """An environment after the first step; gives the packages that it sees, and a function that runs code in it."""
+def environment(tmp_path):
+    """A linked environment; gives the packages that it sees, and a function that runs code in it."""
     packages = tmp_path / "other env's packages"
     packages.mkdir()
-    venv = tmp_path / 'venv'
-    first = script.steps(venv, packages)[0]
-    for command in first.commands:
-        subprocess.run(command, check=True)
+    python = tmp_path / 'venv' / 'bin' / 'python'
+    subprocess.run((sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'), check=True)
+    subprocess.run((python, SCRIPT, packages), check=True)
 
     def run(code):
-        done = subprocess.run([venv / 'bin' / 'python', '-c', code], capture_output=True, text=True)
+        done = subprocess.run([python, '-c', code], capture_output=True, text=True)
         return done.stdout.splitlines(), done.stderr
 
     return packages, run
@@ -85,21 +68,3 @@ def test_nothing_is_imported_until_torchvision_is(environment):
     assert run('import json, sys; print("torch" in sys.modules)') == (['False'], '')
     out, err = run('import torchvision')
     assert out == [] and "ModuleNotFoundError: No module named 'torchvision'" in err
-
-
-def test_torch_stays_as_it_is(script, tmp_path):
-    """Its requirement is among those of the reference packages, with the version that they are the pair of."""
-    packages = next(step for step in script.steps(tmp_path, tmp_path) if step.name == 'packages')
-    texts = {path.name: path.read_text() for path in packages.inputs}
-    assert set(texts) == {'torch.txt', 'reference.txt'}
-    assert all(str(path) in packages.commands[0] for path in packages.inputs)
-    version = texts['torch.txt'].rpartition('torch==')[2].strip()
-    assert f'torch {version}' in texts['reference.txt']
-
-
-def test_a_python_of_no_environment_is_refused(tmp_path):
-    base = getattr(sys, '_base_executable', sys.executable)
-    done = subprocess.run([base, SCRIPT, '--venv', tmp_path / 'venv'], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert 'of no virtual environment. Run: make reference' in done.stderr
-    assert not (tmp_path / 'venv').exists()
