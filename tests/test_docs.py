@@ -133,6 +133,8 @@ def test_pip_commands_install_what_the_requirements_say(words):
             assert (ROOT / next(options)).is_file()
         elif word == '-e':
             assert (ROOT / next(options) / 'pyproject.toml').is_file()
+        elif word.startswith('.['):
+            assert f'\n{word[2:-1]} = {{ file = ' in (ROOT / 'pyproject.toml').read_text()
         elif not word.startswith('-'):
             assert word in pins
 

@@ -9,6 +9,7 @@ Run it with the Python of the environment that gets mmcv, after torch and the bu
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -158,9 +159,16 @@ def build_plain(requirement: str) -> None:
     run((*INSTALL, requirement), **settings())
 
 
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('requirement', help='the release of mmcv, as onedl-mmcv==2.3.6')
+    return parser.parse_args()
+
+
 def main() -> int:
     """Build and install the release that the command line names, and run its operators."""
-    (requirement,) = sys.argv[1:]
+    requirement = parse_args().requirement
     # Being ended by make has to end the compilers too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for build in (build_joined, build_plain):
