@@ -158,7 +158,7 @@ assert FUNCTIONS.get('seed_worker') is mmtrtvit.engine.seed_worker
 
 @pytest.mark.parametrize(
     'before',
-    ['', 'import mmengine', 'import mmtrtvit', 'import mmtrtvit.deploy, mmdet', 'from mmtrtvit.models import NextViT'],
+    ['import mmengine', 'import mmtrtvit', 'import mmtrtvit.deploy, mmdet', 'from mmtrtvit.models import NextViT'],
 )
 def test_a_config_registers_everything_whatever_was_imported_before(before):
     python(before + REGISTERED)

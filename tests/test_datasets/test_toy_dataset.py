@@ -260,7 +260,16 @@ def damage_annotations(root):
     return {}
 
 
-@pytest.mark.parametrize('damage', [damage_request, damage_seed, damage_settings, damage_image, damage_annotations])
+def damage_generator(root):
+    manifest = (root / 'embedded.json').read_text()
+    (root / 'embedded.json').write_text(manifest.replace('mmtrtvit.datasets.toy', 'mmtrtvit.datasets.embedded'))
+    return {}
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [damage_request, damage_seed, damage_settings, damage_image, damage_annotations, damage_generator],
+)
 def test_another_or_damaged_data_set_needs_overwrite(small, damage):
     request = {'train': 2, 'val': 1, **damage(small)}
     before = snapshot(small)

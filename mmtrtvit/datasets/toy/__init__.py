@@ -4,13 +4,13 @@
 downloaded: the photographs are those that scikit-image carries in its wheel.
 """
 
-from mmtrtvit.datasets.toy.ade_layout import ADE_CLASSES, ADE_PALETTE
-from mmtrtvit.datasets.toy.dataset import ToyDataset, make_toy_dataset
-from mmtrtvit.datasets.toy.photographs import LICENCES, PHOTOGRAPHS, Photograph
-from mmtrtvit.datasets.toy.scene import Scene, make_scene
-from mmtrtvit.datasets.toy.scene_settings import SceneSettings
-from mmtrtvit.datasets.toy.shapes import CLASSES, PALETTE, SHAPES, Shape
-from mmtrtvit.datasets.toy.splits import SPLITS, Split
+from .ade_layout import ADE_CLASSES, ADE_PALETTE
+from .dataset import ToyDataset, make_toy_dataset
+from .photographs import LICENCES, PHOTOGRAPHS, Photograph
+from .scene import Scene, make_scene
+from .scene_settings import SceneSettings
+from .shapes import CLASSES, PALETTE, SHAPES, Shape
+from .splits import SPLITS, Split
 
 __all__ = [
     'ADE_CLASSES',

@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmtrtvit.datasets.toy.scene import Scene
-from mmtrtvit.datasets.toy.shapes import CLASSES, PALETTE
-from mmtrtvit.datasets.toy.splits import SPLITS, Split
+from .scene import Scene
+from .shapes import CLASSES, PALETTE
+from .splits import SPLITS, Split
 
 #: Class names, in label order. In the files label k stands for ADE_CLASSES[k - 1] and 0 for unlabelled (which
 #: no pixel here is), so ``reduce_zero_label=True`` is right, as it is for ADE20K.

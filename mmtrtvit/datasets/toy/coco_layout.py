@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as rle
 
-from mmtrtvit.datasets.toy.photographs import LICENCES
-from mmtrtvit.datasets.toy.scene import Scene
-from mmtrtvit.datasets.toy.shapes import CLASSES
-from mmtrtvit.datasets.toy.splits import Split
+from .photographs import LICENCES
+from .scene import Scene
+from .shapes import CLASSES
+from .splits import Split
 
 INFO = {
     'description': 'mmtrtvit toy data set: shapes on photographs of scikit-image',

@@ -7,16 +7,16 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from mmtrtvit.atomic import atomic_dir
-from mmtrtvit.datasets.toy import manifest as manifests
-from mmtrtvit.datasets.toy.ade_layout import AdeLayout
-from mmtrtvit.datasets.toy.coco_layout import CocoSplit
-from mmtrtvit.datasets.toy.preview import draw_preview
-from mmtrtvit.datasets.toy.scene import make_scene
-from mmtrtvit.datasets.toy.scene_settings import SceneSettings
-from mmtrtvit.datasets.toy.shapes import CLASSES
-from mmtrtvit.datasets.toy.splits import MAX_IMAGES, SPLITS
-from mmtrtvit.errors import ConfigError, DataError
+from ...atomic import atomic_dir
+from ...errors import ConfigError, DataError
+from . import manifest as manifests
+from .ade_layout import AdeLayout
+from .coco_layout import CocoSplit
+from .preview import draw_preview
+from .scene import make_scene
+from .scene_settings import SceneSettings
+from .shapes import CLASSES
+from .splits import MAX_IMAGES, SPLITS
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,19 @@ import cv2
 import numpy as np
 import skimage
 
-from mmtrtvit.datasets.toy.ade_layout import OBJECT_INFO, SCENE_CATEGORIES, ade_files
-from mmtrtvit.datasets.toy.coco_layout import annotation_file, coco_files
-from mmtrtvit.datasets.toy.scene_settings import SceneSettings
-from mmtrtvit.datasets.toy.shapes import CLASSES
-from mmtrtvit.datasets.toy.splits import SPLITS
+from .ade_layout import OBJECT_INFO, SCENE_CATEGORIES, ade_files
+from .coco_layout import annotation_file, coco_files
+from .scene_settings import SceneSettings
+from .shapes import CLASSES
+from .splits import SPLITS
 
 MANIFEST = 'embedded.json'
 PREVIEW = 'preview.png'
 COCO_FOLDER = 'coco'
 ADE_FOLDER = 'ade/ADEChallengeData2016'
 GENERATOR = 'mmtrtvit.datasets.toy'
+#: The name in data sets of earlier commits: they have the same files and may be overwritten.
+FORMER_GENERATOR = 'mmtrtvit.datasets.embedded'
 #: Counted up whenever the same request gives other files than before.
 FORMAT = 1
 #: The bits of the files depend on these as well. Recorded, not compared.
@@ -56,7 +58,8 @@ def read_manifest(root: Path) -> dict | None:
     """The manifest under ``root``, or None when the folder does not carry one of ours."""
     try:
         manifest = json.loads((root / MANIFEST).read_text(encoding='ascii'))
-        ours = manifest['generator'] == GENERATOR and all(isinstance(manifest['images'][name], int) for name in SPLITS)
+        ours = manifest['generator'] in (GENERATOR, FORMER_GENERATOR)
+        ours = ours and all(isinstance(manifest['images'][name], int) for name in SPLITS)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return manifest if ours else None

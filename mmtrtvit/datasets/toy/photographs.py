@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import skimage
 
-from mmtrtvit.errors import DataError
+from ...errors import DataError
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from mmtrtvit.datasets.toy.coco_layout import annotation_file
-from mmtrtvit.datasets.toy.shapes import CLASSES, PALETTE
-from mmtrtvit.datasets.toy.splits import SPLITS
+from .coco_layout import annotation_file
+from .shapes import CLASSES, PALETTE
+from .splits import SPLITS
 
 #: Images per split on the sheet, and per row.
 PER_SPLIT, PER_ROW = 6, 6

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmtrtvit.datasets.toy.photographs import PHOTOGRAPHS, Photograph, random_patch
-from mmtrtvit.datasets.toy.scene_settings import SceneSettings
-from mmtrtvit.datasets.toy.shapes import CLASSES, SHAPES, rasterise
-from mmtrtvit.datasets.toy.splits import SPLITS
+from .photographs import PHOTOGRAPHS, Photograph, random_patch
+from .scene_settings import SceneSettings
+from .shapes import CLASSES, SHAPES, rasterise
+from .splits import SPLITS
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from mmtrtvit.errors import ConfigError
+from ...errors import ConfigError
 
 
 @dataclass(frozen=True)
