@@ -17,8 +17,8 @@ from mmtrtvit.checkpoint import read_checkpoint
 
 HERE = Path(__file__).parent
 
-# Each process takes seconds to import OpenMMLab.
-pytestmark = pytest.mark.slow
+# Each process takes seconds to import OpenMMLab: one test of what the scripts do is in every run, the others are not.
+slow = pytest.mark.slow
 
 
 def free_port():
@@ -82,6 +82,7 @@ def two_ways(root, tmp_path_factory):
 EXACT = dict(rtol=0, atol=1e-8)
 
 
+@slow
 @pytest.mark.parametrize('network', ['dense', 'semfpn_trtvit_a_toy'])
 @pytest.mark.parametrize('wrapper', ['ddp', 'fsdp'])
 def test_two_processes_do_what_one_does_with_the_whole_batch(two_ways, network, wrapper):
@@ -135,6 +136,7 @@ def test_training_by_the_script(script, toy, tmp_path):
     assert not [name for name in checkpoint['state_dict'] if name.startswith('module.')]
 
 
+@slow
 def test_sharded_training_by_the_script(script, toy, tmp_path):
     """FSDP: a whole checkpoint, which a single process can evaluate and the same processes can resume."""
     work_dir = tmp_path / 'work'
@@ -161,6 +163,7 @@ def test_deepspeed_that_is_not_installed_is_told(script, toy, tmp_path):
     assert 'AssertionError' not in err
 
 
+@slow
 def test_sharded_evaluation_of_boxes_and_masks(script, toy, toy_checkpoint, tmp_path):
     """Five images on two processes: the one that fills up the last round counts once."""
     status, out, err = script('dist_test.sh', toy.config, toy_checkpoint, 2, '--work-dir', tmp_path / 'two')
@@ -171,6 +174,7 @@ def test_sharded_evaluation_of_boxes_and_masks(script, toy, toy_checkpoint, tmp_
     assert {key: two[key] for key in one} == one
 
 
+@slow
 def test_sharded_evaluation_of_pixels(script, root, tmp_path):
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
@@ -228,6 +232,7 @@ def slurm(tmp_path):
     return {'PATH': f'{folder}{os.pathsep}{os.environ["PATH"]}', 'GPUS': '2', 'GRES': ''}
 
 
+@slow
 def test_evaluation_under_slurm(script, slurm, toy, toy_checkpoint, tmp_path):
     status, out, err = script(
         *('slurm_test.sh', 'part', 'job', toy.config, toy_checkpoint, '--work-dir', tmp_path / 'work'),

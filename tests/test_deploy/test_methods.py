@@ -22,17 +22,19 @@ FREE = None
 UPRIGHT = input_shapes('160x128')
 RANGE = input_shapes(dynamic=['64x64', '128x128', '192x192'], batch=[1, 1, 2])
 
+SLOW = pytest.mark.slow
+
 CASES = [
-    # method, backend, flavour, shapes, precision
+    # method, backend, flavour, shapes, precision: every method, backend and flavour in each run, the others in some
     ('maskrcnn', 'onnxruntime', 'portable', FREE, 'fp32'),
-    ('maskrcnn', 'openvino', 'native', UPRIGHT, 'fp32'),
-    ('retinanet', 'onnxruntime', 'native', FREE, 'fp32'),
+    pytest.param('maskrcnn', 'openvino', 'native', UPRIGHT, 'fp32', marks=SLOW),
+    pytest.param('retinanet', 'onnxruntime', 'native', FREE, 'fp32', marks=SLOW),
     ('retinanet', 'openvino', 'portable', UPRIGHT, 'fp32'),
-    ('semfpn', 'onnxruntime', None, UPRIGHT, 'fp32'),
-    ('semfpn', 'openvino', None, FREE, 'fp32'),
-    ('upernet', 'onnxruntime', None, RANGE, 'fp32'),
+    pytest.param('semfpn', 'onnxruntime', None, UPRIGHT, 'fp32', marks=SLOW),
+    pytest.param('semfpn', 'openvino', None, FREE, 'fp32', marks=SLOW),
+    pytest.param('upernet', 'onnxruntime', None, RANGE, 'fp32', marks=SLOW),
     ('upernet', 'openvino', None, FREE, 'bf16'),
-    ('upernet', 'onnxruntime', None, FREE, 'fp16'),
+    pytest.param('upernet', 'onnxruntime', None, FREE, 'fp16', marks=SLOW),
     ('semfpn', 'onnxruntime', None, FREE, 'int8'),
 ]
 
@@ -120,7 +122,12 @@ def assert_same(ours, theirs, tolerance):
     assert ours.masks is None or np.mean(ours.masks == theirs.masks) > 1 - tolerance
 
 
-RTX = [('maskrcnn', 'fp16'), ('retinanet', 'fp32'), ('semfpn', 'int8'), ('upernet', 'fp16')]
+RTX = [
+    pytest.param('maskrcnn', 'fp16', marks=SLOW),
+    pytest.param('retinanet', 'fp32', marks=SLOW),
+    ('semfpn', 'int8'),
+    pytest.param('upernet', 'fp16', marks=SLOW),
+]
 
 
 @pytest.mark.parametrize('method, precision', RTX)

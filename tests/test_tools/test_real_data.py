@@ -58,16 +58,17 @@ COMMON = [
 
 
 @pytest.mark.parametrize('name', FAMILIES)
-def test_a_family_trains_and_tests(command, root, real_data, tmp_path, name):
+def test_a_family_trains_and_tests(tool, root, real_data, tmp_path, monkeypatch, name):
+    monkeypatch.setenv('MMTRTVIT_DATA_ROOT', str(real_data))
     options, checkpoint, figures = FAMILIES[name]
     config, work_dir = root / 'configs' / f'{name}.py', tmp_path / 'work'
     changes = ['--work-dir', work_dir, '--cfg-options', *COMMON, *options]
-    outcome = command('train', config, *changes, MMTRTVIT_DATA_ROOT=str(real_data))
+    outcome = tool('train', config, *changes)
     assert outcome.status == 0, outcome.err[-3000:]
     losses = [float(loss) for loss in re.findall(r'\(train\).* loss: (\S+)', outcome.out)]
     assert losses and all(0 < loss < 1e4 for loss in losses), outcome.out[-2000:]
 
-    outcome = command('test', config, work_dir / checkpoint, *changes, MMTRTVIT_DATA_ROOT=str(real_data))
+    outcome = tool('test', config, work_dir / checkpoint, *changes)
     assert outcome.status == 0, outcome.err[-3000:]
     last = outcome.out.strip().splitlines()[-1]
     for figure in figures:
