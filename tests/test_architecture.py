@@ -164,6 +164,27 @@ def test_a_config_registers_everything_whatever_was_imported_before(before):
     python(before + REGISTERED)
 
 
+def test_an_environment_that_lacks_a_part_is_told_and_breaks_nothing_else():
+    """mmengine may be there for another program, and this package for its runtime; a config asks for the backbones."""
+    python("""
+import sys, warnings
+sys.modules['mmcv'] = None
+from mmtrtvit.runtime import load
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter('always')
+    import mmengine
+assert any('mmcv is missing' in str(warning.message) for warning in told)
+for name in [name for name in sys.modules if name.startswith('mmtrtvit')]:
+    del sys.modules[name]
+try:
+    import mmtrtvit
+except ImportError as error:
+    assert 'mmcv is missing' in str(error)
+else:
+    raise AssertionError
+""")
+
+
 @pytest.mark.parametrize('name', ['TRTViT', 'mmtrtvit.TRTViT'])
 def test_a_scoped_name_needs_no_import(name):
     scoped = python(f"from mmengine.registry import MODELS\nprint(MODELS.get('{name}'))")
