@@ -19,8 +19,8 @@ STATE := $(VENV)/.setup
 READY := $(STATE)/complete
 REFERENCE_READY := $(REFERENCE)/.setup/complete
 LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS)
-# A file of tests stays in one process, which then makes what they share once.
-PYTEST = $(LIMIT_THREADS) $(RUN) -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=loadfile
+# Neighbours in a file run in one process, which makes what they share once; who is done first takes work from the others.
+PYTEST = $(LIMIT_THREADS) $(RUN) -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tensorrt-rtx check demo test test-all test-slow reference parity lint format docs bench bench-training clean

@@ -96,7 +96,7 @@ def test_an_environment_whose_python_is_gone_is_made_again(tmp_path):
 
 @pytest.mark.parametrize(
     ('target', 'options'),
-    [('test', "-m 'not slow' -k one"), ('test-slow', '-m slow -k one'), ('test-all', '--dist=loadfile -k one')],
+    [('test', "-m 'not slow' -k one"), ('test-slow', '-m slow -k one'), ('test-all', '--dist=worksteal -k one')],
 )
 def test_the_tests_run_in_processes_of_one_thread(tmp_path, target, options):
     plan = Environment(tmp_path / 'venv', 5).make(target, 'ARGS=-k one', 'JOBS=3')
