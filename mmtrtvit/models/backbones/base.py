@@ -1,6 +1,6 @@
-"""What every backbone of this package has in common: the contract with heads, training and deployment."""
+"""The base class of all backbones: the contract with heads, training and deployment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -13,16 +13,14 @@ from ...errors import ConfigError
 from ..layers import fold_batch_norms, recompute_in_backward, replace_batch_norms
 
 _PRETRAINED_KEYS = ('checkpoint', 'prefix', 'allow_mismatch')
-"""What ``init_cfg=dict(type='Pretrained', ...)`` may hold: arguments of :func:`~mmtrtvit.checkpoint.load_backbone`."""
+"""Keys of ``init_cfg=dict(type='Pretrained', ...)``: arguments of :func:`~mmtrtvit.checkpoint.load_backbone`."""
 
 
 class PyramidBackbone(BaseModule):
-    """A backbone of a stem and stages, each stage a list of blocks at half the resolution of the one before.
+    """A stem, then stages of blocks; each stage halves the resolution of the one before.
 
-    A subclass sets :attr:`arch_settings` and :attr:`arch_keys` (with :attr:`integer_keys`, those of them that are a
-    positive integer for each stage, and :attr:`block_letters`, what ``block_types`` may be spelled with) and
-    :attr:`new_parts` (modules that classifiers do not have, so that pretrained weights may lack them), builds
-    :attr:`stem` and :attr:`stages`, and ends its constructor with :meth:`freeze`.
+    A subclass names its sizes and settings in the class attributes below, builds :attr:`stem`, :attr:`stages` (with
+    :meth:`_build_stages`) and :attr:`final_norm` in this order, and ends its constructor with :meth:`freeze`.
 
     Args:
         arch: A name in :attr:`arch_settings`, or a dict with the same keys.
@@ -32,8 +30,10 @@ class PyramidBackbone(BaseModule):
             Frozen parts stay in evaluation mode in training and get no gradient.
         norm_eval: Keep every BatchNorm in evaluation mode in training (for batches of a few images a GPU).
         with_cp: Compute activations again in the backward pass instead of keeping them, block by block.
-        init_cfg: mmengine's initialisation. ``dict(type='Pretrained', checkpoint=...)`` loads by name and
-            raises unless every tensor of the backbone is filled (``allow_mismatch=True`` to accept that).
+        norm_cfg: The norms that a convolution can absorb; by default BatchNorm. Other norms are not folded.
+        init_cfg: mmengine's initialisers, in place of :attr:`initialisers`. ``dict(type='Pretrained',
+            checkpoint=...)`` loads by name after those and raises unless every tensor of the backbone is filled
+            (``allow_mismatch=True`` to accept that).
 
     Attributes:
         out_channels (tuple[int, ...]): Channels of each map that is returned.
@@ -44,18 +44,26 @@ class PyramidBackbone(BaseModule):
         for each of ``out_indices``, as a tuple.
 
     Raises:
-        ConfigError: If an argument has no meaning; the message says what would have.
+        ConfigError: If an argument cannot be used; the message says which values can.
     """
 
     arch_settings: ClassVar[Mapping[str, Mapping]] = {}
+    """The sizes by name: :attr:`arch_keys`, each with one value a stage, and ``provenance``."""
     arch_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
     integer_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
+    """Those of :attr:`arch_keys` whose values are positive integers."""
     block_letters: ClassVar[tuple[str, ...]] = ()
-    stage_strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
+    """The letters that spell ``block_types``, where an arch has them."""
+    initialisers: ClassVar[tuple[Mapping, ...]] = ()
+    """mmengine's initialisers that are used where ``init_cfg`` names none."""
     new_parts: ClassVar[tuple[str, ...]] = ()
+    """Modules that classifiers do not have: pretrained weights may lack them."""
+    stage_strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
 
     stem: nn.Module
     stages: nn.ModuleList
+    final_norm: nn.Module
+    """The norm on the map of the last stage, which classifiers need; otherwise ``nn.Identity``."""
 
     def __init__(
         self,
@@ -64,11 +72,13 @@ class PyramidBackbone(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         configs = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
         pretrained = [self._read_pretrained(config) for config in configs if config['type'] == 'Pretrained']
-        super().__init__(init_cfg=[config for config in configs if config['type'] != 'Pretrained'] or None)
+        initialisers = [config for config in configs if config['type'] != 'Pretrained'] or list(self.initialisers)
+        super().__init__(init_cfg=initialisers or None)
         self.pretrained = pretrained[-1] if pretrained else None
         self.arch = self._read_arch(arch)
         self.out_indices = self._read_out_indices(out_indices)
@@ -81,6 +91,7 @@ class PyramidBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self.norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
         self.out_channels = tuple(self.stage_widths[i] for i in self.out_indices)
         self.strides = tuple(self.stage_strides[i] for i in self.out_indices)
 
@@ -158,11 +169,34 @@ class PyramidBackbone(BaseModule):
             types.append(spelled)
         return tuple(types)
 
-    def _drop_path_rates(self, drop_path_rate: float) -> list[list[float]]:
-        """For each stage the stochastic depth of its blocks: linear from 0 in the first block to the rate in the last.
+    @property
+    def block_widths(self) -> tuple[tuple[int, ...], ...]:
+        """Channels of the map that each block of each stage ends with."""
+        return tuple((width,) * depth for width, depth in zip(self.arch['widths'], self.arch['depths'], strict=True))
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels of the map that each stage ends with."""
+        return tuple(widths[-1] for widths in self.block_widths)
+
+    @property
+    def num_stages(self) -> int:
+        """How many stages are built: up to the last one that is returned."""
+        return self.out_indices[-1] + 1
+
+    def _build_stages(
+        self, channels: int, drop_path_rate: float, build_block: Callable[..., nn.Module]
+    ) -> nn.ModuleList:
+        """Build the blocks of every stage that is needed; the first block of each but the first stage has stride 2.
+
+        Args:
+            channels: Channels of the stem's output.
+            drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
+            build_block: Called with the number of the stage and that of the block in it, and with ``in_channels``,
+                ``out_channels``, ``stride`` and ``drop_path`` by name.
 
         Raises:
-            ConfigError: If the rate is no probability below 1.
+            ConfigError: If the rate is not a probability below 1.
         """
         if not 0.0 <= drop_path_rate < 1.0:
             raise ConfigError(
@@ -170,19 +204,20 @@ class PyramidBackbone(BaseModule):
                 expected='a probability from 0 to below 1',
                 fix='correct `drop_path_rate` in the backbone of the config',
             )
-        depths = self.arch['depths']
-        rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu')
-        return [part.tolist() for part in rates.split(list(depths))]
-
-    @property
-    def stage_widths(self) -> tuple[int, ...]:
-        """Channels of the map that each stage ends with."""
-        return tuple(self.arch['widths'])
-
-    @property
-    def num_stages(self) -> int:
-        """How many stages are built: up to the last one that is returned."""
-        return self.out_indices[-1] + 1
+        rates = iter(torch.linspace(0, drop_path_rate, sum(map(len, self.block_widths)), device='cpu').tolist())
+        stages = nn.ModuleList()
+        for stage, widths in enumerate(self.block_widths[: self.num_stages]):
+            blocks = nn.Sequential()
+            for place, width in enumerate(widths):
+                stride = 2 if stage > 0 and place == 0 else 1
+                blocks.append(
+                    build_block(
+                        stage, place, in_channels=channels, out_channels=width, stride=stride, drop_path=next(rates)
+                    )
+                )
+                channels = width
+            stages.append(blocks)
+        return stages
 
     def init_weights(self) -> None:
         """Initialise, and then load the pretrained weights that ``init_cfg`` names, if any."""
@@ -194,7 +229,7 @@ class PyramidBackbone(BaseModule):
             load_backbone(self, **self.pretrained)
 
     def init_blocks(self) -> None:
-        """What ``init_cfg`` cannot say of how blocks are initialised; nothing unless a subclass has it."""
+        """Initialise the parameters that ``init_cfg`` cannot address; nothing unless a subclass has such."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = self.stem(x)
@@ -208,8 +243,8 @@ class PyramidBackbone(BaseModule):
         return tuple(outputs)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        """What stage ``index`` returns for its last map ``x``; a subclass may put a norm here."""
-        return x
+        """The map that is returned for the last map ``x`` of stage ``index``."""
+        return self.final_norm(x) if index == len(self.stages) - 1 else x
 
     def freeze(self) -> None:
         """Freeze the stem and the first stages as ``frozen_stages`` says."""
@@ -219,7 +254,7 @@ class PyramidBackbone(BaseModule):
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'PyramidBackbone':
-        """Set training mode, except for what is frozen and, with ``norm_eval``, for every BatchNorm."""
+        """Set training mode, except for frozen parts and, with ``norm_eval``, for every BatchNorm."""
         super().train(mode)
         self.freeze()
         if mode and self.norm_eval:
@@ -233,11 +268,11 @@ class PyramidBackbone(BaseModule):
 
         Args:
             param_name: Name of the parameter, with ``prefix``.
-            prefix: What stands before the name of the backbone's own parameter, such as ``'backbone.'``.
+            prefix: The part of it before the name that the backbone itself gives, such as ``'backbone.'``.
 
         Returns:
-            ``(depth, number of depths)``: 0 for the stem, ``i`` for the i-th block counted from 1, the last
-            for what follows the blocks or does not belong to the backbone.
+            ``(depth, number of depths)``: 0 for the stem, ``i`` for the i-th block counted from 1, the last for
+            parameters that follow the blocks or are outside the backbone.
         """
         depths = [len(stage) for stage in self.stages]
         last = sum(depths) + 1

@@ -12,6 +12,7 @@ depends on the offset between two pixels only. At the size of the table both are
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -280,6 +281,10 @@ class EfficientFormer(PyramidBackbone):
 
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'attention_blocks')
+    initialisers = (
+        dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
+        dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1.0),
+    )
     new_parts = ('output_norms',)
 
     def __init__(
@@ -300,14 +305,7 @@ class EfficientFormer(PyramidBackbone):
         final_norm: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
-            init_cfg = [
-                dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
-                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1.0),
-                *([init_cfg] if init_cfg else []),
-            ]
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, norm_cfg, init_cfg)
         if not isinstance(resolution, int) or resolution < 1:
             raise ConfigError(
                 f'EfficientFormer(resolution={resolution!r}).',
@@ -325,36 +323,23 @@ class EfficientFormer(PyramidBackbone):
         if layer_scale is None:
             layer_scale = LAYER_SCALE.get(arch if isinstance(arch, str) else '', 1e-5)
         attention = dict(heads=heads, key_dim=key_dim, value_ratio=value_ratio, resolution=resolution)
-        rates = self._drop_path_rates(drop_path_rate)
+        norm_cfg = self.norm_cfg
 
-        channels = widths[0]
+        def build_block(stage: int, place: int, **settings: Any) -> nn.Module:
+            settings = dict(settings, mlp_ratio=mlp_ratio, layer_scale=layer_scale, norm_cfg=norm_cfg)
+            if depths[stage] - place > attention_blocks[stage]:
+                return Meta4D(**settings)
+            return Meta3D(**settings, attention=attention)
+
         self.stem = nn.Sequential(
-            _convolution(3, channels // 2, 3, 2, norm_cfg, act='ReLU'),
-            _convolution(channels // 2, channels, 3, 2, norm_cfg, act='ReLU'),
+            _convolution(3, widths[0] // 2, 3, 2, norm_cfg, act='ReLU'),
+            _convolution(widths[0] // 2, widths[0], 3, 2, norm_cfg, act='ReLU'),
         )
-        self.stages = nn.ModuleList()
-        for index in range(self.num_stages):
-            blocks = []
-            for position in range(depths[index]):
-                settings = dict(
-                    in_channels=channels,
-                    out_channels=widths[index],
-                    stride=2 if index > 0 and position == 0 else 1,
-                    mlp_ratio=mlp_ratio,
-                    drop_path=rates[index][position],
-                    layer_scale=layer_scale,
-                    norm_cfg=norm_cfg,
-                )
-                if depths[index] - position > attention_blocks[index]:
-                    blocks.append(Meta4D(**settings))
-                else:
-                    blocks.append(Meta3D(**settings, attention=attention))
-                channels = widths[index]
-            self.stages.append(nn.Sequential(*blocks))
+        self.stages = self._build_stages(widths[0], drop_path_rate, build_block)
         self.output_norms = nn.ModuleDict(
             {} if final_norm else {str(index): nn.GroupNorm(1, widths[index]) for index in self.out_indices}
         )
-        self.final_norm = PixelNorm(channels) if final_norm else nn.Identity()
+        self.final_norm = PixelNorm(self.out_channels[-1]) if final_norm else nn.Identity()
         self.freeze()
 
     def _is_right(self, key: str, values: object) -> bool:
@@ -369,6 +354,4 @@ class EfficientFormer(PyramidBackbone):
                 nn.init.zeros_(module.attention_biases)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        if self.output_norms:
-            x = self.output_norms[str(index)](x)
-        return self.final_norm(x) if index == len(self.stages) - 1 else x
+        return super().output(index, self.output_norms[str(index)](x) if self.output_norms else x)

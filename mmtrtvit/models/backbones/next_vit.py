@@ -9,6 +9,7 @@ Official code, checkpoints and logs: https://github.com/bytedance/Next-ViT (Apac
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -60,8 +61,8 @@ class TokenPool(nn.Module):
 class WindowPool(nn.AvgPool2d):
     """Average over windows of ``ratio x ratio`` pixels; those at the right and lower border hold what is left.
 
-    What the paper describes. Checkpoints that were trained with :class:`TokenPool` do not fit it, though every name and
-    shape does.
+    The paper describes this pooling. Checkpoints that were trained with :class:`TokenPool` need that one, though names
+    and shapes are the same.
 
     Args:
         ratio: Side of a window.
@@ -165,7 +166,7 @@ class MLP(nn.Module):
 
 
 def patch_embedding(in_channels: int, out_channels: int, stride: int, norm_cfg: dict) -> nn.Module:
-    """What a block begins with: nothing where neither channels nor resolution change."""
+    """The projection at the start of a block; nothing where neither channels nor resolution change."""
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     return Projection(in_channels, out_channels, stride, norm_cfg)
@@ -313,6 +314,10 @@ class NextViT(PyramidBackbone):
     arch_keys = ('widths', 'ntb_widths', 'depths', 'block_types')
     integer_keys = ('widths', 'ntb_widths', 'depths')
     block_letters = ('C', 'T')
+    initialisers = (
+        dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
+        dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1.0),
+    )
     new_parts = ('stage_norm',)
 
     def __init__(
@@ -334,18 +339,18 @@ class NextViT(PyramidBackbone):
         with_extra_norm: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
-            init_cfg = [
-                dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
-                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1.0),
-                *([init_cfg] if init_cfg else []),
-            ]
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, norm_cfg, init_cfg)
         self._check_settings(kv_ratios, kv_pool, mix_ratio, head_dim)
         self.kv_pool = kv_pool
-        rates = self._drop_path_rates(drop_path_rate)
-        letters, widths = self._read_block_types(), self._widths
+        norm_cfg = self.norm_cfg
+        types = self._read_block_types()
+
+        def build_block(stage: int, place: int, **settings: Any) -> nn.Module:
+            settings = dict(settings, head_dim=head_dim, norm_cfg=norm_cfg)
+            if types[stage][place] == 'C':
+                return NCB(**settings, mlp_ratio=ncb_mlp_ratio)
+            pooling = dict(kv_ratio=kv_ratios[stage], kv_pool=kv_pool)
+            return NTB(**settings, **pooling, mlp_ratio=ntb_mlp_ratio, mix_ratio=mix_ratio)
 
         self.stem = nn.Sequential(
             ConvModule(3, 64, 3, stride=2, padding=1, norm_cfg=norm_cfg),
@@ -353,51 +358,24 @@ class NextViT(PyramidBackbone):
             ConvModule(32, 64, 3, padding=1, norm_cfg=norm_cfg),
             ConvModule(64, 64, 3, stride=2, padding=1, norm_cfg=norm_cfg),
         )
-        self.stages = nn.ModuleList()
-        channels = 64
-        for index in range(self.num_stages):
-            blocks = []
-            for position, (letter, width) in enumerate(zip(letters[index], widths[index], strict=True)):
-                settings = dict(
-                    in_channels=channels,
-                    out_channels=width,
-                    stride=2 if index > 0 and position == 0 else 1,
-                    head_dim=head_dim,
-                    drop_path=rates[index][position],
-                    norm_cfg=norm_cfg,
-                )
-                if letter == 'C':
-                    blocks.append(NCB(**settings, mlp_ratio=ncb_mlp_ratio))
-                else:
-                    pooling = dict(kv_ratio=kv_ratios[index], kv_pool=kv_pool)
-                    blocks.append(NTB(**settings, **pooling, mlp_ratio=ntb_mlp_ratio, mix_ratio=mix_ratio))
-                channels = width
-            if with_extra_norm and index < len(self.stage_strides) - 1:
-                blocks[-1].stage_norm = build_norm_layer(norm_cfg, channels)[1]
-            self.stages.append(nn.Sequential(*blocks))
-        has_final_norm = final_norm or with_extra_norm and self.num_stages == len(self.stage_strides)
-        self.final_norm = build_norm_layer(norm_cfg, channels)[1] if has_final_norm else nn.Identity()
+        self.stages = self._build_stages(64, drop_path_rate, build_block)
+        if with_extra_norm:
+            for stage, width in zip(self.stages[:3], self.stage_widths, strict=False):
+                stage[-1].stage_norm = build_norm_layer(norm_cfg, width)[1]
+        has_final_norm = final_norm or with_extra_norm and self.num_stages == 4
+        self.final_norm = build_norm_layer(norm_cfg, self.out_channels[-1])[1] if has_final_norm else nn.Identity()
         self.freeze()
 
     @property
-    def _widths(self) -> tuple[tuple[int, ...], ...]:
-        """Channels that each block of each stage ends with."""
-        by_letter = zip(self.arch['widths'], self.arch['ntb_widths'], strict=True)
-        widths = [dict(zip(self.block_letters, pair, strict=True)) for pair in by_letter]
-        return tuple(
-            tuple(width[letter] for letter in letters)
-            for letters, width in zip(self._read_block_types(), widths, strict=True)
-        )
-
-    @property
-    def stage_widths(self) -> tuple[int, ...]:
-        return tuple(widths[-1] for widths in self._widths)
+    def block_widths(self) -> tuple[tuple[int, ...], ...]:
+        stages = zip(self.arch['widths'], self.arch['ntb_widths'], self._read_block_types(), strict=True)
+        return tuple(tuple(ncb if letter == 'C' else ntb for letter in letters) for ncb, ntb, letters in stages)
 
     def _check_settings(self, kv_ratios: Sequence[int], kv_pool: str, mix_ratio: float, head_dim: int) -> None:
-        """Make sure that what is the same for all sizes has a meaning.
+        """Check the settings that are the same for all sizes.
 
         Raises:
-            ConfigError: Naming the argument that has none.
+            ConfigError: Naming the argument that cannot be used.
         """
         stages = len(self.stage_strides)
         whole = isinstance(kv_ratios, Sequence) and len(kv_ratios) == stages
@@ -416,13 +394,10 @@ class NextViT(PyramidBackbone):
                     expected=expected,
                     fix=f'correct `{name}` in the backbone of the config',
                 )
-        odd = sorted({width for widths in self._widths for width in widths if width % head_dim})
+        odd = sorted({width for widths in self.block_widths for width in widths if width % head_dim})
         if odd:
             raise ConfigError(
                 f'{type(self).__name__}: blocks of {", ".join(map(str, odd))} channels with heads of {head_dim}.',
                 expected='channels that are multiples of `head_dim`',
                 fix='change `widths` or `ntb_widths` of the arch, or `head_dim`',
             )
-
-    def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        return self.final_norm(x) if index == len(self.stages) - 1 else x

@@ -1,17 +1,21 @@
 """TRT-ViT: TensorRT-oriented Vision Transformer (Xia et al., arXiv:2205.09579).
 
-The paper measures blocks on TensorRT and derives four guidelines: Transformer blocks in the late stage;
-a shallow-then-deep stage pattern; inside a stage, blocks that mix Transformer and BottleNeck; inside such a
-block, global then local. Its result is a ResNet-like pyramid with BottleNecks in the first three stages and
-MixBlockC in the last one.
+The paper measures blocks on TensorRT and derives four guidelines: Transformer blocks in the late stage; a
+shallow-then-deep stage pattern; inside a stage, blocks that mix Transformer and BottleNeck; inside such a block, global
+then local. The network is a ResNet-like pyramid with BottleNecks in the first three stages and MixBlockC in the last:
 
-The widths and depths of the paper's table are in no text at hand. What stands in :data:`ARCH_SETTINGS` is
-RECONSTRUCTED for C and D (it reproduces the published parameters and MACs) and the project's OWN CHOICE, by
-the same rules, for A and B. Neither is published.
+    MixBlockC:  x -> 1x1 -> Transformer on R of the channels -> BottleNeck to the other 1 - R;  concatenation of both
+
+R = 0.5 is the shrink ratio. MixBlockA runs the two in parallel, MixBlockB runs the BottleNeck first.
+
+The widths and depths of the paper's table are in no text at hand. Those in :data:`ARCH_SETTINGS` are RECONSTRUCTED for
+C and D (they reproduce the published parameters and MACs) and the project's OWN CHOICE, by the same rules, for A and B.
+Neither is published.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -52,13 +56,8 @@ ARCH_SETTINGS: dict[str, dict] = {
 """Widths, depths and block types of the four stages, with where they come from."""
 
 
-def origin(arch: str) -> str:
-    """Where the widths and depths of a size come from, in a word or two: ``'reconstructed'`` or ``'own choice'``."""
-    return ARCH_SETTINGS[arch]['provenance'].split(':')[0].split(' from ')[0]
-
-
 BOTTLENECK_RATIO = 4
-"""Channels of a BottleNeck over those of its 3x3 convolution, as in ResNet."""
+"""Channels of a BottleNeck divided by those of its 3x3 convolution, as in ResNet."""
 
 
 class BottleNeck(nn.Module):
@@ -123,37 +122,54 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A Transformer block on all channels ("T"): what the late stage of the paper's MixNetV consists of.
+    """A Transformer block on all channels ("T"), as in the last stage of the paper's MixNetV.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: 1, or 2 to halve the resolution.
+        head_dim, mlp_ratio, drop_path: As in :class:`TransformerLayer`.
+        norm_cfg: The norm after the projection, which only changes of width or resolution need.
 
     Shape:
         ``(B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))``
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, layer: dict, norm_cfg: dict) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        head_dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_cfg: dict,
+    ) -> None:
         super().__init__()
         self.proj = (
             nn.Identity()
             if in_channels == out_channels and stride == 1
             else Projection(in_channels, out_channels, stride, norm_cfg)
         )
-        self.transformer = TransformerLayer(out_channels, **layer)
+        self.transformer = TransformerLayer(out_channels, head_dim, mlp_ratio, drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.transformer(self.proj(x))
 
 
 class MixBlock(nn.Module):
-    """What the three mixed blocks share: ``R`` of the channels from a Transformer, the rest from a BottleNeck.
+    """R of the channels from a Transformer, the rest from a BottleNeck; the base of the three mixed blocks.
 
-    ``shrink_ratio`` is the paper's R. The input is projected first, to the channels of the branch that
-    comes first. There is no convolution after the concatenation and no outer shortcut.
+    The input is projected to the channels of the branch that comes first. No convolution follows the concatenation, and
+    no shortcut goes around the block.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: 1, or 2 to halve the resolution.
-        shrink_ratio: R, the share of ``out_channels`` that the Transformer makes.
-        layer: ``head_dim``, ``mlp_ratio`` and ``drop_path`` of the Transformer layer.
+        shrink_ratio: The paper's R, the share of ``out_channels`` that the Transformer makes.
+        head_dim, mlp_ratio: As in :class:`TransformerLayer`.
+        drop_path: Probability of dropping each residual branch of both, per sample.
         norm_cfg: The norm after each convolution.
 
     Shape:
@@ -163,7 +179,15 @@ class MixBlock(nn.Module):
     global_first: ClassVar[bool] = True
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, shrink_ratio: float, layer: dict, norm_cfg: dict
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        shrink_ratio: float,
+        head_dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_cfg: dict,
     ) -> None:
         super().__init__()
         self.global_channels = int(out_channels * shrink_ratio)
@@ -172,8 +196,8 @@ class MixBlock(nn.Module):
         if not self.global_first:
             first, second = second, first
         self.proj = Projection(in_channels, first, stride, norm_cfg)
-        self.transformer = TransformerLayer(self.global_channels, **layer)
-        self.bottleneck = BottleNeck(first, self.local_channels, 1, layer['drop_path'], norm_cfg)
+        self.transformer = TransformerLayer(self.global_channels, head_dim, mlp_ratio, drop_path)
+        self.bottleneck = BottleNeck(first, self.local_channels, 1, drop_path, norm_cfg)
 
 
 class MixBlockA(MixBlock):
@@ -189,10 +213,8 @@ class MixBlockB(MixBlock):
 
     global_first = False
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, shrink_ratio: float, layer: dict, norm_cfg: dict
-    ) -> None:
-        super().__init__(in_channels, out_channels, stride, shrink_ratio, layer, norm_cfg)
+    def __init__(self, *args: Any, norm_cfg: dict, **kwargs: Any) -> None:
+        super().__init__(*args, norm_cfg=norm_cfg, **kwargs)
         self.between = (
             nn.Identity()
             if self.local_channels == self.global_channels
@@ -225,7 +247,7 @@ class TRTViT(PyramidBackbone):
             the four stages. An entry of ``block_types`` is one letter for all blocks of the stage or one for
             each: ``C`` BottleNeck, ``T`` Transformer, ``A`` / ``B`` / ``M`` MixBlockA / B / C. So
             ``('C', 'C', 'C', 'T')`` is the paper's MixNetV, and ``A``, ``B`` in the last place its MixNetA, B.
-        shrink_ratio: R, the share of a mixed block's channels that its Transformer makes.
+        shrink_ratio: The paper's R, the share of a mixed block's channels that its Transformer makes.
         mlp_ratio: Hidden channels of the Transformer's MLP over its channels.
         head_dim: Channels of one attention head.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
@@ -249,6 +271,11 @@ class TRTViT(PyramidBackbone):
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'block_types')
     block_letters = ('C', 'T', *MIX_BLOCKS)
+    initialisers = (
+        dict(type='Kaiming', layer='Conv2d'),
+        dict(type='TruncNormal', layer='Linear', std=0.02),
+        dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1.0),
+    )
 
     def __init__(
         self,
@@ -266,52 +293,31 @@ class TRTViT(PyramidBackbone):
         zero_init_residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
-            init_cfg = [
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='TruncNormal', layer='Linear', std=0.02),
-                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1.0),
-                *([init_cfg] if init_cfg else []),
-            ]
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, norm_cfg, init_cfg)
         self.zero_init_residual = zero_init_residual
-        norm_cfg = dict(norm_cfg or dict(type='BN', requires_grad=True))
         if not 0.0 < shrink_ratio < 1.0:
             raise ConfigError(
                 f'TRTViT(shrink_ratio={shrink_ratio!r}).',
                 expected='a share of the channels between 0 and 1; the paper uses 0.5',
                 fix='correct `shrink_ratio`, or use block type C (no Transformer) or T (no BottleNeck)',
             )
-        rates = self._drop_path_rates(drop_path_rate)
-        widths = self.arch['widths']
+        transformer = dict(head_dim=head_dim, mlp_ratio=mlp_ratio)
+        blocks = {
+            'C': BottleNeck,
+            'T': partial(Transformer, **transformer),
+            **{letter: partial(mix, shrink_ratio=shrink_ratio, **transformer) for letter, mix in MIX_BLOCKS.items()},
+        }
         types = self._read_block_types()
 
+        def build_block(stage: int, place: int, **settings: Any) -> nn.Module:
+            return blocks[types[stage][place]](**settings, norm_cfg=self.norm_cfg)
+
         self.stem = nn.Sequential(
-            ConvModule(3, 64, 7, stride=2, padding=3, norm_cfg=norm_cfg),
+            ConvModule(3, 64, 7, stride=2, padding=3, norm_cfg=self.norm_cfg),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         )
-        self.stages = nn.ModuleList()
-        channels = 64
-        for index in range(self.num_stages):
-            blocks = []
-            for position, letter in enumerate(types[index]):
-                settings = dict(
-                    in_channels=channels,
-                    out_channels=widths[index],
-                    stride=2 if index > 0 and position == 0 else 1,
-                    norm_cfg=norm_cfg,
-                )
-                drop_path = rates[index][position]
-                layer = dict(head_dim=head_dim, mlp_ratio=mlp_ratio, drop_path=drop_path)
-                if letter == 'C':
-                    blocks.append(BottleNeck(**settings, drop_path=drop_path))
-                elif letter == 'T':
-                    blocks.append(Transformer(**settings, layer=layer))
-                else:
-                    blocks.append(MIX_BLOCKS[letter](**settings, shrink_ratio=shrink_ratio, layer=layer))
-                channels = widths[index]
-            self.stages.append(nn.Sequential(*blocks))
-        self.final_norm = build_norm_layer(norm_cfg, channels)[1] if final_norm else nn.Identity()
+        self.stages = self._build_stages(64, drop_path_rate, build_block)
+        self.final_norm = build_norm_layer(self.norm_cfg, self.out_channels[-1])[1] if final_norm else nn.Identity()
         self.freeze()
 
     def init_blocks(self) -> None:
@@ -319,6 +325,3 @@ class TRTViT(PyramidBackbone):
             for module in self.modules():
                 if isinstance(module, BottleNeck):
                     nn.init.zeros_(module.conv3.norm.weight)
-
-    def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        return self.final_norm(x) if index == len(self.stages) - 1 else x

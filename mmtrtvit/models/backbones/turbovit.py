@@ -13,6 +13,7 @@ token ever attends to padding; the queries' pooling and attention over all token
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -157,10 +158,10 @@ class MaskUnitBlock(nn.Module):
     With ``pool`` the shortcut around attention is the max-pooled projection of the normed input.
 
     Args:
-        dim: Channels of the input.
-        dim_out: Channels of the output.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
         heads, side, pool: As in :class:`MaskUnitAttention`.
-        mlp_ratio: Hidden channels of the MLP over ``dim_out``.
+        mlp_ratio: Hidden channels of the MLP over ``out_channels``.
         drop_path: Probability of dropping each residual branch, per sample.
 
     Shape:
@@ -168,15 +169,22 @@ class MaskUnitBlock(nn.Module):
     """
 
     def __init__(
-        self, dim: int, dim_out: int, heads: int, side: int, pool: bool, mlp_ratio: float, drop_path: float
+        self,
+        in_channels: int,
+        out_channels: int,
+        heads: int,
+        side: int,
+        pool: bool,
+        mlp_ratio: float,
+        drop_path: float,
     ) -> None:
         super().__init__()
-        hidden = int(dim_out * mlp_ratio)
-        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
-        self.shortcut = nn.Linear(dim, dim_out) if pool else None
-        self.attn = MaskUnitAttention(dim, dim_out, heads, side, pool)
-        self.norm2 = nn.LayerNorm(dim_out, eps=_EPS)
-        self.mlp = nn.Sequential(nn.Linear(dim_out, hidden), nn.GELU(), nn.Linear(hidden, dim_out))
+        hidden = int(out_channels * mlp_ratio)
+        self.norm1 = nn.LayerNorm(in_channels, eps=_EPS)
+        self.shortcut = nn.Linear(in_channels, out_channels) if pool else None
+        self.attn = MaskUnitAttention(in_channels, out_channels, heads, side, pool)
+        self.norm2 = nn.LayerNorm(out_channels, eps=_EPS)
+        self.mlp = nn.Sequential(nn.Linear(out_channels, hidden), nn.GELU(), nn.Linear(hidden, out_channels))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -266,6 +274,10 @@ class TurboViT(PyramidBackbone):
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'heads', 'mask_units')
     integer_keys = ('widths', 'depths', 'heads')
+    initialisers = (
+        dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
+        dict(type='Constant', layer='LayerNorm', val=1.0),
+    )
     new_parts = ('output_norms',)
 
     def __init__(
@@ -281,13 +293,7 @@ class TurboViT(PyramidBackbone):
         final_norm: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None or isinstance(init_cfg, Mapping) and init_cfg.get('type') == 'Pretrained':
-            init_cfg = [
-                dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
-                dict(type='Constant', layer='LayerNorm', val=1.0),
-                *([init_cfg] if init_cfg else []),
-            ]
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, with_cp, init_cfg=init_cfg)
         if not isinstance(resolution, int) or resolution < 1:
             raise ConfigError(
                 f'TurboViT(resolution={resolution!r}).',
@@ -295,33 +301,19 @@ class TurboViT(PyramidBackbone):
                 fix='correct `resolution` in the backbone of the config',
             )
         self._check_arch()
-        widths, depths, heads, mask_units = (self.arch[key] for key in self.arch_keys)
-        rates = self._drop_path_rates(drop_path_rate)
+        widths, heads, mask_units = (self.arch[key] for key in ('widths', 'heads', 'mask_units'))
 
-        channels = widths[0]
-        self.stem = PatchEmbedding(channels, resolution)
-        self.stages = nn.ModuleList()
-        for index in range(self.num_stages):
-            blocks = []
-            for position in range(depths[index]):
-                pool = index > 0 and position == 0
-                blocks.append(
-                    MaskUnitBlock(
-                        channels,
-                        widths[index],
-                        heads[index],
-                        side=mask_units[index - 1 if pool else index],
-                        pool=pool,
-                        mlp_ratio=mlp_ratio,
-                        drop_path=rates[index][position],
-                    )
-                )
-                channels = widths[index]
-            self.stages.append(nn.Sequential(*blocks))
+        def build_block(stage: int, place: int, stride: int, **settings: Any) -> nn.Module:
+            pool = stride == POOL
+            side = mask_units[stage - 1 if pool else stage]
+            return MaskUnitBlock(**settings, heads=heads[stage], side=side, pool=pool, mlp_ratio=mlp_ratio)
+
+        self.stem = PatchEmbedding(widths[0], resolution)
+        self.stages = self._build_stages(widths[0], drop_path_rate, build_block)
         self.output_norms = nn.ModuleDict(
             {} if final_norm else {str(index): nn.LayerNorm(widths[index], eps=_EPS) for index in self.out_indices}
         )
-        self.final_norm = nn.LayerNorm(channels, eps=_EPS) if final_norm else nn.Identity()
+        self.final_norm = nn.LayerNorm(self.out_channels[-1], eps=_EPS) if final_norm else nn.Identity()
         self.freeze()
 
     def _is_right(self, key: str, values: object) -> bool:
@@ -353,7 +345,5 @@ class TurboViT(PyramidBackbone):
         nn.init.trunc_normal_(self.stem.position, std=0.02)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        if self.output_norms:
-            x = self.output_norms[str(index)](x)
-        x = self.final_norm(x) if index == len(self.stages) - 1 else x
-        return x.permute(0, 3, 1, 2)
+        x = self.output_norms[str(index)](x) if self.output_norms else x
+        return super().output(index, x).permute(0, 3, 1, 2)

@@ -213,7 +213,7 @@ def test_transformer_layer(prepared):
 
 @pytest.mark.parametrize(('channels', 'stride'), [((32, 32), 1), ((32, 32), 2), ((24, 40), 1), ((24, 40), 2)])
 def test_transformer(prepared, channels, stride):
-    block = prepared(Transformer(*channels, stride=stride, layer=LAYER, norm_cfg=BN))
+    block = prepared(Transformer(*channels, stride=stride, **LAYER, norm_cfg=BN))
     x = torch.randn(2, channels[0], 5, 7, dtype=torch.float64)
     assert_same(block, x, transformer(x, block.state_dict(), stride))
 
@@ -224,7 +224,7 @@ def test_transformer(prepared, channels, stride):
     ('kind', 'naive'), [(MixBlockA, mix_block_a), (MixBlockB, mix_block_b), (MixBlockC, mix_block_c)]
 )
 def test_mix_block(prepared, kind, naive, ratio, stride):
-    block = prepared(kind(48, 64, stride=stride, shrink_ratio=ratio, layer=LAYER, norm_cfg=BN))
+    block = prepared(kind(48, 64, stride=stride, shrink_ratio=ratio, **LAYER, norm_cfg=BN))
     weights = block.state_dict()
     x = torch.randn(2, 48, 5, 7, dtype=torch.float64)
     assert_same(block, x, naive(x, weights, stride))
