@@ -1,4 +1,4 @@
-"""From a checkpoint of another implementation to one of ours, by name, with a report, or not at all."""
+"""Converting a checkpoint of another implementation, by name, whole or not at all, with a report."""
 
 import argparse
 import hashlib
@@ -16,25 +16,18 @@ from ..checkpoint import PROVENANCE_KEY, provenance_of, read_checkpoint, weights
 from ..errors import CheckpointError, ConfigError
 from ..models.backbones.next_vit import KV_POOLS
 from ..version import __version__
-from .names import Renamed
+from .names import Renamed, shown
 from .report import ConversionReport
 from .sources import CONVERTIBLE, OURS, Convertible
 
 SUFFIXES = ('.pth', '.pt')
-"""What a checkpoint of ours may be called."""
+"""Endings of the checkpoints that are written."""
 
 _SECTIONS = ('state_dict', 'model')
-"""Where weights are in a checkpoint with more in it; the first one that is there."""
-
-_SHOWN = 6
-"""How many names an error shows."""
+"""Keys under which a checkpoint with more in it has its weights; the first one that is there counts."""
 
 _CLASSIFIER_NORM = 'the norm before the classifier; dense prediction has no place for it'
 _NEW_NORM = 'new in dense prediction, in no classifier: stays as initialised'
-
-
-def _shown(names: list[str]) -> str:
-    return ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -76,7 +69,7 @@ def _read(path: Path) -> Mapping:
 
 
 def _split(checkpoint: Mapping, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The weights of a checkpoint, and of which kind everything beside them is."""
+    """The weights of a checkpoint, and the name and type of everything beside them."""
     section = next((name for name in _SECTIONS if name in checkpoint), None)
     within = checkpoint if section is None else checkpoint[section]
     beside = {} if section is None else {key: value for key, value in checkpoint.items() if key != section}
@@ -86,7 +79,7 @@ def _split(checkpoint: Mapping, path: Path) -> tuple[dict[str, torch.Tensor], di
     broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise CheckpointError(
-            f'{path}: {_shown(broken)} hold values that are not finite.',
+            f'{path}: {shown(broken)} hold values that are not finite.',
             expected='finite weights',
             fix='take a checkpoint from before the training went wrong',
         )
@@ -106,15 +99,15 @@ def _has(weights: Mapping, mark: str) -> bool:
 
 
 def detect(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, family: str) -> str:
-    """Whose implementation of a family weights are of, by their names.
+    """Tell from their names which implementation of a family weights come from.
 
     Args:
         weights: Name to tensor.
-        path: Where they are from, for messages.
+        path: Their file, for messages.
         family: A name in :data:`~mmtrtvit.weights.sources.CONVERTIBLE`.
 
     Raises:
-        CheckpointError: If they are of none, of another family, or ours already.
+        CheckpointError: If they are from none of them, from another family, or converted already.
     """
     found = {
         (name, source)
@@ -129,7 +122,7 @@ def detect(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, family:
     if found and not ours:
         other, source = sorted(found)[0]
         raise CheckpointError(
-            f'{path} is of {CONVERTIBLE[other].title} ({source}), not of {about.title}.',
+            f'{path} is a checkpoint of {CONVERTIBLE[other].title} ({source}), not of {about.title}.',
             fix=f'give --family {other}, or another file',
         )
     if _has(weights, OURS):
@@ -138,10 +131,10 @@ def detect(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, family:
             fix="load it as it is: init_cfg=dict(type='Pretrained', checkpoint=...)",
         )
     raise CheckpointError(
-        f'{path}: its {len(weights)} names, such as {_shown(list(weights)) or "(there are none)"}, are of no '
+        f'{path}: its {len(weights)} names, such as {shown(list(weights)) or "(there are none)"}, are of no '
         f'implementation of {about.title} that is known.',
         expected=f'a checkpoint of {", ".join(about.sources)}',
-        fix='check --family; of a detector or segmenter, save the weights of the backbone alone',
+        fix='check --family; for a detector or segmentor, save the weights of the backbone alone',
     )
 
 
@@ -151,7 +144,7 @@ def _shapes(about: Convertible, arch: str, **settings: bool) -> dict[str, torch.
 
 
 def _faults(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Size]) -> list[str]:
-    """Why weights are not those that are expected. The norm before the classifier may be missing, and counters."""
+    """Differences from the expected weights. The norm before the classifier and counters may be missing."""
     optional = re.compile(r'final_norm\..*|.*\.num_batches_tracked')
     missing = [name for name in expected if name not in weights and not optional.fullmatch(name)]
     reshaped = [name for name in weights if name in expected and weights[name].shape != expected[name]]
@@ -163,7 +156,7 @@ def _faults(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Si
 
 
 def _find_arch(renamed: Renamed, about: Convertible, path: Path, arch: str | None) -> str:
-    """The size that weights are of, which has to be ``arch`` where one is given."""
+    """The size of the weights, which has to be ``arch`` where one is given."""
     faults = {
         name: _faults(renamed.weights, _shapes(about, name, final_norm=True)) for name in about.backbone.arch_settings
     }
@@ -172,7 +165,7 @@ def _find_arch(renamed: Renamed, about: Convertible, path: Path, arch: str | Non
         return fitting[0]
     nearest = arch or min(faults, key=lambda name: len(faults[name]))
     raise CheckpointError(
-        f'{path} is no {about.title} of size {nearest!r}: {_shown(faults[nearest])}.',
+        f'{path} is not {about.title} of size {nearest!r}: {shown(faults[nearest])}.',
         expected=f'one of the sizes {", ".join(faults)}, complete, by name and shape',
         fix=f'give --arch {fitting[0]}, or leave --arch out'
         if fitting
@@ -183,7 +176,7 @@ def _find_arch(renamed: Renamed, about: Convertible, path: Path, arch: str | Non
 def _check_arguments(
     path: Path, family: str, out: Path, source: str | None, arch: str | None, kv_pool: str | None
 ) -> None:
-    """Refuse arguments without a meaning before anything is read.
+    """Check the arguments before anything is read.
 
     Raises:
         ConfigError: Naming the argument.
@@ -199,13 +192,13 @@ def _check_arguments(
     for option, (value, choices) in known.items():
         if value is not None and value not in choices:
             raise ConfigError(
-                f'{option} {value} has no meaning for {about.title}.',
+                f'{option} {value} does not exist for {about.title}.',
                 expected=f'one of {", ".join(choices)}' if choices else '',
                 fix=f'correct {option}, or leave it out',
             )
     if out.suffix not in SUFFIXES or out.is_dir():
         raise ConfigError(
-            f'--out {out} is {"a folder" if out.is_dir() else "no name of a checkpoint"}.',
+            f'--out {out} is {"a folder" if out.is_dir() else "not the name of a checkpoint"}.',
             expected=f'a file that ends in {" or ".join(SUFFIXES)}',
             fix='correct --out',
         )
@@ -243,7 +236,7 @@ def convert_weights(
         path: A file of ``torch.save`` or safetensors. It is read as data; code in it is not executed.
         family: ``'nextvit'``, ``'efficientformer'`` or ``'turbovit'``.
         out: The checkpoint to write; the report goes beside it under the same name with ``.json``.
-        source: Whose implementation it is of, such as ``'timm'``; by default its names tell.
+        source: The implementation it comes from, such as ``'timm'``; by default its names tell.
         arch: Its size; by default the shapes tell.
         kv_pool: How Next-ViT's keys and values were pooled in training, where it is not as in the published weights.
 
@@ -251,8 +244,8 @@ def convert_weights(
         The report.
 
     Raises:
-        ConfigError: If an argument has no meaning, or ``out`` cannot be written.
-        CheckpointError: If the file cannot be read or is not, tensor by tensor, what it is said to be. Nothing is
+        ConfigError: If an argument cannot be used, or ``out`` cannot be written.
+        CheckpointError: If the file cannot be read, or a tensor is missing, unknown or of another shape. Nothing is
             written.
     """
     path, out = Path(path), Path(out)

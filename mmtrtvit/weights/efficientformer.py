@@ -1,4 +1,4 @@
-"""Names of EfficientFormer's tensors in timm, the official code and mmpretrain, and what they are called here.
+"""Names of EfficientFormer's tensors in timm, the official code and mmpretrain, and their names here.
 
 Tensors keep their values and shapes. All three put a layer without tensors, which flattens the map, before the first
 block with attention and count it among the blocks: from there on a block's number is one less here.
@@ -125,4 +125,4 @@ SOURCES: dict[str, Callable[..., Renamed]] = {
     'official': _by_way_of_timm(OFFICIAL),
     'mmpretrain': _by_way_of_timm(MMPRETRAIN),
 }
-"""Whose checkpoints can be renamed, by the name of the implementation."""
+"""Renaming by the name of the implementation."""

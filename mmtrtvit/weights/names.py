@@ -12,9 +12,14 @@ _SHOWN = 6
 """How many names an error shows."""
 
 
+def shown(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    return ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What becomes of the tensors whose whole name matches a pattern.
+    """The new name of the tensors whose whole name matches a pattern, or the reason to drop them.
 
     Attributes:
         pattern: Regular expression for the whole name.
@@ -29,7 +34,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Renamed:
-    """Tensors under their new names, and what became of every old one.
+    """Tensors under their new names, and the fate of every old one.
 
     Attributes:
         weights: New name to tensor.
@@ -53,7 +58,7 @@ def rename(
     Args:
         weights: Name to tensor.
         rules: The rules, in the order in which they are tried.
-        source: What the weights are of, for messages.
+        source: Where the weights are from, for messages.
         known_as: Gives the name by which the rules know a tensor, from its own.
 
     Raises:
@@ -79,9 +84,8 @@ def rename(
                 )
             mapped[old], renamed[new] = new, value
     if unknown or not renamed:
-        shown = ', '.join(unknown[:_SHOWN]) + (f' and {len(unknown) - _SHOWN} more' if len(unknown) > _SHOWN else '')
         raise CheckpointError(
-            f'{source}: {f"unknown names: {shown}" if unknown else "there are no weights in it"}.',
+            f'{source}: {f"unknown names: {shown(unknown)}" if unknown else "there are no weights in it"}.',
             expected=f'names such as {", ".join(rule.pattern for rule in rules[:3])}',
             fix='name the family and the implementation that the file is of',
         )

@@ -1,4 +1,4 @@
-"""Names of Next-ViT's tensors in timm and in the official code, and what they are called here."""
+"""Names of Next-ViT's tensors in timm and in the official code, and their names here."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ TIMM: tuple[Rule, ...] = (
 
 
 def timm_name(name: str, depths: Sequence[int]) -> str:
-    """What timm calls a tensor of the official classifier, whose blocks are in one list.
+    """timm's name of a tensor of the official classifier, whose blocks are in one list.
 
     Args:
         name: The official name. One that the official code does not use comes back as it is, or nearly so.
@@ -57,7 +57,7 @@ def from_official(weights: Mapping[str, torch.Tensor], source: str = 'The checkp
     """Weights of the official classifier under our names.
 
     Raises:
-        CheckpointError: If it has the number of blocks of no size, or as :func:`mmtrtvit.weights.rename`.
+        CheckpointError: If its number of blocks fits no size, or as :func:`mmtrtvit.weights.rename`.
     """
     blocks = {name.split('.')[1] for name in weights if name.startswith('features.')}
     sizes = {sum(settings['depths']): settings['depths'] for settings in ARCH_SETTINGS.values()}
@@ -72,4 +72,4 @@ def from_official(weights: Mapping[str, torch.Tensor], source: str = 'The checkp
 
 
 SOURCES: dict[str, Callable[..., Renamed]] = {'timm': from_timm, 'official': from_official}
-"""Whose checkpoints can be renamed, by the name of the implementation."""
+"""Renaming by the name of the implementation."""

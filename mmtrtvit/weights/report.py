@@ -1,4 +1,4 @@
-"""What became of every tensor of a checkpoint, as data and as lines to print."""
+"""The fate of every tensor of a checkpoint, as data and as lines to print."""
 
 import dataclasses
 from collections import Counter
@@ -12,14 +12,14 @@ class ConversionReport:
     Attributes:
         file: Name of the source.
         sha256: Its digest, hexadecimal.
-        source: The implementation that it is of, such as ``'timm'``.
-        family, arch: What it became.
+        source: The implementation that it comes from, such as ``'timm'``.
+        family, arch: The backbone that it became.
         settings: Settings of the backbone that it needs.
         params: Number of parameters and statistics.
         mapped: Old name to new name.
         dropped: Old name to the reason why it is left out.
-        missing: Name of the backbone that the source lacks, to what becomes of it.
-        beside: What the file holds beside the weights, such as the state of an optimiser: its kind.
+        missing: Name of the backbone that the source lacks, to the reason and its fate.
+        beside: Name and type of everything else in the file, such as the state of an optimiser.
     """
 
     file: str
@@ -39,7 +39,7 @@ class ConversionReport:
         return dataclasses.asdict(self)
 
     def provenance(self) -> dict:
-        """What the checkpoint says of itself: all but the lists of names."""
+        """The part that the checkpoint keeps: all but the lists of names."""
         kept = ('file', 'sha256', 'source', 'family', 'arch', 'settings')
         return {name: value for name, value in self.to_dict().items() if name in kept}
 

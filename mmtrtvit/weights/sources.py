@@ -1,4 +1,4 @@
-"""Whose checkpoints become ours: families, implementations, and what tells them apart."""
+"""The implementations whose checkpoints can be converted, and how to tell them apart."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class Convertible:
     Attributes:
         title: Its name in messages.
         backbone: Its class.
-        sources: Name of an implementation to what is known of it.
+        sources: The implementations by name.
     """
 
     title: str
@@ -66,7 +66,7 @@ CONVERTIBLE: dict[str, Convertible] = {
         'TurboViT', TurboViT, {'timm': Source(turbovit.SOURCES['timm'], r'blocks\.\d+\.attn\.qkv\.')}
     ),
 }
-"""Name of a family, as in the names of configs, to what is known of its weights elsewhere."""
+"""The families, by their names in the names of configs."""
 
 OURS = r'(backbone\.)?stages\.\d+\.\d+\.'
 """Start of names that only weights of this package have."""

@@ -1,4 +1,4 @@
-"""Names of Hiera's tensors in timm, and what they are called in TurboViT, which has the same building blocks.
+"""Names of Hiera's tensors in timm, and their names in TurboViT, which has the same building blocks.
 
 No weights of TurboViT are published. With Hiera's own arch (``widths=(96, 192, 384, 768)``, ``depths=(1, 2, 7, 2)``,
 ``heads=(1, 2, 4, 8)``, ``mask_units=(8, 4, 0, 0)`` is its tiny size) the class is Hiera.
@@ -43,4 +43,4 @@ def from_timm(weights: Mapping[str, torch.Tensor], source: str = 'The checkpoint
 
 
 SOURCES: dict[str, Callable[..., Renamed]] = {'timm': from_timm}
-"""Whose checkpoints can be renamed, by the name of the implementation."""
+"""Renaming by the name of the implementation."""

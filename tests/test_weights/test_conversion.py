@@ -187,12 +187,12 @@ def test_damaged_files_are_refused(elsewhere, saved, tmp_path):
     ('settings', 'error', 'message'),
     [
         (dict(family='trtvit'), ConfigError, '--family trtvit is unknown'),
-        (dict(source='mmpretrain'), ConfigError, '--source mmpretrain has no meaning for Next-ViT'),
+        (dict(source='mmpretrain'), ConfigError, '--source mmpretrain does not exist for Next-ViT'),
         (dict(source='official'), CheckpointError, 'names of timm, not of official'),
-        (dict(arch='xl'), ConfigError, '--arch xl has no meaning'),
+        (dict(arch='xl'), ConfigError, '--arch xl does not exist'),
         (dict(arch='b'), CheckpointError, "no Next-ViT of size 'b'.*--arch small"),
-        (dict(kv_pool='rows'), ConfigError, '--kv-pool rows has no meaning'),
-        (dict(out='ours.txt'), ConfigError, 'no name of a checkpoint'),
+        (dict(kv_pool='rows'), ConfigError, '--kv-pool rows does not exist'),
+        (dict(out='ours.txt'), ConfigError, 'not the name of a checkpoint'),
         (dict(out='theirs.pth'), ConfigError, 'the source itself'),
         (dict(out='theirs.pth/ours.pth'), ConfigError, 'cannot be written'),
         (dict(out='.'), ConfigError, 'a folder'),
@@ -209,7 +209,7 @@ def test_arguments_without_a_meaning(elsewhere, saved, tmp_path, settings, error
 
 def test_pooling_is_next_vits_alone(elsewhere, saved, tmp_path):
     path = saved(elsewhere('efficientformer', 'timm')[1])
-    with pytest.raises(ConfigError, match='--kv-pool tokens has no meaning for EfficientFormer'):
+    with pytest.raises(ConfigError, match='--kv-pool tokens does not exist for EfficientFormer'):
         convert_weights(path, 'efficientformer', tmp_path / 'ours.pth', kv_pool='tokens')
 
 

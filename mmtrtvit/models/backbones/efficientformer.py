@@ -1,7 +1,7 @@
 """EfficientFormer: Vision Transformers at MobileNet Speed (Li et al., arXiv:2206.01191).
 
-A convolutional stem and four stages of MetaFormer blocks. The token mixer is a 3x3 average minus the pixel itself
-("Meta4D"), and attention over all pixels in the last blocks of the last stage ("Meta3D"). The sizes are published.
+A convolutional stem and four stages of MetaFormer blocks. Their token mixer is a 3x3 average minus the pixel itself
+("Meta4D") or, in the last blocks of the last stage, attention over all pixels ("Meta3D"). The sizes are published.
 
 This is the form for dense prediction, as in the authors' detection and segmentation code: a GroupNorm on every map
 that is returned, the last stage transposed back to a map. One thing differs on purpose. The authors stretch
@@ -34,7 +34,7 @@ ARCH_SETTINGS: dict[str, dict] = {
 """Widths, depths and how many blocks at the end of a stage have attention, with where they come from."""
 
 LAYER_SCALE = {'l7': 1e-6}
-"""Where the authors' dense-prediction code starts LayerScale at something else than 1e-5."""
+"""Sizes whose LayerScale the authors' dense-prediction code starts at another value than 1e-5."""
 
 
 class BiasedAttention(nn.Module):
@@ -72,7 +72,7 @@ class BiasedAttention(nn.Module):
         return super().train(mode)
 
     def _offset_weights(self, length: int) -> torch.Tensor:
-        """What the offsets along one side of a map take from the table: ``(length, length, resolution)``."""
+        """Weights of the table's entries for the offsets along one side of a map: ``(length, length, resolution)``."""
         table = self.attention_biases
         # In half precision the positions of a long side would not be exact.
         dtype = torch.promote_types(table.dtype, torch.float32)
@@ -145,7 +145,7 @@ class Meta4D(nn.Module):
         stride: 2 in the first block of a stage that halves the resolution, otherwise 1 (and the same channels).
         mlp_ratio: Hidden channels of the MLP over ``out_channels``.
         drop_path: Probability of dropping each residual branch, per sample.
-        layer_scale: What the factors of the residual branches start with.
+        layer_scale: Initial factors of the residual branches.
         norm_cfg: The norm after each convolution.
 
     Shape:
@@ -260,8 +260,8 @@ class EfficientFormer(PyramidBackbone):
         resolution: Height and width of attention's table of biases: 7 in the ImageNet checkpoints, and 25 and 16
             (not pretrained) in the authors' detection and segmentation code. Any resolution serves any input size.
         mlp_ratio: Hidden channels of the MLPs over their channels.
-        layer_scale: What the factors of the residual branches start with; by default the authors' value for dense
-            prediction, 1e-5, with L7 1e-6.
+        layer_scale: Initial factors of the residual branches; by default the authors' values for dense prediction,
+            1e-5, and 1e-6 for L7.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
         norm_cfg: The norm after each convolution. BatchNorm can be folded for deployment, others cannot.
         final_norm: The form for classification: a LayerNorm on the map of the last stage, as the classifier needs

@@ -76,7 +76,7 @@ class WindowPool(nn.AvgPool2d):
 
 
 KV_POOLS: dict[str, type[nn.Module]] = {'tokens': TokenPool, 'windows': WindowPool}
-"""How E-MHSA may pool keys and values, by the name that a config gives it."""
+"""Poolings of E-MHSA's keys and values, by the names that configs use."""
 
 
 class MHCA(nn.Sequential):
@@ -295,7 +295,7 @@ class NextViT(PyramidBackbone):
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
         norm_cfg: All norms. BatchNorm can be folded for deployment, others cannot.
         final_norm: Put a norm on the map of the last stage, as the classifier needs it.
-        with_extra_norm: End every stage with a norm, which the next stage reads too: what the official code does for
+        with_extra_norm: End every stage with a norm, which the next stage reads too, as the official code does for
             segmentation. That of the fourth stage is ``final_norm``, as official checkpoints hold it.
         out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`.
 

@@ -4,12 +4,12 @@ The paper searches among hierarchical Vision Transformers of mask unit attention
 of Hiera (Ryali et al., arXiv:2306.00989): attention inside squares of tokens in the early stages, over all tokens in
 the late ones, and between stages queries that are max-pooled before attention.
 
-The architecture that the search found is published as a figure only: no widths, depths or heads, no code. What
-stands in :data:`ARCH_SETTINGS` is a stand-in of the size that follows from the paper's comparisons (12.7 M
-parameters, about 2.2 G multiply-accumulates), RECONSTRUCTED with Hiera's own rules, not the searched network.
+The architecture that the search found is published only as a figure, without widths, depths, heads or code.
+:data:`ARCH_SETTINGS` holds a stand-in of the size that follows from the paper's comparisons (12.7 M parameters, about
+2.2 G multiply-accumulates), RECONSTRUCTED with Hiera's own rules. It is not the searched network.
 
-Maps of any size: a map is padded to whole mask units for local attention, and what was padded is masked, so no
-token ever attends to padding; the queries' pooling and attention over all tokens see real tokens only.
+Inputs may have any size. Local attention pads a map to whole mask units and masks the padding, so no token ever attends
+to it; the queries' pooling and attention over all tokens see real tokens only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -221,7 +221,7 @@ class PatchEmbedding(nn.Module):
         return super().train(mode)
 
     def _weights(self, length: int) -> torch.Tensor:
-        """What the tokens along one side take from the learned ones: ``(length, resolution)``."""
+        """Weights of the learned tokens for those along one side: ``(length, resolution)``."""
         dtype = torch.promote_types(self.position.dtype, torch.float32)
         place = torch.arange(length, dtype=dtype, device=self.position.device)
         centre = (place + 0.5) * self.resolution / (place[-1] + 1) - 0.5

@@ -11,8 +11,8 @@ class FusedAttention(nn.Module):
     """Training form: PyTorch's fused ``softmax(q k^T / sqrt(d) + bias) v``.
 
     Shape:
-        q: ``(B, heads, N, d)``, k: ``(B, heads, M, d)``, v: ``(B, heads, M, e)``, bias, if any: what can be
-        broadcast to ``(B, heads, N, M)`` -> ``(B, heads, N, e)``
+        q: ``(B, heads, N, d)``, k: ``(B, heads, M, d)``, v: ``(B, heads, M, e)``, bias, if any: broadcastable to
+        ``(B, heads, N, M)`` -> ``(B, heads, N, e)``
     """
 
     def forward(
@@ -48,7 +48,7 @@ class MultiHeadSelfAttention(nn.Module):
         ``(B, N, C) -> (B, N, C)``
 
     Raises:
-        ConfigError: If ``dim`` is no positive multiple of ``head_dim``.
+        ConfigError: If ``dim`` is not a positive multiple of ``head_dim``.
     """
 
     def __init__(self, dim: int, head_dim: int = 32) -> None:

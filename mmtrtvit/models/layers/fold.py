@@ -34,7 +34,7 @@ def fold_batch_norms(root: nn.Module) -> None:
 
 
 def scale_and_shift(norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a BatchNorm does in evaluation, as ``y = x * scale + shift``; both of shape ``(C,)``."""
+    """Scale and shift of a BatchNorm in evaluation, ``y = x * scale + shift``; both of shape ``(C,)``."""
     scale = (norm.running_var + norm.eps).rsqrt()
     if norm.affine:
         scale = scale * norm.weight.detach()
@@ -52,11 +52,11 @@ def fold_into_next(norm: nn.Module, *layers: nn.Linear | nn.Conv2d) -> nn.Module
     a layer as long as the weights of each window sum to 1 (``count_include_pad=False``): it commutes with the norm.
 
     Args:
-        norm: The norm; what is no BatchNorm is left alone.
+        norm: The norm; anything but a BatchNorm is left alone.
         layers: Linear layers or 1x1 convolutions without padding and groups. One without a bias gets one.
 
     Returns:
-        What stands in the norm's place from now on: ``nn.Identity``, or ``norm`` itself where it was left alone.
+        The module to put in the norm's place: ``nn.Identity``, or ``norm`` itself where it was left alone.
     """
     if not isinstance(norm, _BatchNorm):
         return norm
@@ -78,7 +78,7 @@ def replace_batch_norms(root: nn.Module) -> None:
 
 
 class ChannelAffine(nn.Module):
-    """``y = x * weight + bias`` per channel: what is left of a BatchNorm that no convolution precedes.
+    """``y = x * weight + bias`` per channel: a BatchNorm in evaluation that no convolution can absorb.
 
     Args:
         norm: The BatchNorm to stand in for, with its running statistics.

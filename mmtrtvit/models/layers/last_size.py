@@ -6,10 +6,10 @@ import torch
 
 
 class LastSize:
-    """Keeps what was computed from a parameter for the last size, while nothing is being trained.
+    """Keeps a tensor that was computed from a parameter for the last size, while nothing is being trained.
 
-    One size only: what is kept can be large (attention's bias at 800 x 1344 is 35 MB), and images of one size
-    mostly follow each other. It is computed again when the size, the type, the device or the parameter changes,
+    It keeps one size only: the tensor can be large (attention's bias at 800 x 1344 is 35 MB), and images of one size
+    mostly follow each other. The tensor is computed again when the size, the type, the device or the parameter changes,
     and always where gradients are needed or a graph is being recorded: an exported graph holds the computation, so
     it is right for every size. With a static size engines fold it into a constant.
 
@@ -24,15 +24,15 @@ class LastSize:
         return type(self), ()
 
     def clear(self) -> None:
-        """Forget what is kept."""
+        """Forget the tensor."""
         self.kept = None
 
     def get(self, table: torch.Tensor, key: Hashable, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """What ``compute()`` returns, from memory where that is the same.
+        """The result of ``compute()``, from memory where it is the same.
 
         Args:
             table: The parameter that ``compute`` reads.
-            key: Whatever else the result depends on.
+            key: Everything else that the result depends on.
             compute: Takes nothing, returns a tensor.
         """
         trained = torch.is_grad_enabled() and table.requires_grad

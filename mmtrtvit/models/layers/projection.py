@@ -13,7 +13,7 @@ class Projection(nn.Sequential):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        stride: 1, or 2 to halve the resolution. What is left of an odd size is averaged by itself.
+        stride: 1, or 2 to halve the resolution. The last row or column of an odd size is averaged by itself.
         norm_cfg: The norm after the convolution.
 
     Shape:

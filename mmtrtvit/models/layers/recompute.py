@@ -38,8 +38,8 @@ def recompute_in_backward(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
         x: Its input, any shape.
 
     Returns:
-        What ``block(x)`` returns. Gradients, random numbers (drop path) and running statistics are
-        those of a plain call.
+        The result of ``block(x)``. Gradients, random numbers (drop path) and running statistics are those of a plain
+        call.
     """
     return checkpoint(
         block,

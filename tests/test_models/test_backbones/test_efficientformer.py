@@ -341,7 +341,7 @@ def test_under_autocast_the_bias_has_the_type_of_the_scores(small, computed):
     assert_close(outputs(backbone, x), expected, 0)
 
 
-# --- arguments that have no meaning -------------------------------------------------------------------------
+# --- arguments that cannot be used ---------------------------------------------------------------------------
 
 
 def message(**arguments):

@@ -1,4 +1,4 @@
-"""NextViT's interface: sizes, drop path, initialisation, extra norms and arguments that have no meaning."""
+"""NextViT's interface: sizes, drop path, initialisation, extra norms and arguments that cannot be used."""
 
 import itertools
 
@@ -182,7 +182,7 @@ def test_extra_norms_become_a_scale_and_a_shift(next_vit, randomise):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-# --- arguments that have no meaning -----------------------------------------------------------------------------
+# --- arguments that cannot be used ---------------------------------------------------------------------------
 
 
 def message(**arguments):

@@ -1,4 +1,4 @@
-"""TRTViT's interface: sizes of the maps, drop path, initialisation and arguments that have no meaning."""
+"""TRTViT's interface: sizes of the maps, drop path, initialisation and arguments that cannot be used."""
 
 import math
 
@@ -27,40 +27,6 @@ def arch(**changes):
 
 
 # --- maps ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('types', 'size'),
-    [
-        *((('C', 'C', 'C', 'M'), size) for size in [(224, 224), (511, 767), (800, 1333), (33, 47), (1, 1)]),
-        *((('C', 'T', 'A', 'B'), size) for size in [(130, 255), (33, 47), (1, 1)]),
-    ],
-)
-def test_any_size_gives_maps_of_the_strides_rounded_up(tiny, types, size):
-    backbone = tiny(block_types=types, depths=(1, 1, 1, 1)).eval()
-    with torch.no_grad():
-        maps = backbone(torch.randn(1, 3, *size))
-    assert isinstance(maps, tuple)
-    assert backbone.strides == (4, 8, 16, 32)
-    for given, channels, stride in zip(maps, (16, 32, 32, 64), (4, 8, 16, 32), strict=True):
-        assert given.shape == (1, channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
-        assert given.isfinite().all()
-
-
-@pytest.mark.parametrize('indices', [(0,), (3,), (0, 2), (1, 2), (1, 3), (0, 1, 2, 3), [2, 3]])
-def test_out_indices_choose_among_the_same_maps(tiny, randomise, indices):
-    x = torch.randn(1, 3, 64, 96)
-    whole, part = tiny().eval(), tiny(out_indices=indices).eval()
-    randomise(whole)
-    assert part.load_state_dict(whole.state_dict(), strict=False).missing_keys == []
-    with torch.no_grad():
-        expected, given = whole(x), part(x)
-    assert part.out_channels == tuple((16, 32, 32, 64)[i] for i in indices)
-    assert part.strides == tuple((4, 8, 16, 32)[i] for i in indices)
-    assert len(given) == len(indices)
-    for index, ours in zip(indices, given, strict=True):
-        assert torch.equal(ours, expected[index])
-    assert len(part.stages) == max(indices) + 1
 
 
 @pytest.mark.parametrize('name', 'abcd')
@@ -96,18 +62,6 @@ def test_a_named_size_can_be_given_as_a_dict_too():
 def test_block_letters(tiny, letters, kinds):
     backbone = tiny(depths=(1, 1, 1, 3), block_types=('C', 'C', 'C', letters))
     assert [type(block) for block in backbone.stages[-1]] == kinds
-
-
-def test_final_norm_is_on_the_last_map_only(tiny, randomise):
-    x = torch.randn(1, 3, 64, 64)
-    plain, normed = randomise(tiny()).eval(), randomise(tiny(final_norm=True)).eval()
-    normed.load_state_dict(plain.state_dict(), strict=False)
-    with torch.no_grad():
-        expected, given = plain(x), normed(x)
-    for ours, theirs in zip(given[:-1], expected[:-1], strict=True):
-        assert torch.equal(ours, theirs)
-        torch.testing.assert_close(given[-1], normed.final_norm(expected[-1]))
-    assert not torch.allclose(given[-1], expected[-1])
 
 
 # --- drop path and initialisation ---------------------------------------------------------------------------
@@ -189,7 +143,7 @@ def test_norm_cfg_reaches_every_norm_after_a_convolution(tiny, norm):
     assert len(norms) == sum(isinstance(part, nn.Conv2d) for part in backbone.modules()) + 1
 
 
-# --- arguments that have no meaning -------------------------------------------------------------------------
+# --- arguments that cannot be used ---------------------------------------------------------------------------
 
 
 def message(**arguments):

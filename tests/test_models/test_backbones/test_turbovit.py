@@ -1,4 +1,4 @@
-"""TurboViT's interface: sizes, padding, arguments that have no meaning, initialisation, and what is exported."""
+"""TurboViT's interface: sizes, padding, arguments that cannot be used, initialisation, and what is exported."""
 
 import collections
 import io
@@ -293,7 +293,7 @@ def test_under_autocast_the_mask_has_the_type_of_the_scores(small):
     assert_close([y.float() for y in given], outputs(backbone, x), 0.1)
 
 
-# --- arguments that have no meaning -------------------------------------------------------------------------
+# --- arguments that cannot be used ---------------------------------------------------------------------------
 
 
 def message(**arguments):
