@@ -129,11 +129,11 @@ ALTERED = {
     'unknown key': (edited(**{'stages.0.blocks.0.extra.weight': torch.zeros(1)}), 'unknown names: stages.0.blocks.0'),
     'missing key': (
         lambda weights: {name: value for name, value in weights.items() if name != 'stem.2.conv.weight'},
-        "no Next-ViT of size 'small': stem.2.conv.weight is missing",
+        "not Next-ViT of size 'small': stem.2.conv.weight is missing",
     ),
     'missing block': (
         lambda weights: {name: value for name, value in weights.items() if 'stages.3.' not in name},
-        "no Next-ViT of size 'small': stages.3.0.*and 13 more",
+        "not Next-ViT of size 'small': stages.3.0.*and 13 more",
     ),
     'wrong shape': (
         edited(**{'stem.0.conv.weight': torch.zeros(64, 1, 3, 3)}),
@@ -164,7 +164,7 @@ def test_what_is_no_such_checkpoint_is_refused(elsewhere, saved, tmp_path, monke
 def test_another_family_is_refused_by_name(elsewhere, saved, tmp_path, family, source):
     path = saved(elsewhere(family, source)[1])
     for other in CONVERTIBLE.keys() - {family}:
-        with pytest.raises(CheckpointError, match=rf'is of {CONVERTIBLE[family].title} \({source}\)') as caught:
+        with pytest.raises(CheckpointError, match=rf'is a checkpoint of {CONVERTIBLE[family].title} \({source}\)') as caught:
             convert_weights(path, other, tmp_path / 'ours.pth')
         assert f'--family {family}' in str(caught.value)
 
