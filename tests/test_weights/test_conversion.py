@@ -190,7 +190,7 @@ def test_damaged_files_are_refused(elsewhere, saved, tmp_path):
         (dict(source='mmpretrain'), ConfigError, '--source mmpretrain does not exist for Next-ViT'),
         (dict(source='official'), CheckpointError, 'names of timm, not of official'),
         (dict(arch='xl'), ConfigError, '--arch xl does not exist'),
-        (dict(arch='b'), CheckpointError, "no Next-ViT of size 'b'.*--arch small"),
+        (dict(arch='b'), CheckpointError, "not Next-ViT of size 'b'.*--arch small"),
         (dict(kv_pool='rows'), ConfigError, '--kv-pool rows does not exist'),
         (dict(out='ours.txt'), ConfigError, 'not the name of a checkpoint'),
         (dict(out='theirs.pth'), ConfigError, 'the source itself'),
@@ -198,7 +198,7 @@ def test_damaged_files_are_refused(elsewhere, saved, tmp_path):
         (dict(out='.'), ConfigError, 'a folder'),
     ],
 )
-def test_arguments_without_a_meaning(elsewhere, saved, tmp_path, settings, error, message):
+def test_arguments_that_cannot_be_used(elsewhere, saved, tmp_path, settings, error, message):
     path = saved(elsewhere('nextvit', 'timm')[1])
     settings = {'family': 'nextvit', **settings, 'out': tmp_path / settings.get('out', 'ours.pth')}
     before = path.read_bytes()
