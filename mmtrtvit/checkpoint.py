@@ -5,6 +5,7 @@ import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def _history_method(owner: type, name: str) -> Callable:
 def _under_name(function: Callable, module: str, name: str) -> Callable:
     """``function`` as torch's list of allowed functions finds it (older torch takes no name beside a function)."""
 
-    def call(*args):
+    def call(*args: Any) -> Any:
         return function(*args)
 
     call.__module__, call.__name__, call.__qualname__ = module, name, name
@@ -117,7 +118,7 @@ class LoadReport:
         return '\n'.join(lines)
 
 
-def read_checkpoint(path: str | Path, or_else: str = '') -> dict:
+def read_checkpoint(path: str | Path, or_else: str = '') -> Mapping[str, Any]:
     """Read a checkpoint as data: nothing in it is executed.
 
     Args:
@@ -192,7 +193,7 @@ def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torc
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a wrapper for several processes or GPUs, which puts ``module.`` before every name."""
-    return model.module if is_model_wrapper(model) else model
+    return model.get_submodule('module') if is_model_wrapper(model) else model
 
 
 def compare(
@@ -268,7 +269,7 @@ def check_checkpoint(
     return report, {**fitting, **{name: weights[name] for name in counters}}
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, **options: bool | str | Sequence[str] | None) -> LoadReport:
+def load_checkpoint(model: nn.Module, path: str | Path, **options: Any) -> LoadReport:
     """Load a checkpoint by name and return the report; arguments and errors as :func:`check_checkpoint`."""
     report, fitting = check_checkpoint(model, path, **options)
     unwrapped(model).load_state_dict(fitting, strict=False)
@@ -312,7 +313,7 @@ def check_provenance(backbone: object, checkpoint: Mapping, source: str) -> None
             )
 
 
-def read_pretrained(backbone: nn.Module, checkpoint: str | Path) -> dict:
+def read_pretrained(backbone: nn.Module, checkpoint: str | Path) -> Mapping[str, Any]:
     """Read the checkpoint that ``init_cfg`` of a backbone names.
 
     Raises:

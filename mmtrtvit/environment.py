@@ -25,10 +25,12 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 OK, MISSING, WRONG = 'ok', 'missing', 'wrong'
 
@@ -211,7 +213,7 @@ class Part:
         return template.format(pip=f'{shlex.quote(sys.executable or "python")} -m pip', requirement=self.requirement)
 
 
-_MMCV = dict(
+_MMCV: dict[str, Any] = dict(
     distributions=('onedl-mmcv', 'mmcv', 'mmcv-full', 'mmcv-lite'),
     install='MMCV_WITH_OPS=1 {pip} install --no-build-isolation {requirement}',
     # pip would find the requirement satisfied, or bring the same wheel again from its cache.
@@ -339,7 +341,7 @@ def _import_version(module: str) -> str:
     if version:
         return str(version)
     # importlib.metadata learnt packages_distributions in Python 3.10.
-    by_module = getattr(metadata, 'packages_distributions', dict)()
+    by_module: Mapping[str, list[str]] = getattr(metadata, 'packages_distributions', dict)()
     return next(map(metadata.version, by_module.get(module.split('.')[0], ())), 'unknown version')
 
 
@@ -426,7 +428,7 @@ def _message_alone(hook: Callable) -> Callable:
     """Wrap ``sys.excepthook``: a program that an :class:`EnvironmentProblem` ends prints no traceback."""
 
     @functools.wraps(hook)
-    def show(kind, error, traceback):
+    def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if isinstance(error, EnvironmentProblem):
             print(f'\nError: {error}', file=sys.stderr)
         else:
@@ -480,7 +482,7 @@ COLUMNS = ('Part', 'Found', 'Wanted', 'Status', '', 'Needed for')
 def print_report(reports: list[PartReport]) -> None:
     """Print the table of parts, the remarks on them, and the command for the first thing wrong."""
     need = {True: 'required', False: 'optional'}
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     rows += [(r.name, r.found or '-', r.wanted, r.status, need[r.required], r.purpose) for r in reports]
     widths = [max(map(len, column)) for column in zip(*rows)]
     rows.insert(1, tuple('-' * width for width in widths))

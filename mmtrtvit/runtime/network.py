@@ -35,6 +35,7 @@ class Network:
                 fix='export again with tools/deploy.py',
             )
         self._input = session.inputs[0].name
+        self._most: int | None
         side = session.inputs[0].shape[0]
         profile = (profiles or {}).get(self._input)
         if isinstance(side, int) and side > 0:

@@ -50,7 +50,7 @@ class Predictor:
             DataError: If an image is none or cannot be read.
             DeployError: If the network does not take its size.
         """
-        if not isinstance(image, (list, tuple)):
+        if isinstance(image, (np.ndarray, str, os.PathLike)):
             return self._predict([read_image(image)])[0]
         return self._predict([read_image(single) for single in image])
 
