@@ -12,7 +12,7 @@ from mmengine.config import Config
 from . import environment
 from .errors import ConfigError, UserError
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
 
 VARIANTS = Path('_base_') / 'variants'
 """Where variants lie below a folder of configs."""

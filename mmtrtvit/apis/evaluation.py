@@ -56,6 +56,8 @@ def draw_to(config: Config, show_dir: str) -> None:
     if not hook.type.endswith('SegVisualizationHook'):
         hook.test_out_dir = show_dir
         return
+    # mmseg 1.2.2 draws every 50th image in tests too.
+    hook.interval = 1
     # mmseg's hook has no folder of its own and leaves it to the visualiser, whose files go to vis_data/.
     config.visualizer.setdefault('alpha', 0.5)
     # Visualisers of one name are one: that of an earlier run in this process would keep its folder.
