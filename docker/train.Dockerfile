@@ -1,9 +1,10 @@
 # Training, evaluation and export with the pinned stack:
 #   docker build -f docker/train.Dockerfile -t mmtrtvit-train .
 #   docker run --rm -v /path/to/data:/data mmtrtvit-train python tools/train.py configs/maskrcnn_trtvit_b_coco.py
-# For GPUs, build on an image with the CUDA toolkit of torch.version.cuda (it has nvcc, which mmcv's operators need) and
-# an environment variable that has them compiled without a GPU in sight:
-#   docker build -f docker/train.Dockerfile --build-arg BASE=nvidia/cuda:13.0.1-devel-ubuntu24.04 --build-arg FORCE_CUDA=1 .
+# For GPUs, build on an image with the CUDA toolkit of torch.version.cuda, as its nvcc compiles mmcv's operators, and
+# name the compute capability of the GPUs, as none is in sight while the image is built:
+#   docker build -f docker/train.Dockerfile --build-arg BASE=nvidia/cuda:VERSION-devel-ubuntu24.04 \
+#       --build-arg FORCE_CUDA=1 --build-arg TORCH_CUDA_ARCH_LIST=8.6 -t mmtrtvit-train .
 ARG BASE=python:3.11-bookworm
 FROM ${BASE}
 
@@ -15,8 +16,9 @@ RUN apt-get update \
 
 WORKDIR /mmtrtvit
 ARG FORCE_CUDA=0
-ENV FORCE_CUDA=${FORCE_CUDA} PIP_NO_CACHE_DIR=1 MMTRTVIT_DATA_ROOT=/data VIRTUAL_ENV=/mmtrtvit/.venv
-ENV PATH=/mmtrtvit/.venv/bin:${PATH}
+ARG TORCH_CUDA_ARCH_LIST=""
+ENV FORCE_CUDA=${FORCE_CUDA} TORCH_CUDA_ARCH_LIST=${TORCH_CUDA_ARCH_LIST} PIP_NO_CACHE_DIR=1
+ENV MMTRTVIT_DATA_ROOT=/data PATH=/mmtrtvit/.venv/bin:${PATH}
 COPY . .
 RUN make setup
 CMD ["python", "tools/check_env.py"]

@@ -10,6 +10,7 @@ from email import message_from_string
 from pathlib import Path, PurePosixPath
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmtrtvit' / 'version.py').read_text()).group(1)
@@ -145,3 +146,53 @@ def test_every_file_names_the_same_versions():
     ruff = re.search(r'^ruff==(.+)$', (ROOT / 'requirements' / 'test.txt').read_text(), re.MULTILINE).group(1)
     assert f'rev: v{ruff} ' in (ROOT / '.pre-commit-config.yaml').read_text()
     assert f'\nversion: {VERSION}\n' in (ROOT / 'CITATION.cff').read_text()
+
+
+COMMANDS = r"""(?:^|[\s"'])((?:tests|tools|docker|configs|requirements)/[\w./-]+|\.ci/run)"""
+
+
+def check_commands(text: str) -> None:
+    """Every file, target and extra that commands name is there."""
+    for name in re.findall(COMMANDS, text):
+        assert (ROOT / name).exists(), name
+    targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    assert set(re.findall(r'\bmake ([a-z-]+)$', text, re.MULTILINE)) <= set(targets)
+    for extra in re.findall(r'\[([a-z-]+)\]"', text):
+        assert f'\n{extra} = {{ file = ' in (ROOT / 'pyproject.toml').read_text()
+
+
+@pytest.mark.parametrize('name', ['train.Dockerfile', 'runtime.Dockerfile'])
+def test_images_are_built_from_what_is_there(name):
+    text = (ROOT / 'docker' / name).read_text()
+    check_commands(text)
+    instructions = re.sub(r'\\\n', ' ', re.sub(r'^#.*\n', '', text, flags=re.MULTILINE))
+    words = [line.split() for line in instructions.splitlines() if line]
+    assert {first for first, *_ in words} <= {'ARG', 'CMD', 'COPY', 'ENV', 'FROM', 'RUN', 'USER', 'WORKDIR'}
+    copied = [source for first, *rest in words if first == 'COPY' and '--from=' not in rest[0] for source in rest[:-1]]
+    # The whole checkout, of which the build needs what .dockerignore leaves.
+    assert copied == ['.']
+    ignored = (ROOT / '.dockerignore').read_text().split()
+    for needed in (
+        'mmtrtvit',
+        'configs',
+        'tools',
+        'requirements',
+        'setup.py',
+        'pyproject.toml',
+        'README.md',
+        'Makefile',
+    ):
+        assert (ROOT / needed).exists() and not any(PurePosixPath(needed).match(pattern) for pattern in ignored)
+    python = re.search(r'python:(\d\.\d+)', text).group(1)
+    assert f'Python :: {python}' in (ROOT / 'pyproject.toml').read_text()
+
+
+def test_the_workflow_runs_what_is_there():
+    text = (ROOT / '.github' / 'workflows' / 'ci.yml').read_text()
+    check_commands(text)
+    jobs = yaml.safe_load(text)['jobs']
+    assert jobs['all']['strategy']['matrix']['python'] == ['3.10', '3.12']
+    commands = [step['run'] for step in jobs['all']['steps'] if 'run' in step]
+    assert commands == ['.ci/run']
+    alone = ' '.join(step.get('run', '') for step in jobs['runtime']['steps'])
+    assert '[runtime]' in alone and 'torch' not in alone
