@@ -6,7 +6,7 @@ import importlib
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
+from ..engine.cpu_amp import amp_is_quicker, bfloat16_slowdown, use_amp
 from ..errors import ConfigError, DeployError
 from ..latency import machine, measure
 from ..testing.random_inputs import random_batch
@@ -88,8 +89,6 @@ def build_training(
         amp: Mixed precision, as ``tools/train.py --amp``.
         device: Where the network is to be.
     """
-    from ..engine.cpu_amp import use_amp
-
     config = copy.deepcopy(config)
     config.model.backbone.update(with_cp=checkpointing, init_cfg=None)
     if 'size' in config.model.data_preprocessor:
@@ -178,11 +177,11 @@ class _Trainer:
 
 
 @contextlib.contextmanager
-def _trainers(entry: Entry, *settings) -> Iterator[dict[str, _Trainer]]:
+def _trainers(entry: Entry, variants: Mapping[str, dict], *settings) -> Iterator[dict[str, _Trainer]]:
     trainers: dict[str, _Trainer] = {}
     try:
         # built one after the other, so that they do not slow each other down
-        for name, variant in VARIANTS.items():
+        for name, variant in variants.items():
             trainers[name] = _Trainer(str(entry.path), variant, *settings)
             trainers[name].ready()
         yield trainers
@@ -255,11 +254,15 @@ def benchmark_training(
     check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
     entries = _select(Path(root), family, methods, archs)
     console, results = Console(highlight=False), Results(out, 'training')
+    variants = VARIANTS
+    if not amp_is_quicker():
+        variants = {name: variant for name, variant in VARIANTS.items() if not variant['amp']}
+        console.print(f'Without AMP: on this CPU bfloat16 is {bfloat16_slowdown():.1f} times slower than float32.')
     rows: list[dict] = []
     for number, entry in enumerate(entries, start=1):
         console.print(f'[{number}/{len(entries)}] {entry.about.title} on {entry.title}', markup=False)
         load = round(os.getloadavg()[0], 1)
-        with _trainers(entry, batch, size, threads) as trainers:
+        with _trainers(entry, variants, batch, size, threads) as trainers:
             facts = next(iter(trainers.values())).facts
             settings = dict(
                 config=f'configs/{entry.path.name}',

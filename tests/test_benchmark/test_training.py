@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmtrtvit.benchmark import benchmark_training, random_batch, training
 from mmtrtvit.benchmark.plots import digest_of, drawn_from
+from mmtrtvit.engine.cpu_amp import amp_is_quicker
 from mmtrtvit.errors import ConfigError, DeployError
 from mmtrtvit.zoo.methods import METHODS
 
@@ -46,9 +47,10 @@ def outcome(checkout, tmp_path_factory):
 def test_rows_say_what_they_were_measured_on(outcome):
     result, out = outcome
     assert json.loads((out / 'training.json').read_text()) == result
-    plain, both = result['training']
-    assert [(row['checkpointing'], row['amp']) for row in (plain, both)] == [(False, False), (True, True)]
-    for row in (plain, both):
+    rows = result['training']
+    expected = [(False, False), (True, True)] if amp_is_quicker() else [(False, False)]
+    assert [(row['checkpointing'], row['amp']) for row in rows] == expected
+    for row in rows:
         assert (row['kind'], row['scope'], row['unit'], row['runs']) == ('measured', 'training iteration', 'ms', 3)
         assert (row['shape'], row['batch'], row['config']) == ('2x3x64x64', 2, 'configs/semfpn_trtvit_a_ade20k.py')
         assert row['machine']['torch_threads'] == 1 and row['versions']['torch'] == torch.__version__
@@ -77,7 +79,8 @@ def test_peak_of_memory_is_seen_after_it_has_passed():
     assert now - before < 100 * 2**20
 
 
-def test_what_is_built(root):
+def test_what_is_built(root, monkeypatch):
+    monkeypatch.setattr('mmtrtvit.engine.cpu_amp.bfloat16_slowdown', lambda: 0.2)  # whatever this CPU has
     config = Config.fromfile(root / 'configs' / 'upernet_trtvit_a_toy.py')
     plain, wrapper = training.build_training(config, 96, checkpointing=False, amp=False, device=torch.device('cpu'))
     assert plain.training and not plain.backbone.with_cp

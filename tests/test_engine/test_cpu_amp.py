@@ -1,17 +1,28 @@
 """bfloat16 on a CPU: what runs in it, what stays float32, and that a network learns so."""
 
 import contextlib
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mmtrtvit.engine import CPUAmpOptimWrapper
+from mmtrtvit.engine import CPUAmpOptimWrapper, cpu_amp
+from mmtrtvit.errors import ConfigError
 from mmtrtvit.models import TRTViT
 
 TINY = dict(widths=(16, 16, 32, 32), depths=(1, 1, 1, 1), block_types='CCCM')
+
+
+@pytest.fixture(autouse=True)
+def bfloat16_is_quick(monkeypatch):
+    """As on a CPU that has units for it, whatever this one has."""
+    monkeypatch.setattr(cpu_amp, 'bfloat16_slowdown', lambda: 0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +59,41 @@ def test_forward_runs_in_bfloat16_inside_the_context_only(network):
     assert network[1].dtype == out.dtype == torch.bfloat16
     assert network(x).dtype == network[1].dtype == torch.float32
     assert not torch.is_autocast_enabled('cpu')
+
+
+def test_it_is_float32_where_bfloat16_is_slow(network, monkeypatch, caplog):
+    monkeypatch.setattr(cpu_amp, 'bfloat16_slowdown', lambda: 8.51)
+    logger = MMLogger.get_instance('slow_cpu', log_level='INFO')
+    logger.addHandler(caplog.handler)
+    wrapper = wrapper_of(network)
+    assert [record.getMessage() for record in caplog.records] == [
+        'Training in float32: on this CPU bfloat16 is 8.5 times slower.'
+    ]
+    with wrapper.optim_context(network):
+        assert network(torch.randn(2, 4)).dtype == torch.float32
+        wrapper.update_params(network(torch.randn(2, 4)).square().mean())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='with a GPU, mixed precision is float16 on it')
+def test_amp_is_refused_where_it_would_be_slower(monkeypatch):
+    monkeypatch.setattr(cpu_amp, 'bfloat16_slowdown', lambda: 151.4)
+    with pytest.raises(ConfigError, match=r'--amp: .* 151.4 times slower .*\n.*AMX.*\n.*leave out --amp'):
+        cpu_amp.use_amp(Config(dict(optim_wrapper=dict(type='OptimWrapper'))))
+
+
+def measured(**limits):
+    """What a process of its own measures: oneDNN reads its limits once."""
+    code = 'from mmtrtvit.engine.cpu_amp import bfloat16_slowdown; print(bfloat16_slowdown())'
+    environment = {name: value for name, value in os.environ.items() if not name.endswith('_MAX_CPU_ISA')}
+    found = subprocess.check_output([sys.executable, '-c', code], env={**environment, **limits}, text=True)
+    return float(found.split()[-1])
+
+
+def test_the_measurement_agrees_with_what_the_cpu_has():
+    assert measured(ONEDNN_MAX_CPU_ISA='AVX2', ATEN_CPU_CAPABILITY='avx2') > 1
+    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
+    if capabilities.get('avx512_bf16') or capabilities.get('amx_bf16'):
+        assert measured() < 1
 
 
 def test_the_context_ends_when_the_forward_pass_fails(network):
