@@ -12,9 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLES = 2
-"""Samples a bin and side: ``sampling_ratio`` of the configs. mmcv's 0 (as many as a box is large) has no such form."""
-
 
 def roi_levels(rois: Tensor, levels: int, finest_scale: float) -> Tensor:
     """Level of the pyramid that each box is pooled from (FPN, equation 1), as mmdet's ``SingleRoIExtractor`` maps it.
@@ -76,14 +73,18 @@ class PyramidAtlas:
             chosen = chosen + (level == index).to(level.dtype) * value
         return chosen
 
-    def roi_align(self, rois: Tensor, level: Tensor, strides: Sequence[int], output_size: tuple[int, int]) -> Tensor:
-        """RoIAlign (``aligned=True``, average, 2 x 2 samples a bin) of each box on its level.
+    def roi_align(
+        self, rois: Tensor, level: Tensor, strides: Sequence[int], output_size: tuple[int, int], samples: int = 2
+    ) -> Tensor:
+        """RoIAlign (``aligned=True``, average) of each box on its level.
 
         Args:
             rois: ``(B, N, 4)``, x1 y1 x2 y2 in pixels of the input.
             level: ``(B, N)``: the level of each.
             strides: Stride of each level.
             output_size: Rows and columns of bins.
+            samples: Samples a bin and side, mmcv's ``sampling_ratio``; its 0 (as many as a box is large) has no such
+                form.
 
         Returns:
             ``(B, N, C, *output_size)``.
@@ -94,7 +95,7 @@ class PyramidAtlas:
         for axis, bins in ((1, output_size[0]), (0, output_size[1])):  # y first
             low = corners[..., axis : axis + 1]
             bin_size = (corners[..., axis + 2 : axis + 3] - low) / bins
-            offsets = (torch.arange(bins * SAMPLES, device=rois.device).to(rois.dtype) + 0.5) / SAMPLES
+            offsets = (torch.arange(bins * samples, device=rois.device).to(rois.dtype) + 0.5) / samples
             position = low + bin_size * offsets  # (B, N, bins * samples)
             size = self._of_level([side[1 - axis] for side in self.sizes], level).unsqueeze(-1)
             origin = self._of_level([corner[1 - axis] for corner in self.origins], level).unsqueeze(-1)
@@ -110,5 +111,5 @@ class PyramidAtlas:
         sampled = F.grid_sample(self.map, grid, mode='bilinear', padding_mode='border', align_corners=False)
         inside = (rows_inside.unsqueeze(-1) * columns_inside.unsqueeze(-2)).flatten(1, 2)
         sampled = sampled * inside.unsqueeze(1)  # mmcv gives 0 for a sample outside
-        pooled = F.avg_pool2d(sampled, SAMPLES)  # (B, C, N * bins, bins)
+        pooled = F.avg_pool2d(sampled, samples)  # (B, C, N * bins, bins)
         return pooled.unflatten(2, (-1, output_size[0])).transpose(1, 2)

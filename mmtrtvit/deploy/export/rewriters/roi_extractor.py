@@ -5,7 +5,6 @@ from mmdeploy.core import FUNCTION_REWRITER
 
 from ....errors import DeployError
 from ..portable import PyramidAtlas, roi_levels
-from ..portable.roi_align import SAMPLES
 from .registration import is_portable, rewrites
 
 NAME = 'mmdet.models.roi_heads.SingleRoIExtractor.forward'
@@ -30,13 +29,14 @@ def single_roi_extractor_forward(self, feats, rois, roi_scale_factor=None):
     if not is_portable(ctx.cfg):
         return single_roi_extractor__forward(self, feats, rois, roi_scale_factor)
     layer = self.roi_layers[0]
-    if layer.sampling_ratio != SAMPLES or not layer.aligned or layer.pool_mode != 'avg' or roi_scale_factor is not None:
+    if layer.sampling_ratio < 1 or not layer.aligned or layer.pool_mode != 'avg' or roi_scale_factor is not None:
         raise DeployError(
             f'The portable flavour cannot express RoIAlign(sampling_ratio={layer.sampling_ratio}, '
             f'aligned={layer.aligned}, pool_mode={layer.pool_mode!r}).',
-            expected=f"sampling_ratio={SAMPLES}, aligned=True, pool_mode='avg'",
+            expected="sampling_ratio=1 or more, aligned=True, pool_mode='avg'",
             fix='set them in roi_layer of the config and train with them, or choose --flavour native',
         )
     boxes = rois[:, 1:].reshape(feats[0].shape[0], -1, 4)
     level = roi_levels(boxes, len(feats), self.finest_scale)
-    return PyramidAtlas(feats).roi_align(boxes, level, self.featmap_strides, layer.output_size).flatten(0, 1)
+    pooled = PyramidAtlas(feats).roi_align(boxes, level, self.featmap_strides, layer.output_size, layer.sampling_ratio)
+    return pooled.flatten(0, 1)

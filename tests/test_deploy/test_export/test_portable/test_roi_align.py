@@ -17,14 +17,14 @@ def pyramid(height, width, batch=1, seed=0):
     return [3 + torch.randn(batch, CHANNELS, *size, generator=generator) for size in sizes]
 
 
-def reference(features, rois, level, size):
+def reference(features, rois, level, size, samples=2):
     """mmcv's operator, level by level."""
     out = torch.zeros(*rois.shape[:2], CHANNELS, *size)
     for image in range(len(rois)):
         for index, (feature, stride) in enumerate(zip(features, STRIDES, strict=True)):
             (chosen,) = torch.where(level[image] == index)
             numbered = torch.cat([torch.full((len(chosen), 1), float(image)), rois[image, chosen]], dim=1)
-            out[image, chosen] = roi_align(feature, numbered, size, 1 / stride, 2, 'avg', True)
+            out[image, chosen] = roi_align(feature, numbered, size, 1 / stride, samples, 'avg', True)
     return out
 
 
@@ -44,6 +44,14 @@ def test_equal_to_mmcv(height, width, size):
     level = roi_levels(rois, 4, 56)
     ours = PyramidAtlas(features).roi_align(rois, level, STRIDES, size)
     torch.testing.assert_close(ours, reference(features, rois, level, size), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize('samples', [1, 3])
+def test_other_numbers_of_samples(samples):
+    features, rois = pyramid(97, 65), random_rois(97, 65)
+    level = roi_levels(rois, 4, 56)
+    ours = PyramidAtlas(features).roi_align(rois, level, STRIDES, (7, 5), samples)
+    torch.testing.assert_close(ours, reference(features, rois, level, (7, 5), samples), atol=2e-4, rtol=0)
 
 
 def test_every_level_is_used_in_that_comparison():
