@@ -1,5 +1,6 @@
 # RetinaNet on TRT-ViT-A, on the toy data set (`python tools/make_toy_data.py --out data/toy`). It learns from
-# scratch in minutes on two CPU cores: FPN and head are narrow, with BatchNorm, as training from scratch needs it.
+# scratch in minutes on two CPU cores: FPN and head are narrow, with norms, as training from scratch needs them. The
+# head sees every level of the pyramid: its norm is GroupNorm, as BatchNorm would mix their statistics.
 _base_ = [
     './_base_/methods/retinanet.py',
     './_base_/backbones/trtvit.py',
@@ -9,12 +10,17 @@ _base_ = [
 ]
 
 channels = 64
-norm_cfg = dict(type='BN')
 
 model = dict(
     backbone=dict(_base_.pop('backbone'), arch='a', drop_path_rate=0.0),
-    neck=dict(in_channels=_base_.widths.a, out_channels=channels, norm_cfg=norm_cfg),
-    bbox_head=dict(num_classes=6, in_channels=channels, feat_channels=channels, stacked_convs=2, norm_cfg=norm_cfg),
+    neck=dict(in_channels=_base_.widths.a, out_channels=channels, norm_cfg=dict(type='BN')),
+    bbox_head=dict(
+        num_classes=6,
+        in_channels=channels,
+        feat_channels=channels,
+        stacked_convs=2,
+        norm_cfg=dict(type='GN', num_groups=8),
+    ),
     test_cfg=dict(max_per_img=20),
 )
 

@@ -131,7 +131,7 @@ def test_heads_of_mask_rcnn_agree(path):
         assert extractor.out_channels == channels
         assert list(extractor.featmap_strides) == [4, 8, 16, 32]
         # mmdet's default 0 takes as many samples as a box is large, which no plain operator can do.
-        assert extractor.roi_layer.sampling_ratio == 2
+        assert extractor.roi_layer.sampling_ratio == (1 if 'toy' in Path(path).name else 2)
     assert heads.mask_head.num_classes == heads.bbox_head.num_classes
 
 
@@ -157,7 +157,7 @@ def test_heads_of_segmenters_agree(path):
 
 
 @pytest.mark.parametrize('path', of(*SCOPES, dataset='toy'))
-def test_toy_configs_know_the_shapes_of_the_embedded_data_set(path):
+def test_toy_configs_know_the_shapes_of_the_toy_data_set(path):
     config = load(path)
     for split in ('train', 'val', 'test'):
         metainfo = config[f'{split}_dataloader'].dataset.metainfo
@@ -169,9 +169,8 @@ def test_toy_configs_know_the_shapes_of_the_embedded_data_set(path):
 
 # --- one step of training, one of testing -------------------------------------------------------------------
 
-SIDES = {'maskrcnn': 64, 'retinanet': 96, 'semfpn': 64, 'upernet': 64}
-"""Height and width of the images. At 64 RetinaNet's last convolution goes from one pixel to one pixel, and oneDNN's
-bfloat16 gradient of it is NaN at times."""
+SIDE = 64
+"""Height and width of the images."""
 
 SHALLOW = {
     'depths': lambda depth: 1,
@@ -231,17 +230,16 @@ def test_one_step_of_training_and_one_of_testing(path, monkeypatch):
     config = shallow(load(path))
     config.model.backbone.init_cfg = None  # the weights are not here
     method = method_of(config)
-    side = SIDES[method]
     for key, value in CHEAP.get(method, {}).items():
         *parents, last = key.split('.')
         part(config.model, '.'.join(parents))[last] = value
-    network, wrapper = build_training(config, side, checkpointing=False, amp=False, device=torch.device('cpu'))
+    network, wrapper = build_training(config, SIDE, checkpointing=False, amp=False, device=torch.device('cpu'))
     network.init_weights()
     # the optimiser would throw the gradients away
     monkeypatch.setattr(wrapper, 'zero_grad', lambda **kwargs: None)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
 
-    losses = network.train_step(random_batch(config, 2, side, side), wrapper)
+    losses = network.train_step(random_batch(config, 2, SIDE, SIDE), wrapper)
     assert any('loss' in name for name in losses)
     assert all(math.isfinite(value.item()) for value in losses.values())
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -252,7 +250,7 @@ def test_one_step_of_training_and_one_of_testing(path, monkeypatch):
 
     network.eval()
     with torch.no_grad():
-        samples = network.test_step(random_batch(config, 2, side, side, seed=1))
+        samples = network.test_step(random_batch(config, 2, SIDE, SIDE, seed=1))
     assert len(samples) == 2
     for sample in samples:
         CHECKS[method](sample, config)
