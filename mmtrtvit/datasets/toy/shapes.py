@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from skimage.draw import polygon
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,19 @@ CLASSES = tuple(SHAPES)
 PALETTE = tuple(shape.colour for shape in SHAPES.values())
 
 
+def _fill(raster: np.ndarray, corners: np.ndarray, value: bool) -> None:
+    """Set the pixels whose centre a polygon (N, 2; x, y) encloses: those with an odd number of edges to their right."""
+    x0, y0 = corners.T[:, :, None]
+    x1, y1 = np.roll(corners, -1, axis=0).T[:, :, None]
+    rows = np.arange(raster.shape[0])
+    edge, row = np.nonzero((y0 <= rows) != (y1 <= rows))
+    slope = ((x1 - x0) / np.where(y1 == y0, 1, y1 - y0))[edge, 0]
+    crossing = x0[edge, 0] + (row - y0[edge, 0]) * slope
+    toggles = np.zeros((raster.shape[0], raster.shape[1] + 1), np.int8)
+    np.add.at(toggles, (row, np.ceil(crossing).astype(int)), 1)
+    raster[np.cumsum(toggles[:, :-1], axis=1) % 2 == 1] = value
+
+
 def rasterise(shape: Shape, diameter: float, aspect: float, angle: float, offset: tuple[float, float]) -> np.ndarray:
     """The pixels of a shape: those whose centre lies inside its outline and outside its hole.
 
@@ -70,6 +82,5 @@ def rasterise(shape: Shape, diameter: float, aspect: float, angle: float, offset
     raster = np.zeros((2 * reach + 1, 2 * reach + 1), bool)
     for corners, inside in ((shape.outline, True), (shape.hole, False)):
         if corners is not None:
-            x, y = ((corners * [1, aspect]) @ rotation * (diameter / 2) + offset + reach).T
-            raster[polygon(y, x, raster.shape)] = inside
+            _fill(raster, (corners * [1, aspect]) @ rotation * (diameter / 2) + offset + reach, inside)
     return raster
