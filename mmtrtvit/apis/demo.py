@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
@@ -74,40 +75,43 @@ def demo(
 
     Returns:
         The summary: ``pytorch`` and ``onnxruntime`` with ``bbox_mAP``, ``segm_mAP`` (and at IoU 0.5) and
-        ``latency_ms``; ``parity``; ``env``. Every figure in it is measured in this run.
+        ``latency_ms``; ``parity``; ``env``; ``minutes`` in all and ``seconds`` of each step. Every figure in it is
+        measured in this run.
 
     Raises:
         UserError: As the parts do.
     """
     console = Console(highlight=False)
-    started = time.perf_counter()
+    begun: dict[str, float] = {}
     work_dir = Path(work_dir)
 
     def headline(text: str) -> None:
-        console.rule(f'[bold]{text}[/bold] ({(time.perf_counter() - started) / 60:.1f} min so far)', align='left')
+        begun[text] = time.perf_counter()
+        minutes = (begun[text] - min(begun.values())) / 60
+        console.rule(f'[bold]{len(begun)}/6 {text}[/bold] ({minutes:.1f} min so far)', align='left')
 
-    headline('1/6 the toy data set')
+    headline('the toy data set')
     data_root = Path(os.environ.get('MMTRTVIT_DATA_ROOT', 'data')) / 'toy'
     make_toy_dataset(data_root, train=train_images, val=val_images)
 
-    headline('2/6 training')
+    headline('training')
     options = {'randomness.seed': 0}
     if epochs is not None:
         options.update({'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs})
     runner = train(config, work_dir=str(work_dir / 'train'), resume='auto' if resume else None, cfg_options=options)
     checkpoint = str(Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth')
 
-    headline('3/6 evaluation in PyTorch')
+    headline('evaluation in PyTorch')
     metrics = {'pytorch': evaluate(config, checkpoint, work_dir=str(work_dir / 'evaluate'))}
 
-    headline('4/6 export, and comparison with PyTorch on every test image')
+    headline('export, and comparison with PyTorch on every test image')
     artefact_dir = work_dir / 'artefact'
     _, proof = deploy(config, checkpoint, deploy_cfg=deploy_cfg, work_dir=artefact_dir, images=val_images)
 
-    headline('5/6 evaluation of the exported artefact in ONNX Runtime')
+    headline('evaluation of the exported artefact in ONNX Runtime')
     metrics['onnxruntime'] = evaluate_artefact(config, str(artefact_dir), work_dir=str(work_dir / 'evaluate'))
 
-    headline('6/6 pictures')
+    headline('pictures')
     cfg = load_config(config)
     with quiet():
         networks = {
@@ -123,6 +127,7 @@ def demo(
         ]
     draw_side_by_side(rows, dataset_metainfo(cfg), work_dir / 'predictions.png')
 
+    ended = time.perf_counter()
     summary = {
         **{
             name: {
@@ -134,7 +139,8 @@ def demo(
         'latency_ratio': proof.to_dict()['latency_ratio'],
         'parity': proof.parity.to_dict(),
         'env': {**versions(), **machine()},
-        'minutes': (time.perf_counter() - started) / 60,
+        'minutes': (ended - min(begun.values())) / 60,
+        'seconds': dict(zip(begun, np.diff([*begun.values(), ended]).tolist(), strict=True)),
     }
     with atomic_file(work_dir / 'summary.json') as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + '\n')
@@ -170,3 +176,5 @@ def show(summary: dict, console: Console) -> None:
         console.print(f'  {output:7} absolute difference: max {difference["max"]:.2e}, mean {difference["mean"]:.2e}')
     latency = summary['pytorch']['latency_ms']
     console.print(f'Latency, {latency["scope"]}; PyTorch / ONNX Runtime = {summary["latency_ratio"]:.2f}')
+    steps = ', '.join(f'{seconds:.0f} s {step}' for step, seconds in summary['seconds'].items())
+    console.print(f'{summary["minutes"]:.1f} minutes: {steps}')
