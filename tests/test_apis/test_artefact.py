@@ -2,7 +2,6 @@
 
 import pickle
 
-import cv2
 import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.registry import TRANSFORMS
@@ -48,10 +47,7 @@ def test_predictions_are_written(evaluated, toy):
 
 
 def test_predictions_are_drawn(evaluated, toy):
-    drawn = sorted(evaluated[2].glob('**/shown/**/*.*'))
-    assert len(drawn) == len(toy.images)
-    height, width = cv2.imread(str(toy.images[0])).shape[:2]
-    assert cv2.imread(str(drawn[0])).shape == (height, 2 * width, 3)
+    assert {path.stem for path in evaluated[2].glob('shown/*.png')} == {path.stem for path in toy.images}
 
 
 def test_predictions_need_a_pickle(toy, deployed, tmp_path):
