@@ -16,7 +16,7 @@ from ..deploy.proof.artefact import Artefact
 from ..deploy.proof.inference import dataset_metainfo
 from ..engine.dump_predictions import DumpPredictions
 from ..errors import ConfigError, DeployError, library_errors_explained
-from ..visualization.predictions import DrawPredictions
+from .evaluation import draw_to
 
 _RESIZING = {
     'stretch': dict(type='Resize', keep_ratio=False),
@@ -77,7 +77,7 @@ def evaluate_artefact(
         backend_dir: The artefact's folder.
         work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
         out: Write the predictions to this ``.pkl`` file as well.
-        show_dir: As in :func:`mmtrtvit.apis.evaluate`.
+        show_dir: Draw predictions beside the truth into this folder.
         cfg_options: Changes to the config, dotted key to value.
 
     Returns:
@@ -91,6 +91,8 @@ def evaluate_artefact(
     artefact = Artefact.read(backend_dir)
     cfg = follow_artefact(load_config(config, cfg_options), artefact.manifest)
     set_work_dir(cfg, Path(config), work_dir)
+    if show_dir:
+        draw_to(cfg, show_dir)
     check_data(cfg, ['test'])
     with library_errors_explained():
         # only what testing needs: hooks of a training config may want a model that they can train
@@ -99,6 +101,4 @@ def evaluate_artefact(
         runner = Runner(artefact.model, cfg=cfg, **{name: cfg[name] for name in names if name in cfg})
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
-        if show_dir:
-            runner.register_hook(DrawPredictions(Path(runner.log_dir) / show_dir))
         return runner.test()
