@@ -4,7 +4,7 @@ import copy
 import difflib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -96,6 +96,17 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             fix='correct the file, the file that it names in `_base_`, or what --variant or --cfg-options gave',
         ) from error
     return config
+
+
+def datasets_of(config: Mapping) -> Iterator[Mapping]:
+    """The innermost data sets of the config of a data set that may wrap, repeat or concatenate others."""
+    if 'datasets' in config:
+        for dataset in config['datasets']:
+            yield from datasets_of(dataset)
+    elif 'dataset' in config:
+        yield from datasets_of(config['dataset'])
+    else:
+        yield config
 
 
 def make_work_dir(folder: str | os.PathLike) -> Path:

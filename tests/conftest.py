@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,14 +28,6 @@ def root() -> Path:
 def real_data() -> Path:
     """Folder with real data in ``coco/`` and ``ade/``, for tests marked ``realdata``."""
     return REAL_DATA
-
-
-@pytest.fixture(autouse=True)
-def pictures_are_drawn_by_the_visualizer_of_now() -> Iterator[None]:
-    """Forget mmengine's visualizers: hooks draw with the one that was named last in the process, whoever asks."""
-    yield
-    if 'mmengine.visualization' in sys.modules:
-        sys.modules['mmengine.visualization'].Visualizer._instance_dict.clear()
 
 
 @pytest.fixture(scope='session', autouse=True)

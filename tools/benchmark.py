@@ -16,7 +16,7 @@ OPTIONS = {
     'config': dict(help='model config'),
     'checkpoint': dict(help='checkpoint of that model'),
     'work_dirs': dict(nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py'),
-    '--out': dict(metavar='DIR', help='where the rows go'),
+    '--out': dict(metavar='DIR', help='where rows, tables and pictures go'),
     '--family': dict(default='trtvit', help='family of backbones'),
     '--families': dict(nargs='+', metavar='FAMILY', help='families (None: all)'),
     '--archs': dict(nargs='+', metavar='ARCH', help='sizes of the backbone (None: all)'),
@@ -35,7 +35,9 @@ OPTIONS = {
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'),
 }
-"""Every option; a command may change its settings."""
+"""What there is to choose. What a command says beside it takes the place of what stands here."""
+
+IN_LONGER_SIDE = 'images are made to fit into a square of this many pixels'
 
 COMMANDS = {
     'backbones': dict(
@@ -65,6 +67,7 @@ COMMANDS = {
             '--threads': {},
             '--max-seconds': dict(default=900),
         },
+        rooted=True,
     ),
     'training': dict(
         module='training',
@@ -84,7 +87,7 @@ COMMANDS = {
         rooted=True,
     ),
     'deployment': dict(
-        module='proofs',
+        module='deployment',
         summary='the proof of each method and size in each backend and precision',
         description='Convert each method and size, untrained, compare each artefact with PyTorch on images of the '
         'test split, and time both. Rows are added to those that are there.',
@@ -95,17 +98,35 @@ COMMANDS = {
             '--methods': {},
             '--backends': {},
             '--precisions': dict(default=['fp32'], help='precisions'),
-            '--size': dict(
-                help='images are made to fit into a square of this many pixels (None: as the config has it)'
-            ),
+            '--size': dict(help=f'{IN_LONGER_SIDE} (None: as the config has it)'),
             '--images': dict(default=4),
             '--threads': {},
             '--no-latency': {},
         },
         rooted=True,
     ),
+    'exports': dict(
+        module='exports',
+        summary="the plain export of mmdeploy against this package's, in ONNX Runtime and OpenVINO",
+        description='Export each method and size, untrained, by mmdeploy alone and by this package; count the nodes, '
+        'compare what each finds with PyTorch on images of the test split, and time those of a network, interleaved in '
+        'one run.',
+        options={
+            '--out': dict(default='work_dirs/exports'),
+            '--family': {},
+            '--archs': dict(help='sizes of the backbone (None: the first)'),
+            '--methods': {},
+            '--size': dict(default=320, help=IN_LONGER_SIDE),
+            '--images': dict(default=4, help='images to compare on; the first is traced and timed'),
+            '--threads': {},
+            '--max-seconds': dict(
+                default=300, help='end the rounds of a network after this time, but never before three'
+            ),
+        },
+        rooted=True,
+    ),
     'precisions': dict(
-        module='proofs',
+        module='precisions',
         summary='a trained network in every precision of each backend',
         description='Convert a trained checkpoint in each precision for each backend, and compare accuracy, size and '
         'latency with PyTorch on images of the test split. Rows are added to those that are there.',
@@ -124,12 +145,12 @@ COMMANDS = {
     ),
     'runs': dict(
         module='runs',
-        summary='the results of finished training runs',
-        description='Read metrics and times of finished training runs from their work dirs.',
+        summary='what finished training runs reached',
+        description='Read the work dirs of finished training runs, and put their metrics and times side by side.',
         options={'work_dirs': {}, '--out': dict(default='work_dirs/runs')},
     ),
 }
-"""Every command; ``benchmark_<name>`` of its module takes the options."""
+"""Name to what there is to measure: ``benchmark_<name>`` of the module takes the options."""
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,29 +8,22 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..config import load_config, set_work_dir
+from ..config import datasets_of, load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..deploy.export.describe import task_of, unscoped
-from ..deploy.export.fixed_size import FitResize
-from ..deploy.proof.artefact import Artefact
-from ..deploy.proof.inference import dataset_metainfo
+from ..deploy.proof.images import dataset_metainfo
+from ..deploy.proof.results import PredictorModel
 from ..engine.dump_predictions import DumpPredictions
 from ..errors import ConfigError, DeployError, library_errors_explained
-from .evaluation import draw_to
+from ..runtime import load
+from ..visualization.predictions import DrawPredictions
 
-_RESIZING = {
-    'stretch': dict(type='Resize', keep_ratio=False),
-    'edges': dict(type='Resize', keep_ratio=True),
-    'fit': dict(type=FitResize.__name__),
-}
-"""Rule of a manifest's ``resize`` to the transform that follows it."""
+META_KEYS = ('img_id', 'img_path', 'ori_shape')
+"""What data samples keep of an image that no transform has changed."""
 
 
 def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
-    """The model config with the test pipeline that an artefact needs.
-
-    A network that takes one size only needs images resized as it was exported for; others take them as the config
-    has them.
+    """The model config with a test pipeline that gives images as they were read: the artefact resizes them itself.
 
     Args:
         model_config: The model config, left as it is.
@@ -51,12 +44,12 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
             fix='give that config, or another --backend-dir',
         )
     config = copy.deepcopy(model_config)
-    pad, resize = manifest['preprocessing']['pad'], manifest['preprocessing']['resize']
-    if pad['shape'] and resize:
-        pipeline = config.test_dataloader.dataset.pipeline
-        for place, transform in enumerate(pipeline):
-            if unscoped(transform.type) == 'Resize':
-                pipeline[place] = dict(_RESIZING[resize['rule']], scale=(resize['width'], resize['height']))
+    for dataset in datasets_of(config.test_dataloader.dataset):
+        steps = [dict(step) for step in dataset.pipeline if not unscoped(step.type).endswith('Resize')]
+        for step in steps:
+            if unscoped(step['type']).startswith('Pack'):
+                step['meta_keys'] = META_KEYS
+        dataset.pipeline = steps
     config.test_dataloader.batch_size = 1
     return config
 
@@ -72,12 +65,14 @@ def evaluate_artefact(
 ) -> dict[str, float]:
     """Evaluate what ``tools/deploy.py`` left, by mmengine's runner and the metrics of mmdet or mmseg.
 
+    It runs as ``load(backend_dir)(image)`` does, with its own pre- and post-processing.
+
     Args:
         config: The model config; its test split and evaluator are used.
         backend_dir: The artefact's folder.
         work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
         out: Write the predictions to this ``.pkl`` file as well.
-        show_dir: Draw predictions beside the truth into this folder.
+        show_dir: As in :func:`mmtrtvit.apis.evaluate`.
         cfg_options: Changes to the config, dotted key to value.
 
     Returns:
@@ -88,17 +83,17 @@ def evaluate_artefact(
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
-    artefact = Artefact.read(backend_dir)
-    cfg = follow_artefact(load_config(config, cfg_options), artefact.manifest)
+    predict = load(backend_dir)
+    cfg = follow_artefact(load_config(config, cfg_options), predict.manifest)
     set_work_dir(cfg, Path(config), work_dir)
-    if show_dir:
-        draw_to(cfg, show_dir)
     check_data(cfg, ['test'])
     with library_errors_explained():
         # only what testing needs: hooks of a training config may want a model that they can train
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')
-        runner = Runner(artefact.model, cfg=cfg, **{name: cfg[name] for name in names if name in cfg})
+        runner = Runner(PredictorModel(predict), cfg=cfg, **{name: cfg[name] for name in names if name in cfg})
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
+        if show_dir:
+            runner.register_hook(DrawPredictions(Path(runner.log_dir) / show_dir))
         return runner.test()

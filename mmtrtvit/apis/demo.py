@@ -15,10 +15,14 @@ from ..atomic import atomic_file
 from ..benchmark import machine
 from ..config import load_config
 from ..datasets.toy import make_toy_dataset
-from ..deploy import Artefact, deploy
-from ..deploy.proof.inference import build_pytorch_model, dataset_metainfo, read_image, run_on_image
+from ..deploy import deploy
+from ..deploy.proof.images import dataset_metainfo
+from ..deploy.proof.reference import Reference, build_pytorch_model
+from ..deploy.proof.results import predicted
 from ..deploy.steps import quiet
+from ..runtime import load
 from ..runtime.manifest import versions
+from ..runtime.preprocess import read_image
 from ..visualization.sheet import draw_side_by_side
 from .artefact import evaluate_artefact
 from .evaluation import evaluate
@@ -115,13 +119,13 @@ def demo(
     cfg = load_config(config)
     with quiet():
         networks = {
-            'pytorch': build_pytorch_model(cfg, checkpoint),
-            'onnxruntime': Artefact.read(artefact_dir).model,
+            'pytorch': Reference(build_pytorch_model(cfg, checkpoint), cfg),
+            'onnxruntime': load(artefact_dir),
         }
         rows = [
             (
                 image[..., ::-1],
-                {'truth': truth, **{name: run_on_image(network, image, cfg) for name, network in networks.items()}},
+                {'truth': truth, **{name: predicted(network(image)) for name, network in networks.items()}},
             )
             for image, truth in ((read_image(path), truth) for path, truth in test_images(cfg)[:DRAWN])
         ]

@@ -14,6 +14,7 @@ from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.dump_predictions import DumpPredictions
 from ..errors import ConfigError, library_errors_explained
+from ..visualization.predictions import DrawPredictions
 
 
 def use_tta(config: Config) -> None:
@@ -41,30 +42,6 @@ def drop_mask_head(model: nn.Module) -> None:
     """Leave out the masks of a two-stage detector: mmdet cannot merge those of augmented images, and refuses them."""
     if getattr(getattr(model, 'roi_head', None), 'with_mask', False):
         model.roi_head.mask_head = None
-
-
-def draw_to(config: Config, show_dir: str) -> None:
-    """Draw the predictions of every test image beside its ground truth.
-
-    Args:
-        config: The config to change.
-        show_dir: The folder for the pictures, below the run's time-stamped folder in the work dir as mmdet
-            does it, or as it is when absolute.
-    """
-    hook = config.default_hooks.visualization
-    hook.draw = True
-    if not hook.type.endswith('SegVisualizationHook'):
-        hook.test_out_dir = show_dir
-        return
-    # mmseg 1.2.2 draws every 50th image in tests too.
-    hook.interval = 1
-    # mmseg's hook has no folder of its own and leaves it to the visualiser, whose files go to vis_data/.
-    config.visualizer.setdefault('alpha', 0.5)
-    # Visualisers of one name are one: that of an earlier run in this process would keep its folder.
-    config.visualizer.pop('name', None)
-    for backend in config.visualizer.vis_backends:
-        if backend.type.endswith('LocalVisBackend'):
-            backend.img_save_dir = str(Path('..') / show_dir)
 
 
 def report_classes(config: Config) -> None:
@@ -96,7 +73,8 @@ def evaluate(
         checkpoint: The checkpoint; it must fill the whole network.
         work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
         out: Write the predictions to this ``.pkl`` file as well.
-        show_dir: Draw predictions beside the truth into this folder.
+        show_dir: Draw predictions beside the truth into this folder, below the run's time-stamped folder in the work
+            dir unless it is absolute.
         tta: Test-time augmentation.
         per_class: Print the figures of every class as well.
         variants: As in :func:`~mmtrtvit.apis.train`. A strategy is for training only: every process has the whole
@@ -119,8 +97,6 @@ def evaluate(
     for key in ('runner_type', 'strategy'):
         cfg.pop(key, None)
     set_work_dir(cfg, Path(config), work_dir)
-    if show_dir:
-        draw_to(cfg, show_dir)
     if tta:
         use_tta(cfg)
     if per_class:
@@ -137,4 +113,6 @@ def evaluate(
             drop_mask_head(network)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
+        if show_dir:
+            runner.register_hook(DrawPredictions(Path(runner.log_dir) / show_dir))
         return runner.test()

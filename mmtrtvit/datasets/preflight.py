@@ -6,11 +6,12 @@ several layers down. Here the paths of a config are checked first, and the messa
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
+from ..config import datasets_of
 from ..errors import DataError
 from .label_maps import check_segmentation_dataset
 
@@ -21,17 +22,6 @@ _ROOT_HINT = (
     'set the environment variable MMTRTVIT_DATA_ROOT to the folder that holds coco/ and ade/ (./data by default), or '
     'give the path with --cfg-options; for the toy data set run `python tools/make_toy_data.py`'
 )
-
-
-def _datasets(config: Mapping) -> Iterator[Mapping]:
-    """The innermost data sets of a (wrapped, concatenated, repeated) data set config."""
-    if 'datasets' in config:
-        for dataset in config['datasets']:
-            yield from _datasets(dataset)
-    elif 'dataset' in config:
-        yield from _datasets(config['dataset'])
-    else:
-        yield config
 
 
 def _join(root: str | None, path: str | None) -> Path:
@@ -123,7 +113,7 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
     for split in splits:
         loader = config.get(f'{split}_dataloader')
         if loader:
-            for dataset in _datasets(loader['dataset']):
+            for dataset in datasets_of(loader['dataset']):
                 check_dataset(dataset, config.get('default_scope'))
         evaluators = config.get(f'{split}_evaluator') or []
         for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:

@@ -12,11 +12,12 @@ from ..runtime import Detections, LabelMap, Predictor, load
 from ..when_imported import when_imported
 
 _EXPORT = {
-    'Artefact': 'proof.artefact',
-    'DetectionParity': 'proof.parity',
-    'SegmentationParity': 'proof.parity',
-    'compare_detections': 'proof.parity',
-    'compare_label_maps': 'proof.parity',
+    'DetectionParity': 'proof.detection_parity',
+    'PredictorModel': 'proof.results',
+    'SegmentationParity': 'proof.segmentation_parity',
+    'Segmented': 'proof.segmentation_parity',
+    'compare_detections': 'proof.detection_parity',
+    'compare_label_maps': 'proof.segmentation_parity',
     'deploy': 'conversion',
 }
 """Names that need PyTorch and OpenMMLab, and the module of each."""

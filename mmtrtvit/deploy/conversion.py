@@ -21,7 +21,9 @@ from ..atomic import atomic_files
 from ..checkpoint import allow_mmengine_checkpoints
 from ..config import load_config, make_work_dir
 from ..errors import CheckpointError, ConfigError, DataError
+from ..runtime import Network, Predictor
 from ..runtime.manifest import MANIFEST, listed_files, sha256, versions, write_manifest
+from ..runtime.preprocess import read_image
 from ..runtime.tensor_names import INPUT, ONNX_FILE
 from ..visualization.sheet import draw_side_by_side
 from .engines.build import EngineOptions, make_engine
@@ -41,20 +43,15 @@ from .export.input_shapes import InputShapes
 from .export.onnx_graph import fix_input_shape, operators, read_graph, require_standard_operators, simplify
 from .precision.convert import check_exclusion, convert_precision
 from .precision.emulation import Feed
-from .proof.artefact import DEPLOY_CONFIG, MODEL_CONFIG
-from .proof.backend_model import BackendModel
-from .proof.inference import (
-    PHOTOGRAPHS,
-    build_pytorch_model,
-    dataset_metainfo,
-    images_of,
-    input_of,
-    read_image,
-    sample_images,
-)
-from .proof.proof import Proof, prove
+from .proof.images import PHOTOGRAPHS, dataset_metainfo, images_of, sample_images
+from .proof.proof import Proof
+from .proof.prove import prove
+from .proof.reference import Reference, build_pytorch_model
 from .proof.report import PAGE, REPORT, finite, to_markdown
 from .steps import Steps, quiet
+
+MODEL_CONFIG, DEPLOY_CONFIG = 'model_config.json', 'deploy_config.json'
+"""Both configs, for people: nothing here reads them again."""
 
 EXPORT_SIDE = 320
 """Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
@@ -190,7 +187,7 @@ def deploy(
         digest = _digest_of(checkpoint)
         metainfo = dataset_metainfo(config)
         description = describe_model(config, metainfo, shapes.size if shapes else None)
-        samples = [read_image(image)] if image else sample_images(config, max(images, 1))
+        (traced,) = [read_image(image)] if image else sample_images(config, 1)
         allow_mmengine_checkpoints()
         padded = pad_to_input_shape(config, shapes)
         reference = build_pytorch_model(padded, checkpoint, allow_mismatch)
@@ -200,7 +197,7 @@ def deploy(
     with atomic_files(work_dir, last=MANIFEST, obsolete=listed_files(work_dir)) as folder:
         path = folder / ONNX_FILE
         with steps.step(f'export to ONNX ({flavour_name(deploy_config)} operators)') as say, quiet():
-            nodes = export_onnx(conversion, reference, samples[0], path)
+            nodes = export_onnx(conversion, reference, traced, path)
             say(f'opset {deploy_config.onnx_config.opset_version}, {nodes[0]} -> {nodes[1]} nodes')
         with steps.step(f'precision {precision}') as say, quiet():
             found = convert_precision(
@@ -217,10 +214,10 @@ def deploy(
             made = make_engine(backend, path, precision, shapes, options)
             say(made.summary)
         with steps.step(f'compare with PyTorch on {1 if image else images} images') as say, quiet():
-            model = BackendModel(made.session, {**description, **_profiles(shapes)})
+            network = Network(made.session, description['task'], _profiles(shapes).get('profiles'))
             proof, drawn = prove(
                 reference,
-                model,
+                Predictor(description, network),
                 config,
                 subject=made.subject,
                 precision=precision,
@@ -320,7 +317,8 @@ def _feeds(
         )
     say(f'{len(images)} images of {source}')
     batch = shapes.smallest[0] if shapes else 1
-    return [{INPUT: np.repeat(input_of(network, image, config), batch, axis=0)} for image in images]
+    inputs = map(Reference(network, config).input, images)
+    return [{INPUT: np.repeat(array, batch, axis=0)} for array in inputs]
 
 
 def _profiles(shapes: InputShapes | None) -> dict:

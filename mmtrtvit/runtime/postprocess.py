@@ -4,7 +4,7 @@ NumPy and OpenCV only.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -147,27 +147,24 @@ def detections(
     return Detections(boxes, dets[found, 4], outputs[LABELS][found].astype(np.int64), masks, classes)
 
 
-def best_labels(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The best class of each pixel, of logits that are brought to another size first (bilinear).
+def _planes(output: np.ndarray, frame: Frame) -> Iterator[np.ndarray]:
+    """The logits of one class after the other, without padding, at the size of the image (bilinear)."""
+    (height, width), size = frame.resized, frame.original
+    for plane in output:
+        plane = np.ascontiguousarray(plane[:height, :width])
+        yield plane if plane.shape == size else cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
 
-    One class after the other, so that not all of them need room at that size.
+
+def logits_at(output: np.ndarray, frame: Frame) -> np.ndarray | None:
+    """The logits that :func:`label_map` chooses by, ``(C, H, W)`` at the size of the image.
+
+    They take much room, for which reason the runtime holds one class of them at a time.
 
     Args:
-        logits: ``(C, h, w)`` float32.
-        size: Height and width.
-
-    Returns:
-        ``(H, W)`` int64.
+        output: As in :func:`label_map`; None is returned where it has no logits.
+        frame: Where the image lies in the input.
     """
-    best = np.full(size, -np.inf, np.float32)
-    labels = np.zeros(size, np.int64)
-    for label, plane in enumerate(logits):
-        if plane.shape != size:
-            plane = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
-        better = plane > best
-        best[better] = plane[better]
-        labels[better] = label
-    return labels
+    return np.stack(list(_planes(output, frame))) if output.dtype.kind == 'f' else None
 
 
 def nearest_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -197,8 +194,13 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
     Returns:
         ``(H, W)`` int64, at the image's own size.
     """
-    height, width = frame.resized
-    output = output[:, :height, :width]
-    if output.dtype.kind == 'f':
-        return best_labels(np.ascontiguousarray(output), frame.original)
-    return nearest_labels(output[0], frame.original)
+    if output.dtype.kind != 'f':
+        height, width = frame.resized
+        return nearest_labels(output[0, :height, :width], frame.original)
+    best = np.full(frame.original, -np.inf, np.float32)
+    labels = np.zeros(frame.original, np.int64)
+    for label, plane in enumerate(_planes(output, frame)):
+        better = plane > best
+        best[better] = plane[better]
+        labels[better] = label
+    return labels

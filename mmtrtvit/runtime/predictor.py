@@ -1,7 +1,7 @@
 """An artefact of ``tools/deploy.py`` as a function of an image."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ Result = Detections | LabelMap
 class Predictor:
     """Finds what is in images.
 
-    Needs NumPy, OpenCV and the backend; neither PyTorch nor OpenMMLab nor the training config.
+    It needs NumPy, OpenCV and the backend; neither PyTorch nor OpenMMLab nor the training config.
 
     Args:
         manifest: The manifest, which was checked.
@@ -26,11 +26,12 @@ class Predictor:
 
     Attributes:
         manifest: The manifest.
+        network: The network.
     """
 
     def __init__(self, manifest: Mapping, network: Network) -> None:
         self.manifest = manifest
-        self._network = network
+        self.network = network
         self._preprocessing = Preprocessing.from_manifest(manifest['preprocessing'])
         self._classes = tuple(manifest['classes'])
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
@@ -50,22 +51,31 @@ class Predictor:
             DataError: If an image is none or cannot be read.
             DeployError: If the network does not take its size.
         """
-        if isinstance(image, (np.ndarray, str, os.PathLike)):
-            return self._predict([read_image(image)])[0]
-        return self._predict([read_image(single) for single in image])
+        images: Sequence[Image] = image if isinstance(image, (list, tuple)) else [image]
+        found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(map(read_image, images))}
+        results = [found[place] for place in range(len(images))]
+        return results if isinstance(image, (list, tuple)) else results[0]
 
-    def _predict(self, images: Sequence[np.ndarray]) -> list[Result]:
+    def outputs(self, image: Image) -> tuple[dict[str, np.ndarray], Frame]:
+        """The outputs of the network for one image, and where the image lies in its input.
+
+        :meth:`result` makes of them what a call gives; they are for those who look closer.
+        """
+        ((_, outputs, frame),) = self._run([read_image(image)])
+        return outputs, frame
+
+    def _run(self, images: Iterable[np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray], Frame]]:
+        """Place, outputs and frame of each image, in batches of those that need the same input size."""
+        images = list(images)
         together: dict[tuple[int, int], list[int]] = {}
         for place, image in enumerate(images):
             together.setdefault(self._preprocessing.shape(self._preprocessing.frame(image)), []).append(place)
-        results: dict[int, Result] = {}
         for places in together.values():
             batch, frames = self._preprocessing([images[place] for place in places])
-            for place, frame, outputs in zip(places, frames, self._network(batch), strict=True):
-                results[place] = self._result(outputs, frame)
-        return [results[place] for place in range(len(images))]
+            yield from zip(places, self.network(batch), frames, strict=True)
 
-    def _result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
+    def result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
+        """What is in an image, by the outputs of the network for it."""
         if self.manifest['task'] == 'segmentation':
             return LabelMap(label_map(outputs[OUTPUT], frame), self._classes, self._palette)
         threshold = self.manifest['postprocessing'].get('mask_threshold')

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from tqdm import tqdm
@@ -80,6 +81,40 @@ def _read(path: Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def _draw(
+    path: Path,
+    truth: BaseDataElement | None,
+    found: BaseDataElement,
+    metainfo: Mapping,
+    out: Path,
+    score_thr: float = DRAWN_ABOVE,
+) -> Path:
+    """Draw image, truth if there is any, and prediction of one image as a PNG of its name, and return that."""
+    predicted = next(name for name in TRUTH if name in found)
+    columns = {path.name: None}
+    if truth is not None and TRUTH[predicted] in truth:
+        columns['truth'] = truth.get(TRUTH[predicted]).cpu()
+    columns['prediction'] = found.get(predicted).cpu()
+    written = out / f'{path.stem}.png'
+    draw_side_by_side([(_read(path), columns)], metainfo, written, score_thr=score_thr)
+    return written
+
+
+class DrawPredictions(Hook):
+    """Draw image, truth and prediction of every image of a test split side by side, one PNG an image.
+
+    Args:
+        out: Folder for the pictures, which take the names of the images.
+    """
+
+    def __init__(self, out: str | os.PathLike) -> None:
+        self.out = Path(out)
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        for sample in outputs:
+            _draw(Path(sample.img_path), sample, sample, runner.test_dataloader.dataset.metainfo, self.out)
+
+
 def visualize(
     config: str | os.PathLike,
     checkpoint: str,
@@ -127,14 +162,8 @@ def visualize(
         todo = _truths(dataset, number) if files is None else ((path, None) for path in files)
         written = []
         for path, truth in tqdm(todo, total=number if files is None else len(files), desc='Drawing', unit='image'):
-            image = _read(path)
+            _read(path)  # a file that is not an image is named here
             with torch.no_grad():
                 found = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))[0]
-            predicted = next(name for name in TRUTH if name in found)
-            columns = {path.name: None}
-            if truth is not None:
-                columns['truth'] = truth.get(TRUTH[predicted])
-            columns['prediction'] = found.get(predicted).cpu()
-            written.append(Path(out) / f'{path.stem}.png')
-            draw_side_by_side([(image, columns)], metainfo, written[-1], score_thr=score_thr)
+            written.append(_draw(path, truth, found, metainfo, Path(out), score_thr))
     return written

@@ -1,5 +1,6 @@
 """A checkpoint becomes an artefact that is whole, portable, and the same network."""
 
+import copy
 import hashlib
 import itertools
 import json
@@ -9,16 +10,15 @@ import cv2
 import onnx
 import pytest
 import torch
-from mmcv.transforms import Compose
-from mmengine.dataset import pseudo_collate
 
 from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
-from mmtrtvit.deploy import Artefact, compare_detections, conversion, deploy
+from mmtrtvit.deploy import compare_detections, conversion, deploy, load
 from mmtrtvit.deploy.export.input_shapes import input_shapes
 from mmtrtvit.deploy.export.onnx_graph import operators
-from mmtrtvit.deploy.proof.inference import build_pytorch_model, run_on_image
+from mmtrtvit.deploy.proof.reference import Reference, build_pytorch_model
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError
+from mmtrtvit.runtime import Predictor
 
 FILES = {
     'end2end.onnx',
@@ -35,10 +35,16 @@ FILES = {
 
 
 @pytest.fixture(scope='module')
-def networks(toy, toy_checkpoint, deployed):
-    """The PyTorch network, and the artefact read from its folder."""
+def model(toy, toy_checkpoint):
+    """The network in PyTorch."""
     with quiet():
-        return build_pytorch_model(load_config(toy.config), str(toy_checkpoint)), Artefact.read(deployed.folder).model
+        return build_pytorch_model(load_config(toy.config), str(toy_checkpoint))
+
+
+@pytest.fixture(scope='module')
+def both(toy, model, deployed):
+    """The network in PyTorch and the artefact in its folder, as functions of an image."""
+    return Reference(model, load_config(toy.config)), load(deployed.folder)
 
 
 @pytest.fixture(scope='module')
@@ -110,15 +116,15 @@ def test_the_preprocessing_in_it_is_the_models_own(deployed, toy):
     assert said['pad'] == dict(value=0.0, divisor=32, shape=None)
 
 
-def test_the_graph_has_standard_operators_only(deployed, networks):
-    model = onnx.load(deployed.folder / 'end2end.onnx')
-    onnx.checker.check_model(model, full_check=True)
-    found = operators(model)
+def test_the_graph_has_standard_operators_only(deployed, model):
+    graph = onnx.load(deployed.folder / 'end2end.onnx')
+    onnx.checker.check_model(graph, full_check=True)
+    found = operators(graph)
     assert deployed.manifest['operators'] == dict(found)
-    layer_norms = [part for part in networks[0].modules() if isinstance(part, torch.nn.LayerNorm)]
+    layer_norms = [part for part in model.modules() if isinstance(part, torch.nn.LayerNorm)]
     assert found['LayerNormalization'] == len(layer_norms) == 2 * 2  # two Transformer layers
     assert not {'BatchNormalization', 'Loop', 'If', 'Scan'} & set(found)
-    assert {opset.domain for opset in model.opset_import} <= {'', 'ai.onnx'}
+    assert {opset.domain for opset in graph.opset_import} <= {'', 'ai.onnx'}
     assert found['RoiAlign'] == 8 and found['NonMaxSuppression'] == 2  # four levels for boxes, four for masks
 
 
@@ -141,44 +147,38 @@ def test_visual_check_can_be_looked_at(deployed):
 
 
 @pytest.mark.parametrize('size', [(51, 77), (128, 128), (200, 90), (33, 300), (480, 640)], ids=lambda size: f'{size}')
-def test_images_of_any_size(toy, networks, picture, size):
-    config = load_config(toy.config)
-    image = picture(*size)
-    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+def test_images_of_any_size(both, picture, size):
+    assert_same_detections([tuple(find(picture(*size)) for find in both)])
 
 
-def test_another_scale_than_the_one_exported_at(toy, networks, picture):
+def test_another_scale_than_the_one_exported_at(toy, model, deployed, picture):
     config = load_config(toy.config, {'test_pipeline.1.scale': (333, 211)})
-    image = picture(300, 470)
-    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+    described = copy.deepcopy(deployed.manifest)
+    described['preprocessing']['resize'] |= dict(width=333, height=211)
+    both = Reference(model, config), Predictor(described, load(deployed.folder).network)
+    assert_same_detections([tuple(find(picture(300, 470)) for find in both)])
 
 
-def test_black_rows_at_the_border_are_image(toy, networks, picture):
+def test_black_rows_at_the_border_are_image(both, picture):
     image = picture(101, 123)
     image[70:] = 0
     image[:, 110:] = 0
-    config = load_config(toy.config)
-    assert_same_detections([tuple(run_on_image(network, image, config) for network in networks)])
+    assert_same_detections([tuple(find(image) for find in both)])
 
 
-def test_a_batch_of_images_of_different_size(toy, networks, picture):
-    pipeline = [dict(type='mmdet.LoadImageFromNDArray'), *load_config(toy.config).test_pipeline[1:2]]
-    pipeline.append(load_config(toy.config).test_pipeline[-1])
-    pipeline = Compose(pipeline)
-    images = [picture(51, 77), picture(140, 100, 1), picture(60, 200, 2)]
-    data = [pipeline(dict(img=image, img_id=number)) for number, image in enumerate(images)]
-    assert len({tuple(item['inputs'].shape) for item in data}) == 3
-    with torch.no_grad():
-        together = [network.test_step(pseudo_collate(data)) for network in networks]
-        alone = [networks[0].test_step(pseudo_collate([item]))[0].pred_instances for item in data]
-    ours, theirs = ([sample.pred_instances for sample in samples] for samples in together)
+def test_a_batch_of_images_of_different_size(both, picture):
+    reference, predict = both
+    images = [picture(51, 77), picture(70, 100, 1), picture(60, 95, 2)]
+    sizes = {reference.prepare(image)['data_samples'].img_shape for image in images}
+    shapes = {reference.input(image).shape for image in images}
+    assert len(sizes) == 3 and len(shapes) == 1, 'they go through the network together'
+    ours, theirs = [reference(image) for image in images], predict(images)
     assert_same_detections(zip(ours, theirs, strict=True))
     # each image has detections of its own: those of another would not do
-    assert all((a.bboxes[:10] - b.bboxes[:10]).abs().max() > 5 for a, b in itertools.combinations(ours, 2))
-    for image, found, single in zip(images, theirs, alone, strict=True):
-        assert tuple(found.masks.shape[-2:]) == image.shape[:2]
-        assert found.bboxes[:, 2].max() <= image.shape[1] + 1e-3 and found.bboxes[:, 3].max() <= image.shape[0] + 1e-3
-        assert len(single) > 0
+    assert all(abs(a.boxes[:10] - b.boxes[:10]).max() > 5 for a, b in itertools.combinations(ours, 2))
+    for image, found in zip(images, theirs, strict=True):
+        assert len(found) > 0 and found.masks.shape[1:] == image.shape[:2]
+        assert found.boxes[:, 2].max() <= image.shape[1] + 1e-3 and found.boxes[:, 3].max() <= image.shape[0] + 1e-3
 
 
 STATIC = """
@@ -235,7 +235,7 @@ def test_a_second_export_replaces_the_first_and_differences_are_found(
     assert {path.name for path in folder.iterdir()} == FILES | {'notes.txt'}
     assert manifest['source']['checkpoint'] == 'epoch_2.pth' and manifest['proof']['parity']['images'] == 1
     assert json.loads((folder / 'deploy_report.json').read_text())['proof'] == manifest['proof']
-    assert Artefact.read(folder).manifest == manifest
+    assert load(folder).manifest == manifest
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_step_that_fails_leaves_nothing(
             deploy(toy.config, str(toy_checkpoint), deploy_cfg=dynamic_config, work_dir=folder, images=1, timed=False)
     assert list(fresh.iterdir()) == []
     assert hashes(old) == hashes(deployed.folder)
-    Artefact.read(old)
+    load(old)
 
 
 def test_what_only_the_earlier_artefact_had_goes(toy, toy_checkpoint, deployed, no_tracing, tmp_path):

@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmtrtvit.apis import load_config
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
 from mmtrtvit.deploy.export.input_shapes import input_shapes
-from mmtrtvit.deploy.proof.inference import sample_images
+from mmtrtvit.deploy.proof.images import sample_images
 from mmtrtvit.errors import DeployError
 from mmtrtvit.testing.untrained import spread_outputs
 

@@ -14,11 +14,12 @@ from mmengine.config import Config
 from mmtrtvit.apis import load_config
 from mmtrtvit.deploy import compare_detections, mmdeploy_backend
 from mmtrtvit.deploy.export.describe import describe_model
-from mmtrtvit.deploy.proof.backend_model import BackendModel
 from mmtrtvit.deploy.proof.equal_scores import EqualScoresByPlace
-from mmtrtvit.deploy.proof.inference import build_pytorch_model, dataset_metainfo, input_of, run_on_image
+from mmtrtvit.deploy.proof.images import dataset_metainfo
+from mmtrtvit.deploy.proof.reference import Reference, build_pytorch_model
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.errors import DeployError
+from mmtrtvit.runtime import Network, Predictor
 from mmtrtvit.runtime.backends import open_session
 from mmtrtvit.runtime.backends.base import TensorSpec
 
@@ -191,13 +192,12 @@ def test_mmdeploys_own_tools_export_standard_operators(toy, toy_checkpoint, root
     assert {node.domain for node in graph.graph.node} == {''}
     assert {entry.domain for entry in graph.opset_import} == {''}
 
-    network = build_pytorch_model(config, str(toy_checkpoint))
-    assert input_of(network, traced, config).shape != input_of(network, images[0], config).shape
+    reference = Reference(build_pytorch_model(config, str(toy_checkpoint)), config)
+    assert reference.input(traced).shape != reference.input(images[0]).shape
     session = open_session('onnxruntime', tmp_path / 'end2end.onnx')
-    exported = BackendModel(session, describe_model(config, dataset_metainfo(config)))
+    predict = Predictor(describe_model(config, dataset_metainfo(config)), Network(session, 'instance'))
     with EqualScoresByPlace():
-        pairs = [tuple(run_on_image(model, image, config) for model in (network, exported)) for image in images]
-    parity = compare_detections(pairs)
+        parity = compare_detections((reference(image), predict(image)) for image in images)
     # of each image one may hang by the last bit of a score
     assert parity.detections > 100 and parity.same >= parity.detections - 3 and parity.extra <= 3
 

@@ -3,17 +3,20 @@
 import pickle
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 
 from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
-from mmtrtvit.deploy import Artefact, compare_detections, deploy
+from mmtrtvit.deploy import compare_detections, deploy, load
+from mmtrtvit.deploy.export.describe import describe_model
 from mmtrtvit.deploy.proof.equal_scores import EqualScoresByPlace
-from mmtrtvit.deploy.proof.inference import build_pytorch_model, run_on_image
+from mmtrtvit.deploy.proof.images import dataset_metainfo
+from mmtrtvit.deploy.proof.reference import Reference, build_pytorch_model
 from mmtrtvit.deploy.steps import quiet
+from mmtrtvit.runtime import Detections, Predictor
 from mmtrtvit.testing.untrained import spread_outputs
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -80,16 +83,16 @@ def test_export(exported):
 
 
 def test_images_of_different_size(config, checkpoint, exported, images):
-    with quiet():
-        networks = build_pytorch_model(load_config(config), checkpoint), Artefact.read(exported[0]).model
     assert len({image.shape for image in images}) == len(images)
-    settings = [load_config(config, SMALLER)] * len(images)
-    settings[1] = load_config(config)  # one at the size of the real recipe
+    with quiet():
+        model = build_pytorch_model(load_config(config), checkpoint)
+    predict = load(exported[0])
+    settings = load_config(config)  # the size of the real recipe
+    large = Predictor(describe_model(settings, dataset_metainfo(settings)), predict.network)
+    sides = [(Reference(model, load_config(config, SMALLER)), predict)] * 3
+    sides[1] = Reference(model, settings), large
     with EqualScoresByPlace():
-        pairs = [
-            tuple(run_on_image(network, image, setting) for network in networks)
-            for image, setting in zip(images, settings, strict=True)
-        ]
+        pairs = [tuple(side(image) for side in both) for image, both in zip(images, sides, strict=True)]
     parity = compare_detections(pairs)
     assert parity.detections >= 60 and parity.same == parity.detections and parity.extra == 0, parity
 
@@ -106,9 +109,7 @@ def test_evaluation_of_both(config, checkpoint, exported, tmp_path):
     for name in ('ours', 'theirs'):
         samples = pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
         found[name] = [
-            InstanceData(
-                **{key: torch.as_tensor(sample['pred_instances'][key]) for key in ('bboxes', 'scores', 'labels')}
-            )
+            Detections(*(np.asarray(sample['pred_instances'][key]) for key in ('bboxes', 'scores', 'labels')), None, ())
             for sample in samples
         ]
     parity = compare_detections(zip(found['ours'], found['theirs'], strict=True))

@@ -44,7 +44,7 @@ def _retinanet(root: Path, toy, folder: Path) -> Network:
     from mmengine.registry import MODELS, init_default_scope
 
     from mmtrtvit.apis import load_config
-    from mmtrtvit.deploy.proof.inference import sample_images
+    from mmtrtvit.deploy.proof.images import sample_images
     from mmtrtvit.testing.untrained import spread_outputs
 
     made = Network(folder / 'retinanet.py', folder / 'retinanet.pth', toy.images)

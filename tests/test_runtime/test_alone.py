@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmtrtvit.deploy.proof.inference import run_on_image
+from mmtrtvit.deploy.proof.reference import Reference
 
 BLOCKED = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmdeploy', 'onnx', 'onnxslim')
 
@@ -47,7 +47,7 @@ def test_an_artefact_runs_without_pytorch(root, small, segmentor, pictures, back
     done = python(blocker + PREDICT, segmentor(backend), tmp_path / 'image.png', tmp_path / 'found.npy', root=root)
     assert done.returncode == 0, done.stderr
     network = small('fixed segmentation')
-    wanted = run_on_image(network.model, pictures[2], network.config).pred_sem_seg.data[0].numpy()
+    wanted = Reference(network.model, network.config)(pictures[2]).labels
     assert (np.load(tmp_path / 'found.npy') == wanted).mean() > 0.999
 
 
@@ -67,7 +67,7 @@ except DeployError as error:
     assert 'torch with CUDA' in done.stdout and done.stdout.count('Fix') == 1
 
 
-@pytest.mark.parametrize('what', ['mmtrtvit.models', 'mmtrtvit.engine', 'mmtrtvit.deploy.Artefact'])
+@pytest.mark.parametrize('what', ['mmtrtvit.models', 'mmtrtvit.engine', 'mmtrtvit.deploy.PredictorModel'])
 def test_what_needs_openmmlab_says_so(root, what):
     done = python(f'{BLOCKER}import mmtrtvit.deploy; {what}', root=root)
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 
-from mmtrtvit.runtime.postprocess import best_labels, detections, label_map, nearest_labels, paste_masks
+from mmtrtvit.runtime.postprocess import detections, label_map, logits_at, nearest_labels, paste_masks
 from mmtrtvit.runtime.preprocess import Frame
 
 HEIGHT, WIDTH = 60, 90
@@ -83,14 +83,18 @@ def test_labels_of_logits_are_pytorchs(size):
     generator = torch.Generator().manual_seed(0)
     logits = F.interpolate(torch.randn(1, 150, 9, 11, generator=generator), (64, 85), mode='bicubic')[0]
     wanted = F.interpolate(logits[None], size, mode='bilinear', align_corners=False)[0].argmax(0).numpy()
-    found = best_labels(logits.numpy(), size)
+    frame = Frame(original=size, resized=(64, 85))
+    padded = F.pad(logits, (0, 3, 0, 7), value=100.0).numpy()
+    found = label_map(padded, frame)
+    assert (logits_at(padded, frame).argmax(0) == found).all()
     assert found.shape == size and found.dtype == np.int64
     assert (found == wanted).mean() >= 0.9999 and len(np.unique(wanted)) >= min(5, wanted.size)
 
 
 def test_the_first_of_equal_classes_wins():
-    np.testing.assert_array_equal(best_labels(np.zeros((3, 4, 4), np.float32), (4, 4)), np.zeros((4, 4)))
-    np.testing.assert_array_equal(best_labels(np.full((3, 4, 4), -1e30, np.float32), (4, 4)), np.zeros((4, 4)))
+    frame = Frame(original=(4, 4), resized=(4, 4))
+    np.testing.assert_array_equal(label_map(np.zeros((3, 4, 4), np.float32), frame), np.zeros((4, 4)))
+    np.testing.assert_array_equal(label_map(np.full((3, 4, 4), -1e30, np.float32), frame), np.zeros((4, 4)))
 
 
 @pytest.mark.parametrize('size', [(64, 85), (231, 317), (33, 20), (683, 512), (1, 1)])

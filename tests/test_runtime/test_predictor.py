@@ -5,11 +5,9 @@ import warnings
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.structures import InstanceData
 
 from mmtrtvit.deploy import compare_detections, load
-from mmtrtvit.deploy.proof.inference import run_on_image
+from mmtrtvit.deploy.proof.reference import Reference
 from mmtrtvit.errors import DataError, DeployError
 from mmtrtvit.runtime import Detections, LabelMap, Network, Predictor
 
@@ -20,15 +18,15 @@ def predictor_of(network) -> Predictor:
 
 def test_boxes_and_masks_are_pytorchs(small, pictures):
     network = small('instance')
-    predict, seen = predictor_of(network), 0
+    reference, predict, seen = Reference(network.model, network.config), predictor_of(network), 0
     for picture in pictures:
-        wanted, found = run_on_image(network.model, picture, network.config), predict(picture)
+        wanted, found = reference(picture), predict(picture)
         assert isinstance(found, Detections) and len(found) == len(wanted)
-        np.testing.assert_allclose(found.boxes, wanted.bboxes, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found.boxes, wanted.boxes, rtol=0, atol=1e-4)
         np.testing.assert_allclose(found.scores, wanted.scores, rtol=0, atol=1e-6)
         np.testing.assert_array_equal(found.labels, wanted.labels)
         assert found.masks.dtype == bool and found.masks.shape == (len(found), *picture.shape[:2])
-        differing = (found.masks ^ wanted.masks.numpy()).sum()
+        differing = (found.masks ^ wanted.masks).sum()
         assert differing <= 1e-5 * found.masks.sum(), differing
         assert found.names[0] == network.description['classes'][found.labels[0]]
         seen += len(found)
@@ -37,14 +35,11 @@ def test_boxes_and_masks_are_pytorchs(small, pictures):
 
 def test_boxes_are_pytorchs(small, pictures):
     network = small('detection')
-    predict = predictor_of(network)
-    pairs = []
+    reference, predict, pairs = Reference(network.model, network.config), predictor_of(network), []
     for picture in pictures:
-        found = predict(picture)
-        wanted = run_on_image(network.model, picture, network.config)
+        wanted, found = reference(picture), predict(picture)
         assert found.masks is None and len(found) == len(wanted)
-        values = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
-        pairs.append((wanted, InstanceData(**{name: torch.from_numpy(value) for name, value in values.items()})))
+        pairs.append((wanted, found))
     parity = compare_detections(pairs)
     assert parity.detections >= 100 and parity.passed and parity.boxes.max < 1e-3, parity
 
@@ -52,9 +47,9 @@ def test_boxes_are_pytorchs(small, pictures):
 @pytest.mark.parametrize('name', ['segmentation', 'fixed segmentation'])
 def test_label_maps_are_pytorchs(small, pictures, name):
     network = small(name)
-    predict = predictor_of(network)
+    reference, predict = Reference(network.model, network.config), predictor_of(network)
     for picture in pictures:
-        wanted = run_on_image(network.model, picture, network.config).pred_sem_seg.data[0].numpy()
+        wanted = reference(picture).labels
         found = predict(picture)
         assert isinstance(found, LabelMap) and found.labels.shape == picture.shape[:2]
         assert (found.labels == wanted).mean() > 0.9999
@@ -141,18 +136,20 @@ def test_a_network_that_was_cut_short_says_so_once(small, pictures):
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
 def test_an_artefact_in_its_folder(small, segmentor, pictures, backend):
     network = small('fixed segmentation')
+    reference = Reference(network.model, network.config)
     predict = load(segmentor(backend), threads=1)
     for picture in pictures:
-        wanted = run_on_image(network.model, picture, network.config).pred_sem_seg.data[0].numpy()
+        wanted = reference(picture).labels
         assert (predict(picture).labels == wanted).mean() > 0.999
     assert len(predict(pictures)) == len(pictures)
 
 
 def test_a_network_that_gives_labels(small, segmentor, pictures):
     network = small('fixed segmentation')
+    reference = Reference(network.model, network.config)
     predict = load(segmentor(labels=True), threads=1)
     for picture in pictures:
-        wanted = run_on_image(network.model, picture, network.config).pred_sem_seg.data[0].numpy()
+        wanted = reference(picture).labels
         found = predict(picture).labels
         assert found.shape == picture.shape[:2] and found.dtype == np.int64
         # only the borders of regions differ: labels are resized to the nearest, logits smoothly

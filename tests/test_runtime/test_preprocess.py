@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 import mmtrtvit.deploy.export.fixed_size  # noqa: F401  registers the transform
 from mmtrtvit.deploy.export.describe import describe_preprocessing
-from mmtrtvit.deploy.proof.inference import input_of
+from mmtrtvit.deploy.proof.reference import Reference
 from mmtrtvit.errors import DataError, DeployError
 from mmtrtvit.runtime import Preprocessing
 
@@ -64,11 +64,11 @@ def test_the_input_is_openmmlabs(noise, resize, preprocessor):
     init_default_scope(config.default_scope)
     model = torch.nn.Module()
     model.data_preprocessor = MODELS.build(config.model.data_preprocessor)
-    ours = Preprocessing.from_manifest(describe_preprocessing(config))
+    reference, ours = Reference(model, config), Preprocessing.from_manifest(describe_preprocessing(config))
     for size, image in noise.items():
         if min(size) == 1 and 'edges' in resize:
             continue  # mmcv asks OpenCV for an image without rows
-        wanted = input_of(model, image, config)
+        wanted = reference.input(image)
         found, (frame,) = ours([image])
         assert found.dtype == np.float32 and found.shape == wanted.shape, size
         assert frame.original == size
@@ -114,9 +114,9 @@ def test_an_image_that_does_not_fit(noise):
 
 
 def test_images_turned_by_their_exif_data(tmp_path):
+    import mmcv
     from PIL import Image
 
-    from mmtrtvit.deploy.proof.inference import read_image as read_by_mmcv
     from mmtrtvit.runtime.preprocess import read_image
 
     exif = Image.Exif()
@@ -125,7 +125,7 @@ def test_images_turned_by_their_exif_data(tmp_path):
         tmp_path / 'turned.png', exif=exif
     )
     found = read_image(tmp_path / 'turned.png')
-    np.testing.assert_array_equal(found, read_by_mmcv(tmp_path / 'turned.png'))
+    np.testing.assert_array_equal(found, mmcv.imread(str(tmp_path / 'turned.png')))
     assert found.shape == (12, 8, 3)
     grey = np.arange(60, dtype=np.uint8).reshape(6, 10)
     cv2.imwrite(str(tmp_path / 'grey.png'), grey)

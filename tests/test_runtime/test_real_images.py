@@ -5,12 +5,11 @@ import copy
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.structures import InstanceData
 
 from mmtrtvit.deploy import compare_detections
 from mmtrtvit.deploy.export.describe import describe_model
-from mmtrtvit.deploy.proof.inference import dataset_metainfo, run_on_image
+from mmtrtvit.deploy.proof.images import dataset_metainfo
+from mmtrtvit.deploy.proof.reference import Reference
 from mmtrtvit.runtime import Network, Predictor
 
 pytestmark = [pytest.mark.realdata]
@@ -39,28 +38,19 @@ def at_scale(network, scale):
         if transform.type == 'Resize':
             transform.scale = scale
     description = describe_model(config, dataset_metainfo(config))
-    return config, Predictor(description, Network(network.session, description['task']))
+    return Reference(network.model, config), Predictor(description, Network(network.session, description['task']))
 
 
 @pytest.mark.parametrize('task', ['instance', 'detection'])
 def test_detections(small, images, task):
     network = small(task)
-    config, predict = at_scale(network, (667, 400))
-    pairs = []
-    for image in images['coco']:
-        found = predict(image)
-        values = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
-        if found.masks is not None:
-            values['masks'] = found.masks
-        found = InstanceData(**{name: torch.from_numpy(value) for name, value in values.items()})
-        pairs.append((run_on_image(network.model, image, config), found))
-    parity = compare_detections(pairs)
+    reference, predict = at_scale(network, (667, 400))
+    parity = compare_detections((reference(image), predict(image)) for image in images['coco'])
     assert parity.detections >= 100 and parity.passed and parity.masks.max < 0.01, parity
 
 
 def test_label_maps(small, images):
     network = small('segmentation')
-    config, predict = at_scale(network, (2048, 512))
+    reference, predict = at_scale(network, (2048, 512))
     for image in images['ade']:
-        wanted = run_on_image(network.model, image, config).pred_sem_seg.data[0].numpy()
-        assert (predict(image).labels == wanted).mean() > 0.9999
+        assert (predict(image).labels == reference(image).labels).mean() > 0.9999

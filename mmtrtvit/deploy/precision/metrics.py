@@ -5,16 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
+from ...runtime.postprocess import Detections
 from ...runtime.tensor_names import DETS, LABELS, MASKS, OUTPUT
+from .matching import match
 
 Outputs = Sequence[Mapping[str, np.ndarray]]
 """For each feed: output name to array."""
 
 Metric = Callable[[Outputs, Outputs], float]
 """Takes the outputs of the float32 graph and of the converted one."""
-
-PARTNER_IOU = 0.5
-"""Two detections of one class are the same thing from this overlap on."""
 
 
 def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
@@ -25,7 +24,7 @@ def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
 def output_error(reference: Outputs, converted: Outputs) -> float:
     """The largest relative error (in the L2 norm) of any floating-point output for any feed.
 
-    Infinite where the converted graph gives another shape, or values that are not finite. Of no use for detections,
+    Infinite where the converted graph gives another shape, or values that are not finite. It does not suit detections,
     which change places when two scores are nearly equal: see :func:`detection_error`.
     """
     worst = 0.0
@@ -63,12 +62,10 @@ def label_disagreement(reference: Outputs, converted: Outputs, name: str = OUTPU
     return wrong / total
 
 
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box ``(4,)`` and others ``(N, 4)``."""
-    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None)
-    shared = sides.prod(1)
-    areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1) for boxes in (box, others)]
-    return shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
+def _detections(outputs: Mapping[str, np.ndarray], image: int) -> Detections:
+    dets = outputs[DETS][image].astype(np.float64)
+    masks = outputs[MASKS][image] > 0.5 if MASKS in outputs else None
+    return Detections(dets[:, :4], dets[:, 4], outputs[LABELS][image], masks, classes=())
 
 
 def detection_error(reference: Outputs, converted: Outputs) -> float:
@@ -89,29 +86,20 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
     for ours, theirs in zip(reference, converted, strict=True):
         if not all(np.isfinite(theirs[name]).all() for name in (DETS, MASKS) if name in ours):
             return float('inf')
-        for image, (dets, labels) in enumerate(zip(ours[DETS], ours[LABELS], strict=True)):
-            others, other_labels = theirs[DETS][image], theirs[LABELS][image]
-            dets, others = dets.astype(np.float64), others.astype(np.float64)
-            free = others[:, 4] > 0
-            for index in np.argsort(-dets[:, 4], kind='stable'):
-                score = float(dets[index, 4])
-                if score <= 0:
-                    break
-                overlap = np.where(
-                    free & (other_labels == labels[index]), _overlaps(dets[index, :4], others[:, :4]), -1.0
-                )
-                partner = int(overlap.argmax()) if overlap.size else -1
-                wrong = 1.0
-                if partner >= 0 and overlap[partner] >= PARTNER_IOU:
-                    free[partner] = False
-                    wrong = min(1.0, 1 - overlap[partner] + abs(score - others[partner, 4]))
-                    if MASKS in ours:
-                        inside = [found[MASKS][image, at] > 0.5 for found, at in ((ours, index), (theirs, partner))]
-                        wrong = max(wrong, float((inside[0] != inside[1]).mean()))
+        for image in range(len(ours[DETS])):
+            reference_found, found = _detections(ours, image), _detections(theirs, image)
+            free = found.scores > 0
+            for pair in match(reference_found, found, free=free):
+                score, wrong = float(reference_found.scores[pair.ours]), 1.0
+                if pair.theirs is not None:
+                    wrong = min(1.0, 1 - pair.iou + abs(score - found.scores[pair.theirs]))
+                    if reference_found.masks is not None:
+                        differing = reference_found.masks[pair.ours] != found.masks[pair.theirs]
+                        wrong = max(wrong, float(differing.mean()))
                 error += wrong * score
                 weight += score
-            error += float(others[free, 4].sum())
-            weight += float(others[free, 4].sum())
+            error += float(found.scores[free].sum())
+            weight += float(found.scores[free].sum())
     return error / weight if weight else 0.0
 
 

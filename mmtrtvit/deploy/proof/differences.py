@@ -1,4 +1,4 @@
-"""How far apart two arrays are."""
+"""How far some numbers of an artefact are from PyTorch's."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -7,30 +7,31 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class OutputDifference:
-    """How an output of an artefact differs from PyTorch's.
+class Difference:
+    """How far numbers are from those of a reference.
 
-    Relative differences are taken where PyTorch's value is not 0.
+    Relative differences are taken where the reference is not 0. They and the cosine are None where it is 0 throughout:
+    of the shares of pixels in which masks disagree, say, whose reference is that they agree.
 
     Attributes:
-        values: How many values were compared.
-        max_absolute, mean_absolute, median_absolute: Of the absolute differences.
-        max_relative, mean_relative, median_relative: Of the absolute differences, divided by PyTorch's magnitude.
-        cosine: Of the angle between both as vectors, over the values that are finite in both; 1 when they point the
-            same way, 0 when no values are left.
+        values: How many numbers were compared.
+        max, mean, median: Of the absolute differences; 0 where nothing was compared.
+        max_relative, mean_relative, median_relative: Of the absolute differences over the magnitude of the reference.
+        cosine: Of the angle between both as vectors, over the numbers that are finite in both: 1 when they point the
+            same way, 0 when no numbers are left.
     """
 
-    values: int
-    max_absolute: float
-    mean_absolute: float
-    median_absolute: float
-    max_relative: float
-    mean_relative: float
-    median_relative: float
-    cosine: float
+    values: int = 0
+    max: float = 0.0
+    mean: float = 0.0
+    median: float = 0.0
+    max_relative: float | None = None
+    mean_relative: float | None = None
+    median_relative: float | None = None
+    cosine: float | None = None
 
     @classmethod
-    def of(cls, ours, theirs) -> 'OutputDifference':
+    def of(cls, ours, theirs) -> 'Difference':
         """Compare two arrays.
 
         A value that is not finite counts as infinitely different, unless both have the same one.
@@ -42,58 +43,53 @@ class OutputDifference:
         Raises:
             ValueError: If the shapes differ.
         """
-        ours, theirs = (np.asarray(array, dtype=np.float64).ravel() for array in _same_shape(ours, theirs))
+        if np.shape(ours) != np.shape(theirs):
+            raise ValueError(f'PyTorch gives {np.shape(ours)}, the artefact {np.shape(theirs)}')
+        ours, theirs = (np.asarray(array, dtype=np.float64).ravel() for array in (ours, theirs))
         if not ours.size:
-            return cls(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+            return cls()
         with np.errstate(invalid='ignore', over='ignore'):
-            absolute = np.where(same, 0.0, np.abs(ours - theirs))
-        absolute[np.isnan(absolute)] = np.inf
+            gap = np.abs(ours - theirs)
+        gap[(ours == theirs) | (np.isnan(ours) & np.isnan(theirs))] = 0.0
+        gap[np.isnan(gap)] = np.inf
+        absolute = float(gap.max()), float(gap.mean()), float(np.median(gap))
         magnitude = np.abs(ours)
         comparable = magnitude > 0
+        if not comparable.any():
+            return cls(ours.size, *absolute)
         with np.errstate(invalid='ignore'):
-            relative = np.where(same, 0.0, absolute / np.where(comparable, magnitude, 1.0))[comparable]
-        relative[np.isnan(relative)] = np.inf
-        return cls(ours.size, *_summary(absolute), *_summary(relative), _cosine(ours, theirs))
+            relative = gap[comparable] / magnitude[comparable]
+        relative[np.isnan(relative)] = np.inf  # both are infinite, and differ
+        figures = float(relative.max()), float(relative.mean()), float(np.median(relative))
+        return cls(ours.size, *absolute, *figures, _cosine(ours, theirs))
 
     @classmethod
-    def over(cls, differences: Iterable['OutputDifference']) -> 'OutputDifference | None':
-        """Of several comparisons one: the largest maximum, the mean, the median of the medians, the least cosine."""
+    def over(cls, differences: Iterable['Difference']) -> 'Difference | None':
+        """Several comparisons as one: the largest maximum, the mean, the median of the medians, the least cosine."""
         given = [difference for difference in differences if difference.values]
         if not given:
             return None
-        weights = np.array([difference.values for difference in given], np.float64)
-
-        def column(name: str) -> np.ndarray:
-            return np.array([getattr(difference, name) for difference in given])
-
-        found = {}
-        for kind in ('absolute', 'relative'):
-            found[f'max_{kind}'] = float(column(f'max_{kind}').max())
-            found[f'mean_{kind}'] = float(np.average(column(f'mean_{kind}'), weights=weights))
-            found[f'median_{kind}'] = float(np.median(column(f'median_{kind}')))
-        return cls(values=int(weights.sum()), cosine=float(column('cosine').min()), **found)
-
-
-def _same_shape(ours, theirs) -> tuple[np.ndarray, np.ndarray]:
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    if ours.shape != theirs.shape:
-        raise ValueError(f'PyTorch gives {ours.shape}, the artefact {theirs.shape}')
-    return ours, theirs
+        found: dict[str, float] = {}
+        for suffix in ('', '_relative'):
+            known = [difference for difference in given if getattr(difference, f'max{suffix}') is not None]
+            if known:
+                column = {name: [getattr(part, f'{name}{suffix}') for part in known] for name in _FIGURES}
+                found[f'max{suffix}'] = max(column['max'])
+                weights = [part.values for part in known]
+                found[f'mean{suffix}'] = float(np.average(column['mean'], weights=weights))
+                found[f'median{suffix}'] = float(np.median(column['median']))
+        cosines = [difference.cosine for difference in given if difference.cosine is not None]
+        values = sum(difference.values for difference in given)
+        return cls(values=values, cosine=min(cosines, default=None), **found)
 
 
-def _summary(values: np.ndarray) -> tuple[float, float, float]:
-    if not values.size:
-        return 0.0, 0.0, 0.0
-    return float(values.max()), float(values.mean()), float(np.median(values))
+_FIGURES = ('max', 'mean', 'median')
 
 
 def _cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
     finite = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[finite], theirs[finite]
-    if not ours.size:
-        return 0.0
     lengths = np.linalg.norm(ours) * np.linalg.norm(theirs)
-    if lengths == 0:
-        return float(not ours.any() and not theirs.any())
+    if lengths == 0:  # also of no numbers
+        return 0.0
     return float(np.clip(ours @ theirs / lengths, -1.0, 1.0))

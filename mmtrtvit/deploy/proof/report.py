@@ -42,14 +42,13 @@ def _parity(parity: Mapping) -> str:
         ['extra in the artefact', parity['extra']],
     ]
     found = {name: parity[name] for name in ('boxes', 'scores', 'labels', 'masks') if parity.get(name)}
-    text = table(['detections', ''], rows) + '\n\n' + _differences(found)
-    return text + ('\n\n' + _differences(parity['outputs']) if parity.get('outputs') else '')
+    return table(['detections', ''], rows) + '\n\n' + _differences(found)
 
 
 def _differences(found: Mapping[str, Mapping]) -> str:
     names = list(dict.fromkeys(key for difference in found.values() for key in difference))
     rows = [
-        [output, *(_number(difference[name]) if name in difference else '' for name in names)]
+        [output, *('' if difference[name] is None else _number(difference[name]) for name in names)]
         for output, difference in found.items()
     ]
     return table(['difference', *(name.replace('_', ' ') for name in names)], rows)

@@ -156,17 +156,17 @@ def test_pytorch_pads_its_input_to_a_fixed_shape(root, name):
     from mmengine.registry import MODELS as REGISTRY
     from mmengine.registry import init_default_scope
 
-    from mmtrtvit.deploy.proof.inference import input_of
+    from mmtrtvit.deploy.proof.reference import Reference
 
     shapes = input_shapes('96x160')
     config = pad_to_input_shape(follow_input_shape(load_config(root / 'configs' / name), shapes), shapes)
     init_default_scope(config.default_scope)
 
-    class Reference:
+    class Network:
         data_preprocessor = REGISTRY.build(config.model.data_preprocessor)
 
     image = np.full((50, 60, 3), 200, np.uint8)
-    given = input_of(Reference, image, config)
+    given = Reference(Network, config).input(image)
     assert given.shape == (1, 3, 96, 160) and given.dtype == np.float32
     assert (given[..., :115] != 0).all() and (given[..., 116:] == 0).all()
 

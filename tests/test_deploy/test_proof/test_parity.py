@@ -1,23 +1,20 @@
 """Two sets of detections are compared by what they are, and every kind of difference counts."""
 
-import pytest
-import torch
-from mmengine.structures import InstanceData, PixelData
-from mmseg.structures import SegDataSample
+import dataclasses
 
-from mmtrtvit.deploy import compare_detections, compare_label_maps
-from mmtrtvit.deploy.proof.parity import Tolerance
+import numpy as np
+import pytest
+
+from mmtrtvit.deploy import Segmented, compare_detections, compare_label_maps
+from mmtrtvit.deploy.proof.differences import Difference
+from mmtrtvit.deploy.proof.tolerance import Tolerance
+from mmtrtvit.runtime import Detections
 
 
 def instances(boxes, scores, labels=None, masks=None):
-    found = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        scores=torch.tensor(scores, dtype=torch.float32),
-        labels=torch.tensor(labels if labels is not None else [0] * len(scores)),
-    )
-    if masks is not None:
-        found.masks = masks
-    return found
+    boxes, scores = np.reshape(boxes, (-1, 4)).astype(np.float32), np.asarray(scores, np.float32)
+    labels = np.zeros(len(scores), np.int64) if labels is None else np.asarray(labels)
+    return Detections(boxes, scores, labels, masks, ())
 
 
 BOXES = [[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300]]
@@ -25,7 +22,7 @@ SCORES = [0.9, 0.6, 0.3]
 
 
 def masks_of(count):
-    masks = torch.zeros(count, 20, 20, dtype=torch.bool)
+    masks = np.zeros((count, 20, 20), bool)
     masks[:, :10] = True
     return masks
 
@@ -36,7 +33,7 @@ def reference():
 
 def test_the_same_in_another_order():
     order = [2, 0, 1]
-    other = instances([BOXES[i] for i in order], [SCORES[i] for i in order], [2, 0, 1], masks_of(3).numpy())
+    other = instances([BOXES[i] for i in order], [SCORES[i] for i in order], [2, 0, 1], masks_of(3))
     parity = compare_detections([(reference(), other), (reference(), reference())])
     assert (parity.images, parity.detections, parity.same, parity.extra) == (2, 6, 6, 0)
     assert parity.passed and parity.boxes.max == parity.scores.max == parity.labels.max == parity.masks.max == 0
@@ -46,20 +43,18 @@ def test_the_same_in_another_order():
 def change(**values):
     other = reference()
     for name, value in values.items():
-        tensor = getattr(other, name).clone()
-        tensor[0] = torch.as_tensor(value, dtype=tensor.dtype)
-        setattr(other, name, tensor)
+        getattr(other, name)[0] = value
     return other
 
 
 @pytest.mark.parametrize(
     'other, same, extra',
     [
-        (change(bboxes=[0, 0, 100, 102]), 2, 0),
+        (change(boxes=[0, 0, 100, 102]), 2, 0),
         (change(scores=0.898), 2, 0),
         (change(labels=5), 2, 1),
-        (change(bboxes=[400, 400, 500, 500]), 2, 1),
-        (reference()[1:], 2, 0),
+        (change(boxes=[400, 400, 500, 500]), 2, 1),
+        (instances(BOXES[1:], SCORES[1:], [1, 2]), 2, 0),
         (instances([*BOXES, [400, 400, 410, 410]], [*SCORES, 0.2], [0, 1, 2, 3]), 3, 1),
         (instances([*BOXES, BOXES[0]], [*SCORES, 0.89], [0, 1, 2, 0]), 3, 1),
         (instances([], []), 0, 0),
@@ -73,10 +68,10 @@ def test_every_difference_counts(other, same, extra):
 
 
 def test_sizes_of_the_differences():
-    other = change(bboxes=[0.25, 0, 100, 100.5], scores=0.9004, masks=~masks_of(1)[0])
+    other = change(boxes=[0.25, 0, 100, 100.5], scores=0.9004, masks=~masks_of(1)[0])
     parity = compare_detections([(reference(), other)])
     assert parity.same == 3
-    assert parity.boxes.max == pytest.approx(0.5) and parity.boxes.mean == pytest.approx(0.5 / 3)
+    assert parity.boxes.max == pytest.approx(0.5) and parity.boxes.mean == pytest.approx(0.75 / 12)
     assert parity.scores.max == pytest.approx(4e-4, abs=1e-6)
     assert parity.masks.max == 1.0 and parity.masks.mean == pytest.approx(1 / 3)
     assert compare_detections([(reference(), change(labels=5))]).labels.max == 1.0
@@ -91,7 +86,7 @@ def test_scores_near_the_floor_do_not_flicker():
 
 def test_nothing_in_both():
     parity = compare_detections([(instances([], []), instances([], []))])
-    assert parity.passed and not parity.compared and parity.outputs == {}
+    assert parity.passed and not parity.compared and parity.boxes == Difference()
     assert compare_detections([(reference(), reference())]).compared
 
 
@@ -106,9 +101,9 @@ def test_masks_have_to_be_those_of_pytorch(masks):
 @pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16', 'int8'])
 def test_masks_may_differ_as_much_as_boxes(precision):
     tolerance = Tolerance.of(precision)
-    whole = torch.ones(1, 100, 100, dtype=torch.bool)
+    whole = np.ones((1, 100, 100), bool)
     for missing, passed in ((100 * (1 - tolerance.iou) - 0.5, True), (100 * (1 - tolerance.iou) + 0.5, False)):
-        part = whole.clone().flatten()
+        part = whole.flatten()
         part[: round(100 * missing)] = False
         pair = [instances(BOXES[:1], [0.9], [0], masks) for masks in (whole, part.reshape(whole.shape))]
         assert compare_detections([tuple(pair)], tolerance).passed is passed
@@ -116,25 +111,24 @@ def test_masks_may_differ_as_much_as_boxes(precision):
 
 def test_values_of_the_same_detections_are_compared():
     moved = instances([[0, 0, 100, 101], *BOXES[1:]], [0.9, 0.6, 0.27], [0, 1, 2], masks_of(3))
-    outputs = compare_detections([(reference(), moved)]).outputs
-    assert outputs['boxes'].values == 12 and outputs['boxes'].max_absolute == 1
-    assert outputs['boxes'].max_relative == pytest.approx(0.01)
-    assert outputs['scores'].values == 3 and outputs['scores'].max_relative == pytest.approx(0.1, rel=1e-5)
-    assert outputs['scores'].mean_absolute == pytest.approx(0.01, rel=1e-5) and 0.99 < outputs['scores'].cosine < 1
+    parity = compare_detections([(reference(), moved)])
+    assert parity.boxes.values == 12 and parity.boxes.max == 1
+    assert parity.boxes.max_relative == pytest.approx(0.01)
+    assert parity.scores.values == 3 and parity.scores.max_relative == pytest.approx(0.1, rel=1e-5)
+    assert parity.scores.mean == pytest.approx(0.01, rel=1e-5) and 0.99 < parity.scores.cosine < 1
+    assert parity.masks.cosine is parity.labels.max_relative is None  # their reference is that nothing differs
 
 
 def test_one_in_a_thousand_may_differ():
     boxes = [[20 * i, 0, 20 * i + 10, 10] for i in range(1000)]
     ours, theirs = instances(boxes, [0.5] * 1000), instances(boxes[1:], [0.5] * 999)
     assert compare_detections([(ours, theirs)]).passed
-    assert not compare_detections([(ours, theirs[1:])]).passed
+    theirs = instances(boxes[2:], [0.5] * 998)
+    assert not compare_detections([(ours, theirs)]).passed
 
 
 def labelled(labels, logits=None):
-    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.as_tensor(labels)[None]))
-    if logits is not None:
-        sample.seg_logits = PixelData(data=torch.as_tensor(logits, dtype=torch.float32))
-    return sample
+    return Segmented(np.asarray(labels), None if logits is None else np.asarray(logits, np.float32))
 
 
 def test_label_maps_are_counted_by_class():
@@ -156,9 +150,9 @@ def test_images_of_different_size_and_no_images():
 
 
 def test_one_pixel_in_a_thousand_may_differ():
-    ours = torch.zeros(40, 50, dtype=torch.long)
+    ours = np.zeros((40, 50), np.int64)
     for differing, passed in ((2, True), (3, False)):
-        theirs = ours.clone()
+        theirs = ours.copy()
         theirs[0, :differing] = 1
         assert compare_label_maps([(labelled(ours), labelled(theirs))]).passed is passed
 
@@ -167,23 +161,26 @@ def test_logits_are_compared_where_both_have_them():
     with_logits = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 4.0]]])
     other = labelled([[0, 1]], [[[1.0, 2.0]], [[0.0, 3.0]]])
     parity = compare_label_maps([(with_logits, other), (with_logits, labelled([[0, 1]]))])
-    assert parity.logits.values == 4 and parity.logits.max_absolute == 1.0 and parity.logits.max_relative == 0.25
-    assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median_absolute'] == 0
+    assert parity.logits.values == 4 and parity.logits.max == 1.0 and parity.logits.max_relative == 0.25
+    assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median'] == 0
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_logits_that_are_not_finite_fail_whatever_the_class(value):
     labels = [[0, 0], [0, 0]]
-    logits = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)])
-    ours, theirs = labelled(labels, logits), labelled(labels, torch.full_like(logits, value))
+    logits = np.stack([np.ones((2, 2)), np.zeros((2, 2))])
+    ours, theirs = labelled(labels, logits), labelled(labels, np.full_like(logits, value))
     parity = compare_label_maps([(ours, theirs)], Tolerance.of('int8'))
     assert parity.agreement == 1 and parity.not_finite == 8 and parity.logits.cosine == 0
     assert not parity.passed and compare_label_maps([(ours, ours)]).passed
+    assert parity.reference_not_finite == 0
+    assert compare_label_maps([(theirs, theirs)]).reference_not_finite == 8
 
 
 def test_median_of_the_differences():
     ours = instances([[30 * i, 0, 30 * i + 20, 20] for i in range(3)], [0.5, 0.5, 0.5])
-    theirs = instances([[30 * i, 0, 30 * i + 20, 20 + shift] for i, shift in enumerate((0, 0.05, 0.1))], [0.5] * 3)
+    shifts = np.repeat([[0.0], [0.05], [0.1]], 4, axis=1)
+    theirs = instances(ours.boxes + shifts, [0.5] * 3)
     parity = compare_detections([(ours, theirs)])
     assert parity.boxes.median == pytest.approx(0.05, abs=1e-5) and parity.to_dict()['boxes']['median'] > 0
 
@@ -229,8 +226,32 @@ def test_other_precisions_have_more_room(precision):
     assert parity.passed and parity.to_dict()['tolerance']['score'] == tolerance.score
     beyond = change(scores=0.9 - 1.1 * tolerance.score)
     assert compare_detections([(reference(), beyond)], tolerance).same == 2
-    ours, theirs = torch.zeros(100, 100, dtype=torch.long), torch.zeros(100, 100, dtype=torch.long)
-    theirs.view(-1)[: round((1 - tolerance.matched) * 1e4)] = 1
+    ours, theirs = np.zeros((100, 100), np.int64), np.zeros((100, 100), np.int64)
+    theirs.reshape(-1)[: round((1 - tolerance.matched) * 1e4)] = 1
     pair = [(labelled(ours), labelled(theirs))]
     assert compare_label_maps(pair, tolerance).passed and not compare_label_maps(pair).passed
     assert compare_label_maps(pair, tolerance).to_dict()['agreement'] == pytest.approx(tolerance.matched)
+
+
+def test_failures_name_value_and_limit():
+    masks = dataclasses.replace(reference(), masks=~masks_of(3))
+    (failure,) = compare_detections([(reference(), masks)]).failures
+    assert str(failure) == 'masks differ: in 100.00% of their pixels on average, limit 1%'
+    fewer = instances(BOXES[:1], SCORES[:1], [0], masks_of(1))
+    more = instances([*BOXES, [400, 400, 410, 410]], [*SCORES, 0.2], range(4), masks_of(4))
+    (failure,) = compare_detections([(reference(), fewer)]).failures
+    assert str(failure).startswith('what it finds differs from PyTorch: 1 of 3 detections are the same, 0 near ties, ')
+    assert 'limit 99.9% the same' in str(failure)
+    (failure,) = compare_detections([(reference(), more)]).failures
+    assert str(failure).startswith('it finds more than PyTorch: 1 detections') and failure.limit == '0.1%'
+    (failure,) = compare_label_maps([(labelled([[0, 1]]), labelled([[0, 2]]))]).failures
+    assert '1 of 2 pixels' in str(failure) and failure.limit == '99.9%'
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_detections_of_pytorch_that_are_not_finite_are_counted(value):
+    box, score = change(boxes=[0, 0, 100, value]), change(scores=value)
+    for ours in (box, score):
+        assert compare_detections([(ours, ours)]).reference_not_finite == 1
+    assert compare_detections([(reference(), box)]).reference_not_finite == 0
+    assert not compare_detections([(reference(), box)]).passed

@@ -4,31 +4,40 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 from mmcv.ops import nms
+from mmcv.transforms import Compose
 from mmengine.structures import PixelData
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.deploy import proof as proof_module
-from mmtrtvit.deploy.proof.backend_model import BackendModel
+from mmtrtvit.deploy.export.describe import describe_model
+from mmtrtvit.deploy.proof import prove as prove_module
+from mmtrtvit.deploy.proof import reference as reference_module
+from mmtrtvit.deploy.proof.detection_parity import DetectionParity
 from mmtrtvit.deploy.proof.equal_scores import EqualScoresByPlace
-from mmtrtvit.deploy.proof.inference import build_pytorch_model
-from mmtrtvit.deploy.proof.parity import ClassPixels, DetectionParity, Difference, SegmentationParity, Tolerance
-from mmtrtvit.deploy.proof.proof import METRIC_DROP, SCOPE, Proof, prove
+from mmtrtvit.deploy.proof.images import dataset_metainfo
+from mmtrtvit.deploy.proof.proof import Proof
+from mmtrtvit.deploy.proof.prove import SCOPE, prove
+from mmtrtvit.deploy.proof.reference import build_pytorch_model
+from mmtrtvit.deploy.proof.segmentation_parity import ClassPixels, SegmentationParity
+from mmtrtvit.deploy.proof.tolerance import Tolerance
 from mmtrtvit.deploy.steps import quiet
-from mmtrtvit.errors import DataError
+from mmtrtvit.errors import CheckpointError, DataError
 from mmtrtvit.latency import Latency
+from mmtrtvit.runtime import Network, Predictor, load, predictor
+from mmtrtvit.runtime.backends import Session, TensorSpec
 from mmtrtvit.runtime.backends.onnxruntime import OnnxRuntimeSession
+from mmtrtvit.runtime.postprocess import label_map
 
-NONE = Difference(0.0, 0.0, 0.0)
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 
 
 def detections(same=1000, extra=0, ties=0, precision='fp32'):
-    return DetectionParity(4, 1000, same, ties, extra, NONE, NONE, NONE, NONE, Tolerance.of(precision))
+    return DetectionParity(4, 1000, same, ties, extra, tolerance=Tolerance.of(precision))
 
 
 def label_maps(same=100_000, precision='fp32'):
@@ -43,7 +52,7 @@ def proof_of(parity=None, metrics=None, exact=None, precision='fp32'):
 def assert_failed(proof, *reasons):
     assert not proof.passed and len(proof.failures) == len(reasons)
     for failure, reason in zip(proof.failures, reasons, strict=True):
-        assert reason in failure
+        assert reason in failure and ', limit ' in failure and '. Next: ' in failure, failure
     data = proof.to_dict()
     assert data['passed'] is False and data['failures'] == proof.failures
 
@@ -72,7 +81,7 @@ def test_detections_beyond_the_tolerance_fail(precision):
         if passed:
             assert_passed(proof)
         else:
-            assert_failed(proof, 'what it finds differs from PyTorch')
+            assert_failed(proof, 'more than PyTorch' if parity.extra else 'what it finds differs from PyTorch')
 
 
 @pytest.mark.parametrize('precision', PRECISIONS)
@@ -85,29 +94,31 @@ def test_label_maps_beyond_the_tolerance_fail(precision):
 @pytest.mark.parametrize('precision', PRECISIONS)
 @pytest.mark.parametrize('name, ours', [('coco/bbox_mAP', 0.412), ('coco/segm_mAP', 0.371), ('mIoU', 45.31)])
 def test_a_metric_that_drops_too_far_fails(precision, name, ours):
-    allowed = METRIC_DROP[precision] * (100 if name == 'mIoU' else 1)
+    allowed = Tolerance.of(precision).metric_drop * (100 if name == 'mIoU' else 1)
     for drop, passed in ((-0.5, True), (0.0, True), (0.95, True), (1.05, False), (4.0, False)):
         proof = proof_of(metrics={name: (ours, ours - drop * allowed), 'other': (1.0, 0.0)}, precision=precision)
         if passed:
             assert_passed(proof)
         else:
-            assert_failed(proof, f'{name} drops from {ours}')
+            assert_failed(proof, f'{name} drops: from {ours}')
 
 
 def test_a_metric_that_is_no_number_fails():
-    assert_failed(proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops from 0.4 to nan')
+    assert_failed(
+        proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops: from 0.4 to nan, limit 0.001 less'
+    )
 
 
 @pytest.mark.parametrize('precision', PRECISIONS)
 @pytest.mark.parametrize('name, ours, step', [('coco/bbox_mAP', 0.401, 1.0), ('mIoU', 40.1, 100.0)])
 def test_a_metric_may_drop_by_as_much_as_allowed(precision, name, ours, step):
     # metrics are rounded to as many digits as the tolerance has
-    lower = round(ours - METRIC_DROP[precision] * step, 3)
+    lower = round(ours - Tolerance.of(precision).metric_drop * step, 3)
     assert_passed(proof_of(metrics={name: (ours, lower)}, precision=precision))
 
 
 def test_where_nothing_was_compared_nothing_is_proved():
-    nothing = DetectionParity(4, 0, 0, 0, 0, NONE, NONE, NONE, NONE)
+    nothing = DetectionParity(4, 0, 0, 0, 0)
     assert_failed(proof_of(nothing), 'nothing was compared')
     assert_failed(proof_of(SegmentationParity(0, 0, 0, {}, None)), 'nothing was compared')
 
@@ -118,7 +129,7 @@ def test_percent_stay_percent_below_one():
 
 
 def test_the_tolerances_grow_with_the_loss_of_precision():
-    drops = [METRIC_DROP[precision] for precision in PRECISIONS]
+    drops = [Tolerance.of(precision).metric_drop for precision in PRECISIONS]
     assert drops == sorted(drops) and len(set(drops)) == 4 and drops[0] > 0 and drops[-1] < 0.05
 
 
@@ -131,14 +142,14 @@ def test_metrics_of_other_kinds_are_shown_and_not_judged():
 
 def test_a_selection_that_was_not_certain_fails():
     assert_passed(proof_of(exact=1.0))
-    assert_failed(proof_of(exact=0.875), 'not certain in 12.5% of the images')
+    assert_failed(proof_of(exact=0.875), 'not certain: in 12.5% of the images')
     assert_failed(proof_of(exact=0.0), '100.0%')
 
 
 def test_failures_add_up():
     metrics = {'coco/bbox_mAP': (0.4, 0.3), 'coco/segm_mAP': (0.4, 0.39)}
     proof = proof_of(detections(same=1), metrics, exact=0.5)
-    assert_failed(proof, 'differs', 'bbox_mAP drops from 0.4 to 0.3', 'segm_mAP drops', 'not certain')
+    assert_failed(proof, 'differs', 'bbox_mAP drops: from 0.4 to 0.3', 'segm_mAP drops', 'not certain')
 
 
 def test_everything_is_in_the_data():
@@ -151,7 +162,7 @@ def test_everything_is_in_the_data():
     proof = Proof('end2end.onnx', 'fp16', parity, {'coco/bbox_mAP': (0.5, 0.499)}, 1.0, rows)
     data = json.loads(json.dumps(proof.to_dict()))
     assert (data['subject'], data['precision'], data['exact'], data['passed']) == ('end2end.onnx', 'fp16', 1.0, True)
-    assert data['metric_drop_allowed'] == METRIC_DROP['fp16']
+    assert data['metric_drop_allowed'] == Tolerance.of('fp16').metric_drop
     assert data['parity']['same'] == 990 and data['parity']['tolerance'] == dataclasses.asdict(Tolerance.of('fp16'))
     assert data['metrics'] == {'coco/bbox_mAP': {'pytorch': 0.5, 'artefact': 0.499}}
     assert [row['median'] for row in data['latency']] == [20.0, 5.0]
@@ -194,7 +205,8 @@ def test_a_network_that_scores_all_anchors_alike_is_proved(toy, toy_checkpoint, 
     (weight,) = (value for value in graph.graph.initializer if value.name == 'rpn_head.rpn_cls.weight')
     weight.CopyFrom(onnx.numpy_helper.from_array(np.zeros(weight.dims, np.float32), weight.name))
     onnx.save(graph, tmp_path / 'alike.onnx')
-    artefact = BackendModel(OnnxRuntimeSession(tmp_path / 'alike.onnx', threads=1), deployed.manifest)
+    session = OnnxRuntimeSession(tmp_path / 'alike.onnx', threads=1)
+    artefact = Predictor(deployed.manifest, Network(session, 'instance'))
     settings = dict(subject='the graph', precision='fp32', images=2, timed=False, progress=False)
     for images in ({}, {'image': str(toy.images[0])}):
         proof, _ = prove(reference, artefact, config, **settings, **images)
@@ -213,50 +225,123 @@ def shuffled(toy, tmp_path):
     return config
 
 
-def test_the_first_images_are_those_of_the_data_set(toy, toy_checkpoint, tmp_path):
+SETTINGS = dict(subject='itself', precision='fp32', timed=False, progress=False)
+
+
+def test_the_first_images_are_those_of_the_data_set(toy, toy_checkpoint, deployed, tmp_path):
     config = shuffled(toy, tmp_path)
     with quiet():
-        reference = build_pytorch_model(config, str(toy_checkpoint))
-    reference.exact = []
-    settings = dict(subject='itself', precision='fp32', images=1, timed=False, progress=False)
-    proof, _ = prove(reference, reference, config, **settings)
+        model = build_pytorch_model(config, str(toy_checkpoint))
+    proof, ((image, _),) = prove(model, load(deployed.folder), config, images=1, **SETTINGS)
     assert proof.passed and proof.parity.images == 1 and 'coco/bbox_mAP' in proof.metrics
     assert all(ours >= 0 for ours, _ in proof.metrics.values())
+    np.testing.assert_array_equal(image[..., ::-1], cv2.imread(str(toy.images[-1])))
 
 
-def test_a_split_without_images_is_refused(toy, toy_checkpoint, tmp_path):
+def test_a_split_without_images_is_refused(toy, toy_checkpoint, deployed, tmp_path):
     config = shuffled(toy, tmp_path)
     path = Path(config.test_evaluator.ann_file)
     path.write_text(json.dumps(dict(json.loads(path.read_text()), images=[], annotations=[])))
     with quiet():
-        reference = build_pytorch_model(config, str(toy_checkpoint))
-    reference.exact = []
+        model = build_pytorch_model(config, str(toy_checkpoint))
     with pytest.raises(DataError, match='has no images'):
-        prove(reference, reference, config, subject='itself', precision='fp32', images=1, timed=False, progress=False)
+        prove(model, load(deployed.folder), config, images=1, **SETTINGS)
 
 
-def test_label_maps_are_there_to_be_drawn(toy_seg, tmp_path):
+class SegmentorSession(Session):
+    """PyTorch's own segmentor with the input and output of an exported one."""
+
+    inputs = (TensorSpec('input', 'float32', (-1, 3, -1, -1)),)
+    outputs = (TensorSpec('output', 'float32', (-1, -1, -1, -1)),)
+
+    def __init__(self, model, change=lambda logits: logits):
+        self.model, self.change = model, change
+
+    @torch.no_grad()
+    def run(self, feeds):
+        images = torch.from_numpy(feeds['input'])
+        logits = self.model.encode_decode(images, [dict(img_shape=images.shape[2:])])
+        return {'output': self.change(logits.numpy())}
+
+
+@pytest.fixture
+def segmentor(toy_seg):
+    """A small segmentor in PyTorch, its config, and what makes an artefact of it that may change its logits."""
     config = load_config(toy_seg.config)
     with quiet():
-        reference = build_pytorch_model(config, str(toy_seg.checkpoint))
-    reference.exact = []
-    settings = dict(subject='itself', precision='fp32', images=2, timed=False, progress=False)
-    proof, drawn = prove(reference, reference, config, **settings)
-    assert proof.passed and len(drawn) == 2
+        model = build_pytorch_model(config, str(toy_seg.checkpoint))
+    description = describe_model(config, dataset_metainfo(config))
+
+    def artefact(**settings):
+        return Predictor(description, Network(SegmentorSession(model, **settings), 'segmentation'))
+
+    return model, config, artefact
+
+
+def test_label_maps_are_there_to_be_drawn(segmentor):
+    model, config, artefact = segmentor
+    proof, drawn = prove(model, artefact(), config, images=2, **SETTINGS)
+    assert proof.passed and len(drawn) == 2 and proof.parity.logits.cosine > 0.9999
+    assert proof.metrics['mIoU'][0] > 0
     for image, found in drawn:
         for content in found.values():
             assert isinstance(content, PixelData) and content.data.shape == (1, *image.shape[:2])
 
 
-def test_both_are_timed_on_the_device_of_the_artefact(toy_seg, monkeypatch):
-    config = load_config(toy_seg.config)
-    with quiet():
-        reference = build_pytorch_model(config, str(toy_seg.checkpoint))
-    reference.exact, moves, measured = [], [], {}
-    monkeypatch.setattr(reference, 'to', moves.append)
-    monkeypatch.setattr(
-        proof_module, 'measure', lambda subjects, **kwargs: measured.update(kwargs, moves=list(moves)) or []
-    )
-    settings = dict(subject='itself', precision='fp32', images=1, progress=False)
-    prove(reference, reference, config, device='cuda', **settings)
+def test_the_artefact_is_given_the_image_and_nothing_else(segmentor, monkeypatch):
+    """Its pre- and post-processing are the runtime's: a mistake in either shows in the proof."""
+    model, config, artefact = segmentor
+    swapped = artefact()
+    swapped._preprocessing = dataclasses.replace(swapped._preprocessing, rgb=not swapped._preprocessing.rgb)
+    assert not prove(model, swapped, config, images=2, **SETTINGS)[0].passed
+    small = artefact()
+    small._preprocessing = dataclasses.replace(small._preprocessing, resize=dict(rule='edges', width=64, height=64))
+    assert not prove(model, small, config, images=2, **SETTINGS)[0].passed
+    monkeypatch.setattr(predictor, 'label_map', lambda output, frame: np.flipud(label_map(output, frame)).copy())
+    proof, _ = prove(model, artefact(), config, images=2, **SETTINGS)
+    assert not proof.passed and proof.metrics['mIoU'][1] != proof.metrics['mIoU'][0]
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_network_that_is_not_finite_never_passes(segmentor, value):
+    model, config, artefact = segmentor
+    broken = artefact(change=lambda logits: np.full_like(logits, value))
+    proof, _ = prove(model, broken, config, images=1, **SETTINGS)
+    assert any('logits are infinite or not a number' in failure for failure in proof.failures)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias.fill_(value)
+    proof, _ = prove(model, artefact(), config, images=1, **SETTINGS)  # both are wrong alike
+    assert not proof.passed
+    assert 'PyTorch itself gives values that are infinite or not a number' in proof.failures[0]
+
+
+def test_weights_that_are_not_finite_are_refused(toy_seg, tmp_path):
+    checkpoint = torch.load(toy_seg.checkpoint, weights_only=False)
+    weights = checkpoint['state_dict']
+    weights['decode_head.conv_seg.bias'][1] = float('nan')
+    weights[next(iter(weights))][:] = float('inf')
+    torch.save(checkpoint, tmp_path / 'nan.pth')
+    with pytest.raises(CheckpointError, match=r'2 tensors hold .* not a number: \S+, decode_head.conv_seg.bias'):
+        build_pytorch_model(load_config(toy_seg.config), str(tmp_path / 'nan.pth'))
+
+
+def test_both_are_timed_from_one_image_on_the_device_of_the_artefact(segmentor, monkeypatch, toy_seg):
+    model, config, artefact = segmentor
+    predict, moves, measured = artefact(), [], {}
+    monkeypatch.setattr(model, 'to', moves.append)
+    built, seen = [], []
+    monkeypatch.setattr(reference_module, 'Compose', lambda steps: built.append(1) or Compose(steps))
+    monkeypatch.setattr(Predictor, '__call__', lambda self, image: seen.append(image))
+
+    def measure(subjects, **settings):
+        measured.update(settings, moves=list(moves))
+        pipelines = len(built)
+        assert subjects['PyTorch']().pred_sem_seg.data.shape[1:] == cv2.imread(str(toy_seg.images[0])).shape[:2]
+        subjects['artefact']()
+        assert len(built) == pipelines, 'no pipeline is built inside of the timed call'
+        return []
+
+    monkeypatch.setattr(prove_module, 'measure', measure)
+    prove(model, predict, config, images=1, device='cuda', **{**SETTINGS, 'timed': True})
     assert measured['settings']['device'] == 'cuda' and measured['moves'] == ['cuda'] and moves == ['cuda', 'cpu']
+    np.testing.assert_array_equal(seen[0], cv2.imread(str(toy_seg.images[0])))

@@ -1,0 +1,78 @@
+"""Which detections of two networks are the same object."""
+
+import dataclasses
+
+import numpy as np
+
+from ...runtime.postprocess import Detections
+
+PARTNER_IOU = 0.5
+"""Two detections of one class are the same object from this overlap on."""
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union.
+
+    Args:
+        boxes: ``(4,)`` or ``(N, 4)``: x1, y1, x2, y2.
+        others: ``(M, 4)``.
+
+    Returns:
+        ``(M,)`` or ``(N, M)``, 0 where boxes have no area or are not finite.
+    """
+    boxes, others = boxes[..., None, :].astype(np.float64), others.astype(np.float64)
+    with np.errstate(invalid='ignore'):
+        sides = np.minimum(boxes[..., 2:], others[:, 2:]) - np.maximum(boxes[..., :2], others[:, :2])
+        shared = np.clip(sides, 0, None).prod(-1)
+        areas = [np.clip(corners[..., 2:] - corners[..., :2], 0, None).prod(-1) for corners in (boxes, others)]
+        return np.nan_to_num(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9), nan=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A detection of the reference and its partner.
+
+    Attributes:
+        ours: Its place in the reference.
+        theirs: The partner's place among the others, None where it has none.
+        iou: Of the two boxes; 0 without partner.
+        relabelled: Whether it has no partner, but a free detection of another class overlaps it.
+    """
+
+    ours: int
+    theirs: int | None
+    iou: float = 0.0
+    relabelled: bool = False
+
+
+def match(
+    ours: Detections, theirs: Detections, *, free: np.ndarray, above: float = 0.0, same_box: float = 0.0
+) -> list[Match]:
+    """Give detections of the reference, the best first, the free one of their class that overlaps them most.
+
+    Args:
+        ours: The reference.
+        theirs: The other detections.
+        free: For each of the others, whether it takes part; those that became partners are taken out, in place.
+        above: Detections of the reference with a higher score take part.
+        same_box: Boxes whose corners are nearer than this, pixels, overlap wholly. Those without area, such as boxes
+            outside of an image that were clipped to its border, have no IoU even with themselves.
+
+    Returns:
+        One match for each detection that takes part, in the order of the scores.
+    """
+    found = []
+    for index in np.argsort(-ours.scores, kind='stable'):
+        if not ours.scores[index] > above:
+            break
+        overlap = overlaps(ours.boxes[index], theirs.boxes)
+        with np.errstate(invalid='ignore'):
+            overlap[np.abs(theirs.boxes - ours.boxes[index]).max(axis=1, initial=0.0) < same_box] = 1.0
+        candidates = np.where(free & (theirs.labels == ours.labels[index]), overlap, -1.0)
+        partner = int(candidates.argmax()) if candidates.size else -1
+        if partner < 0 or candidates[partner] < PARTNER_IOU:
+            found.append(Match(int(index), None, relabelled=bool((free & (overlap > PARTNER_IOU)).any())))
+            continue
+        free[partner] = False
+        found.append(Match(int(index), partner, float(candidates[partner])))
+    return found

@@ -1,0 +1,85 @@
+"""The first images of a config's test split, and the metrics of its own evaluator over them."""
+
+import contextlib
+import copy
+import io
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, init_default_scope
+
+from ...config import datasets_of
+from ...errors import DataError
+from ...runtime.preprocess import read_image
+from .images import image_files
+
+
+def has_test_data(config: Config) -> bool:
+    """Whether images and truth of the test split are where the config says."""
+    for dataset in datasets_of(config.test_dataloader.dataset):
+        root = Path(dataset.get('data_root') or '.')
+        if not all((root / prefix).is_dir() for prefix in ('', *(dataset.get('data_prefix') or {}).values())):
+            return False
+    return True
+
+
+class Split:
+    """The first images of a test split, with their truth.
+
+    Args:
+        config: The model config.
+        images: How many at most.
+
+    Raises:
+        DataError: If it has none.
+    """
+
+    def __init__(self, config: Config, images: int) -> None:
+        init_default_scope(config.default_scope)
+        settings = copy.deepcopy(config.test_dataloader.dataset)
+        for dataset in datasets_of(settings):
+            dataset['serialize_data'] = False  # none of them can be serialised where a data set has none
+        self._evaluators = config.test_evaluator
+        self._dataset = DATASETS.build(settings)
+        self._length = min(images, len(self._dataset))
+        if not self._length:
+            raise DataError(
+                f'The test split at {settings.get("data_root")} has no images.',
+                expected='images to compare on',
+                fix='correct test_dataloader.dataset of the config, or give an image by --image',
+            )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, dict]]:
+        """Each image, ``(H, W, 3)`` uint8, BGR, and what the test pipeline makes of it."""
+        for index, path in enumerate(image_files(self._dataset, self._length)):
+            yield read_image(path), self._dataset[index]
+
+    def evaluator(self) -> Evaluator:
+        """The evaluator of the config, for these images only."""
+        evaluators = copy.deepcopy(self._evaluators)
+        # pycocotools prints pages; the figures are in the report
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+                if evaluator.get('ann_file'):
+                    evaluator.ann_file = str(self._annotations(evaluator.ann_file, Path(folder)))
+            found = Evaluator(evaluators)
+        found.dataset_meta = self._dataset.metainfo
+        return found
+
+    def _annotations(self, path: str, folder: Path) -> Path:
+        """A copy of a COCO file for these images only, in the order of the file: that of ids may be another one."""
+        content = json.loads(Path(path).read_text())
+        ids = {self._dataset.get_data_info(index)['img_id'] for index in range(self._length)}
+        content['images'] = [image for image in content['images'] if image['id'] in ids]
+        content['annotations'] = [item for item in content['annotations'] if item['image_id'] in ids]
+        copied = folder / 'annotations.json'
+        copied.write_text(json.dumps(content))
+        return copied

@@ -1,0 +1,73 @@
+"""Images to trace, compare, calibrate and draw on: those of a config's own data set."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS, init_default_scope
+
+from ...config import datasets_of
+from ...runtime.preprocess import read_image
+
+PHOTOGRAPHS = 'photographs of scikit-image'
+
+
+def _is_there(dataset: Mapping) -> bool:
+    """Whether the images of an innermost data set, and the annotations that list them, are where its config says."""
+    root, prefixes = Path(dataset.get('data_root') or ''), dataset.get('data_prefix') or {}
+    listed = root / (dataset.get('ann_file') or '')
+    return listed.exists() and (root / prefixes.get('img', prefixes.get('img_path', ''))).is_dir()  # mmdet, mmseg
+
+
+def image_files(dataset: BaseDataset, count: int) -> Iterator[str]:
+    """Paths of the first images of a data set, in its order."""
+    for index in range(min(count, len(dataset))):
+        yield dataset.get_data_info(index)['img_path']
+
+
+def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[np.ndarray], str]:
+    """Images of the first of some splits that has any, or photographs of scikit-image where there is no data.
+
+    Args:
+        config: The model config.
+        count: How many at most.
+        splits: Of ``'train'``, ``'val'`` and ``'test'``.
+
+    Returns:
+        ``(H, W, 3)`` uint8 images, BGR; and where they are from: ``'the train split'`` or :data:`PHOTOGRAPHS`.
+
+    Raises:
+        DataError: If an image cannot be read.
+    """
+    init_default_scope(config.default_scope)
+    for split in splits:
+        found: list[np.ndarray] = []
+        for settings in datasets_of(config[f'{split}_dataloader'].dataset):
+            if len(found) < count and _is_there(settings):
+                # None of them can be serialised where a data set has none.
+                dataset = DATASETS.build({**settings, 'pipeline': [], 'serialize_data': False})
+                found += map(read_image, image_files(dataset, count - len(found)))
+        if found:
+            return found, f'the {split} split'
+    from skimage import data
+
+    photographs = (data.astronaut(), data.coffee(), data.chelsea())
+    return [np.ascontiguousarray(photograph[..., ::-1]) for photograph in photographs[:count]], PHOTOGRAPHS
+
+
+def sample_images(config: Config, count: int) -> list[np.ndarray]:
+    """The first images of the test split, or photographs; see :func:`images_of`."""
+    return images_of(config, count, ('test',))[0]
+
+
+def dataset_metainfo(config: Config) -> dict:
+    """``classes`` and ``palette`` of a model config's test data set."""
+    dataset = next(datasets_of(config.test_dataloader.dataset))
+    kind = dataset.type
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind if '.' in kind else f'{config.default_scope}.{kind}')
+    metainfo = dict(kind.METAINFO)
+    metainfo.update(dataset.get('metainfo') or {})
+    return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}

@@ -1,0 +1,91 @@
+"""PyTorch's side of a comparison: the network, and its own way from an image to a result."""
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn as nn
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import BaseDataElement
+
+from ...checkpoint import load_checkpoint
+from ...errors import CheckpointError
+from ...runtime.predictor import Result
+from ..export.describe import unscoped
+from .results import result_of
+
+
+def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = False) -> nn.Module:
+    """The network of a model config with the weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read, does not fill the network, or has weights that are infinite
+            or not a number.
+    """
+    init_default_scope(config.default_scope)
+    model = MODELS.build(copy.deepcopy(config.model))
+    load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
+    broken = [
+        name for name, value in model.state_dict().items() if isinstance(value, torch.Tensor) and not _finite(value)
+    ]
+    if broken:
+        others = f' and {len(broken) - 5} more' if len(broken) > 5 else ''
+        raise CheckpointError(
+            f'{checkpoint}: {len(broken)} tensors hold values that are infinite or not a number: '
+            f'{", ".join(broken[:5])}{others}.',
+            expected='finite weights: the training has diverged before this checkpoint was written',
+            fix='give an earlier checkpoint, or train again with a lower learning rate or gradient clipping',
+        )
+    return model.eval()
+
+
+def _finite(values: torch.Tensor) -> bool:
+    return bool(values.isfinite().all())
+
+
+class Reference:
+    """A network in PyTorch as a function of an image: the counterpart of :class:`~mmtrtvit.runtime.Predictor`.
+
+    Args:
+        model: The network.
+        config: Its config; the test pipeline is built once.
+    """
+
+    def __init__(self, model: nn.Module, config: Config) -> None:
+        init_default_scope(config.default_scope)
+        steps = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in unscoped(step.type)]
+        steps[0] = dict(type=f'{config.default_scope}.LoadImageFromNDArray')
+        self.model = model
+        self._pipeline = Compose(steps)
+
+    def prepare(self, image: np.ndarray) -> dict:
+        """An image as a data set gives it.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, BGR.
+
+        Returns:
+            ``inputs`` and ``data_samples``.
+        """
+        return self._pipeline(dict(img=image, img_id=0))
+
+    def input(self, image: np.ndarray) -> np.ndarray:
+        """What the network is given for an image: ``(1, 3, H, W)`` float32, normalised and padded."""
+        batch = pseudo_collate([self.prepare(image)])
+        return self.model.data_preprocessor(batch, False)['inputs'].cpu().numpy()
+
+    @torch.no_grad()
+    def test(self, item: dict) -> BaseDataElement:
+        """The data sample of one image, as ``test_step`` of the network leaves it.
+
+        Args:
+            item: What :meth:`prepare` or a data set gives; left as it is.
+        """
+        return self.model.test_step(pseudo_collate([copy.deepcopy(item)]))[0]
+
+    def __call__(self, image: np.ndarray) -> Result:
+        """What the network finds in an image, in pixels of the image."""
+        return result_of(self.test(self.prepare(image)))

@@ -1,0 +1,69 @@
+"""Results of the runtime as data samples of OpenMMLab, and back."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+
+from ...runtime.postprocess import Detections, LabelMap
+from ...runtime.predictor import Predictor, Result
+
+
+def _array(values) -> np.ndarray:
+    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def result_of(sample: BaseDataElement) -> Result:
+    """What a network of OpenMMLab found, as the runtime gives it, without names of classes."""
+    if 'pred_sem_seg' in sample:
+        return LabelMap(_array(sample.pred_sem_seg.data)[0], (), np.zeros((0, 3), np.uint8))
+    found = sample.pred_instances
+    masks = _array(found.masks).astype(bool, copy=False) if 'masks' in found else None
+    return Detections(*map(_array, (found.bboxes, found.scores, found.labels)), masks, ())
+
+
+def predicted(found: Result) -> InstanceData | PixelData:
+    """A result of the runtime as the instances or the label map of a data sample."""
+    if isinstance(found, LabelMap):
+        return PixelData(data=torch.from_numpy(found.labels)[None])
+    arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels, masks=found.masks)
+    return InstanceData(**{name: torch.from_numpy(array) for name, array in arrays.items() if array is not None})
+
+
+def add_prediction(sample: BaseDataElement, found: Result) -> None:
+    """Put a result of the runtime into a data sample of mmdet or mmseg, where metrics and visualisers look for it."""
+    name = 'pred_sem_seg' if isinstance(found, LabelMap) else 'pred_instances'
+    sample.set_data({name: predicted(found)})
+
+
+class PredictorModel(BaseModel):
+    """An artefact as a model for mmengine's runner, which is given images as they were read.
+
+    Everything else is the artefact's own: the pipeline of the data set neither resizes nor normalises.
+
+    Args:
+        predict: The artefact.
+    """
+
+    def __init__(self, predict: Predictor) -> None:
+        super().__init__()
+        self.predict = predict
+
+    def test_step(self, data: Mapping) -> list[BaseDataElement]:
+        """Find what is in the images of a batch.
+
+        Args:
+            data: ``inputs``: uint8 ``(3, H, W)`` tensors, BGR; and their ``data_samples``.
+
+        Returns:
+            The data samples, with ``pred_instances`` or ``pred_sem_seg`` in pixels of the images.
+        """
+        images = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in data['inputs']]
+        for sample, found in zip(data['data_samples'], self.predict(images), strict=True):
+            add_prediction(sample, found)
+        return list(data['data_samples'])
+
+    def forward(self, *_, mode: str = 'tensor', **__) -> None:
+        raise NotImplementedError(f'an exported network cannot {mode}')

@@ -1,0 +1,250 @@
+"""Tables say what the rows say, and say so when there are none."""
+
+import copy
+
+import pytest
+
+from mmtrtvit.benchmark import backbone_complexity, network_complexity
+from mmtrtvit.benchmark.published import Published
+from mmtrtvit.benchmark.tables import (
+    complexity_table,
+    demo_table,
+    imagenet_table,
+    latency_table,
+    misprints,
+    networks,
+    networks_table,
+    results_table,
+    rules_table,
+    sizes_table,
+    training_table,
+    zoo_table,
+)
+from mmtrtvit.zoo.configs import network_config
+from mmtrtvit.zoo.families import FAMILIES
+
+MACHINE = dict(processor='A Processor', torch_threads=2)
+
+
+def latency(arch, runtime, values):
+    return dict(
+        name=f'{arch} {runtime}',
+        arch=arch,
+        runtime=runtime,
+        scope='backbone',
+        values=values,
+        shape='1x3x224x224',
+        precision='fp32',
+        runs=len(values),
+        load_average=0.5,
+        machine=MACHINE,
+        versions={'torch': '2.0'},
+    )
+
+
+@pytest.fixture
+def result():
+    return dict(
+        latency=[latency('a', 'PyTorch', [30.0, 30.0, 60.0]), latency('a', 'ONNX Runtime', [10.0, 10.1, 10.2])],
+        difference=[dict(arch='a', relative=2e-6)],
+    )
+
+
+@pytest.fixture
+def summary():
+    def network(box, median):
+        timed = dict(
+            median=median, p90=median + 1, steady=True, scope='end-to-end', image='9x9', precision='fp32', runs=7
+        )
+        return dict(bbox_mAP=box, bbox_mAP_50=0.9, segm_mAP=0.7, segm_mAP_50=0.8, latency_ms=timed)
+
+    gap = dict(max=1e-4, mean=1e-5)
+    return dict(
+        pytorch=network(0.612, 50.0),
+        onnxruntime=network(0.611, 25.0),
+        latency_ratio=2.0,
+        parity=dict(
+            images=80, detections=300, same=299, extra=0, passed=True, boxes=gap, scores=gap, labels=gap, masks=gap
+        ),
+        env=dict(MACHINE, python='3.11', torch='torch 2.13'),
+        minutes=11.0,
+    )
+
+
+def cells(table, row):
+    return [cell.strip() for cell in table.splitlines()[row + 2].strip('|').split('|')]
+
+
+def test_latency(result):
+    table = latency_table(result)
+    # The ratio is the median of 3, 2.97 and 5.88, not the ratio of the medians.
+    assert cells(table, 0) == ['TRT-ViT-A', '30.0 / 54.0 (u)', '10.1 / 10.2', '3.00', '2.0e-06']
+    assert (
+        'scope backbone' in table
+        and 'A Processor (2 threads, load average 0.5 before' in table
+        and 'torch 2.0' in table
+    )
+    assert 'unsteady' in table
+    for row in result['latency']:
+        row['values'] = [10.0, 10.0, 10.0]
+    assert 'unsteady' not in latency_table(result)
+
+
+def test_demo(summary):
+    table = demo_table(summary, '../images/p.png')
+    assert cells(table, 0) == ['PyTorch', '0.612', '0.900', '0.700', '0.800', '50.0 / 51.0']
+    assert cells(table, 1)[1] == '0.611'
+    assert '299 of 300 detections' in table and 'PASS' in table and '](../images/p.png)' in table
+    failed = copy.deepcopy(summary)
+    failed['parity']['passed'] = False
+    failed['onnxruntime']['latency_ms']['steady'] = False
+    table = demo_table(failed, 'p.png')
+    assert 'FAIL' in table and 'unsteady' in table
+
+
+def test_without_rows_there_are_no_figures():
+    for table in (latency_table(None), demo_table(None, 'p.png'), training_table(None, 'p.png')):
+        assert 'No run is recorded' in table
+        assert '|' not in table and '.png' not in table
+
+
+@pytest.fixture(scope='module')
+def published(request):
+    return Published.read(request.config.rootpath)
+
+
+def test_sizes_are_counted_and_marked(published):
+    table = sizes_table(published)
+    a, c = cells(table, 0), cells(table, 2)
+    counted = backbone_complexity('a')
+    assert a[4] == f'{counted.params / 1e6:.1f} / {counted.total_macs / 1e9:.2f}'
+    assert a[1:4] == ['128 256 512 1024', '2 3 12 6', 'C-C-C-M']
+    assert a[6:] == ['none', 'own choice']
+    assert c[5:] == ['67.3 / 5.90', '67.3 / 5.9 [1] (r)', 'reconstructed']
+    assert f'[1] *Published*: {published.sources["nextvit-imagenet"]["text"]}' in table
+    assert '(r): recalled' in table
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_family_has_its_table_of_sizes(published, family):
+    table, archs = sizes_table(published, family), FAMILIES[family].archs
+    assert [cells(table, row)[0] for row in range(len(archs))] == [FAMILIES[family].name(arch) for arch in archs]
+    assert cells(table, 0)[-1] == FAMILIES[family].origin(archs[0])
+
+
+def test_where_no_totals_are_published_there_are_none(published):
+    row = cells(results_table(published, 'efficientformer', ('maskrcnn',)), 0)
+    assert row == [
+        'EfficientFormer-L1 [1]',
+        'Mask R-CNN',
+        '1x',
+        '- / -',
+        '37.9',
+        '60.3',
+        '41.0',
+        '35.4',
+        '57.3',
+        '37.3',
+    ]
+
+
+def test_published_results(published):
+    table = results_table(published, 'trtvit', ('maskrcnn', 'retinanet'))
+    assert cells(table, 0)[:4] == ['TRT-ViT-C [1]', 'Mask R-CNN', '1x', '86.3 / 294']
+    assert cells(table, 0)[4:] == ['44.7', '66.9', '48.8', '40.8', '63.9', '44.0']
+    assert cells(table, 1)[0] == 'TRT-ViT-D [2] (r)' and 'from memory' in table
+    table = results_table(published, 'nextvit', ('semfpn', 'upernet'))
+    assert cells(table, 0) == ['Next-ViT-S [1]', 'Semantic FPN', '80k', '36.3 / 208', '46.5', '']
+    assert cells(table, 3)[4:] == ['48.1', '49.0']
+    assert '(r)' not in table
+
+
+@pytest.fixture
+def one_family(monkeypatch, published):
+    """Next-ViT alone, in figures and in code: few networks to count."""
+    monkeypatch.setattr(networks, 'FAMILIES', {'nextvit': FAMILIES['nextvit']})
+
+
+def test_totals_stand_beside_the_published_ones(root, published, one_family):
+    table = networks_table(root, published, 'semfpn')
+    config = network_config(root, 'semfpn', 'nextvit', 'l')
+    network = network_complexity(config)
+    params = network.trained_params + 1025 * 1000  # the classifier that is not used
+    assert cells(table, 2) == [
+        'Next-ViT-L [1]',
+        f'{network.params / 1e6:.1f}',
+        f'{params / 1e6:.1f}',
+        '62.4',
+        f'{params / 62.4e6 - 1:+.1%}',
+        f'{network.total_macs / 1e9:.1f}',
+        f'{(network.total_macs - network.attention_macs) / 1e9:.1f}',
+        '331 (misprint)',
+        f'{(network.total_macs - network.attention_macs) / 331e9 - 1:+.1%}',
+    ]
+    assert 'misprint' not in table.splitlines()[3]
+    assert '331 G is printed, 311 G is counted' in misprints(root, published)
+
+    table = imagenet_table(published)
+    assert [cells(table, row)[:3] for row in range(2)] == [
+        ['Next-ViT-S [1]', '224 x 224', 'published'],
+        ['Next-ViT-S [1]', '384 x 384', 'published'],
+    ]
+
+
+def test_nothing_is_published_of_retinanet(root, published, one_family):
+    row = cells(networks_table(root, published, 'retinanet'), 0)
+    assert (row[3], row[4], row[7], row[8]) == ('none', '', 'none', '')
+
+
+def test_rules_name_what_is_skipped(root):
+    table = rules_table(root)
+    maskrcnn, upernet = cells(table, 0), cells(table, 3)
+    assert maskrcnn[1] == '1280x800' and '`roi_head.bbox_head` (1000 RoIs)' in maskrcnn[2]
+    assert maskrcnn[4] == 'stem and stage 1' and upernet[4] == 'nothing'
+    assert '`auxiliary_head`' in upernet[3] and '`auxiliary_head`' not in upernet[2]
+    assert '`native_layer_norm`' in table and '`convolution`' not in table
+
+
+def test_zoo_has_a_row_for_each_config(root, published):
+    table = zoo_table(root, published, 'trtvit')
+    paths = {path.name for path in (root / 'configs').glob('*_trtvit_*') if not path.stem.endswith('_toy')}
+    rows = [cells(table, row) for row in range(len(paths))]
+    assert {row[0] for row in rows} == {f'`configs/{name}`' for name in paths}
+    by_name = {row[0].strip('`').removeprefix('configs/'): row for row in rows}
+    assert by_name['maskrcnn_trtvit_c_coco.py'][1:4] == ['TRT-ViT-C', 'Mask R-CNN', '1x']
+    assert by_name['maskrcnn_trtvit_c_coco.py'][7].startswith('box AP 44.7, mask AP 40.8 [')
+    assert by_name['maskrcnn_trtvit_c_3x_coco.py'][7] == 'none'
+    assert by_name['upernet_trtvit_d_ade20k.py'][7].endswith('(r)')
+    assert {row[6] for row in rows} == {'adapted'}
+    assert cells(zoo_table(root, published, 'nextvit'), 0)[6] == 'published'
+
+
+def training_row(name, values, memory, arch='a'):
+    return dict(
+        latency(arch, 'PyTorch', values),
+        name=name,
+        method='semfpn',
+        family='trtvit',
+        scope='training iteration',
+        memory=dict(built=2**30, peak=2**30 + memory),
+        batch=2,
+        device='cpu',
+    )
+
+
+def test_training():
+    rows = [
+        training_row('plain', [2000.0, 2000.0, 2000.0], 2**30),
+        training_row('AMP', [1000.0, 1500.0, 3000.0], 2**29),
+    ]
+    table = training_table(dict(training=rows), 'images/training.png')
+    assert cells(table, 0) == ['Semantic FPN', 'TRT-ViT-A', '2.00 / 1.00', '1.50 (u) / 0.50']
+    assert '2 images' in table and 'bfloat16' in table and 'unsteady' in table and '](images/training.png)' in table
+    assert 'unsteady' not in training_table(dict(training=rows[:1]))
+
+
+def test_complexity():
+    table = complexity_table({'complexity': [dict(arch='a', **backbone_complexity('a').to_dict())]})
+    row = cells(table, 0)
+    assert row[0] == 'TRT-ViT-A' and len(row) == 7
+    assert '`gelu`' in table and '`native_layer_norm`' in table
