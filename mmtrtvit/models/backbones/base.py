@@ -8,7 +8,7 @@ import torch.nn as nn
 from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...checkpoint import load_backbone
+from ... import checkpoint  # the module: it may be importing mmengine, which registers the backbones, at this moment
 from ...errors import ConfigError
 from ..layers import fold_batch_norms, recompute_in_backward, replace_batch_norms
 
@@ -226,7 +226,7 @@ class PyramidBackbone(BaseModule):
         super().init_weights()
         self.init_blocks()
         if self.pretrained is not None:
-            load_backbone(self, **self.pretrained)
+            checkpoint.load_backbone(self, **self.pretrained)
 
     def init_blocks(self) -> None:
         """Initialise the parameters that ``init_cfg`` cannot address; nothing unless a subclass has such."""
