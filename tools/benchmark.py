@@ -16,7 +16,7 @@ OPTIONS = {
     'config': dict(help='model config'),
     'checkpoint': dict(help='checkpoint of that model'),
     'work_dirs': dict(nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py'),
-    '--out': dict(metavar='DIR', help='where rows, tables and pictures go'),
+    '--out': dict(metavar='DIR', help='where the rows go'),
     '--family': dict(default='trtvit', help='family of backbones'),
     '--families': dict(nargs='+', metavar='FAMILY', help='families (None: all)'),
     '--archs': dict(nargs='+', metavar='ARCH', help='sizes of the backbone (None: all)'),
@@ -35,9 +35,7 @@ OPTIONS = {
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'),
 }
-"""What there is to choose. What a command says beside it takes the place of what stands here."""
-
-IN_LONGER_SIDE = 'images are made to fit into a square of this many pixels'
+"""Every option; a command may change its settings."""
 
 COMMANDS = {
     'backbones': dict(
@@ -67,7 +65,6 @@ COMMANDS = {
             '--threads': {},
             '--max-seconds': dict(default=900),
         },
-        rooted=True,
     ),
     'training': dict(
         module='training',
@@ -87,7 +84,7 @@ COMMANDS = {
         rooted=True,
     ),
     'deployment': dict(
-        module='deployment',
+        module='proofs',
         summary='the proof of each method and size in each backend and precision',
         description='Convert each method and size, untrained, compare each artefact with PyTorch on images of the '
         'test split, and time both. Rows are added to those that are there.',
@@ -98,35 +95,17 @@ COMMANDS = {
             '--methods': {},
             '--backends': {},
             '--precisions': dict(default=['fp32'], help='precisions'),
-            '--size': dict(help=f'{IN_LONGER_SIDE} (None: as the config has it)'),
+            '--size': dict(
+                help='images are made to fit into a square of this many pixels (None: as the config has it)'
+            ),
             '--images': dict(default=4),
             '--threads': {},
             '--no-latency': {},
         },
         rooted=True,
     ),
-    'exports': dict(
-        module='exports',
-        summary="the plain export of mmdeploy against this package's, in ONNX Runtime and OpenVINO",
-        description='Export each method and size, untrained, by mmdeploy alone and by this package; count the nodes, '
-        'compare what each finds with PyTorch on images of the test split, and time those of a network, interleaved in '
-        'one run.',
-        options={
-            '--out': dict(default='work_dirs/exports'),
-            '--family': {},
-            '--archs': dict(help='sizes of the backbone (None: the first)'),
-            '--methods': {},
-            '--size': dict(default=320, help=IN_LONGER_SIDE),
-            '--images': dict(default=4, help='images to compare on; the first is traced and timed'),
-            '--threads': {},
-            '--max-seconds': dict(
-                default=300, help='end the rounds of a network after this time, but never before three'
-            ),
-        },
-        rooted=True,
-    ),
     'precisions': dict(
-        module='precisions',
+        module='proofs',
         summary='a trained network in every precision of each backend',
         description='Convert a trained checkpoint in each precision for each backend, and compare accuracy, size and '
         'latency with PyTorch on images of the test split. Rows are added to those that are there.',
@@ -145,12 +124,12 @@ COMMANDS = {
     ),
     'runs': dict(
         module='runs',
-        summary='what finished training runs reached',
-        description='Read the work dirs of finished training runs, and put their metrics and times side by side.',
+        summary='the results of finished training runs',
+        description='Read metrics and times of finished training runs from their work dirs.',
         options={'work_dirs': {}, '--out': dict(default='work_dirs/runs')},
     ),
 }
-"""Name to what there is to measure: ``benchmark_<name>`` of the module takes the options."""
+"""Every command; ``benchmark_<name>`` of its module takes the options."""
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,14 +17,10 @@ from tqdm import tqdm
 from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
 from ..latency import machine, measure
+from ..runtime.backends import open_session
 from ..zoo.complexity import backbone_complexity
 from ..zoo.families import FAMILIES
-from .plots import draw_comparison, draw_complexity, draw_latency
-from .published import Published
-from .results import Results
-from .rows import COMPARED, RUNTIMES
-from .settings import check_settings
-from .tables import comparison_table, complexity_table, latency_table, with_published
+from .rows import Results, check_settings
 
 OPSET = 17
 """The first opset with ``LayerNormalization`` as one node."""
@@ -32,10 +28,16 @@ OPSET = 17
 SCOPE = 'backbone'
 
 BACKENDS = {'ONNX Runtime': 'onnxruntime', 'OpenVINO': 'openvino'}
-"""Runtimes beside PyTorch: the name of the backend and of its module."""
+"""Runtimes beside PyTorch: title to the name of the backend, which is that of its module too."""
+
+RUNTIMES = ('PyTorch', 'ONNX Runtime')
+"""The runtimes that TRT-ViT is timed in, in the order of tables and bars."""
+
+COMPARED = ('ONNX Runtime', 'OpenVINO')
+"""The runtimes that all families are timed in."""
 
 _MODULES = ('torch', 'onnx', 'mmtrtvit')
-"""What has a part in every figure."""
+"""Modules whose versions stand in every row."""
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:
@@ -61,7 +63,7 @@ def export_backbone(backbone: nn.Module, image: torch.Tensor, path: str | os.Pat
     import onnx
 
     with atomic_file(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the tracer and the TorchScript exporter, which say nothing of the result
+        warnings.simplefilter('ignore')  # of the tracer and the exporter; the nodes are checked below
         torch.onnx.export(
             backbone,
             (image,),
@@ -118,13 +120,15 @@ def _known_networks(families: Sequence[str], archs: Sequence[str] | None) -> lis
     """
     for family in families:
         if family not in FAMILIES:
-            raise ConfigError(f'--families {family} is unknown.', expected=f'some of {", ".join(FAMILIES)}')
+            raise ConfigError(
+                f'--families {family} is unknown.', expected=f'some of {", ".join(FAMILIES)}', fix='correct --families'
+            )
     sizes = {arch for family in families for arch in FAMILIES[family].archs}
     for arch in archs or ():
         if arch not in sizes:
             raise ConfigError(
-                f'arch={arch!r} is a size of no family that is measured.',
-                expected=f'one of {", ".join(map(repr, sorted(sizes)))}',
+                f'--archs {arch}: none of the families has this size.',
+                expected=f'some of {", ".join(sorted(sizes))}',
                 fix='correct --archs',
             )
     found = [(family, arch) for family in families for arch in FAMILIES[family].archs if arch in (archs or sizes)]
@@ -155,11 +159,8 @@ def measure_backbones(
         ``complexity``, ``difference`` and ``latency`` rows.
 
     Raises:
-        ConfigError: If an argument has no meaning.
         DeployError: If an export is not as it should be, or a runtime is missing.
     """
-    from ..runtime.backends import open_session
-
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder, _threads(threads) as used, torch.inference_mode():
         torch.manual_seed(0)
@@ -202,62 +203,64 @@ def measure_backbones(
     )
 
 
+def _lines(result: dict) -> list[str]:
+    """A line for each timed row."""
+    lines = []
+    for row in result['latency']:
+        spread = '' if row['steady'] else f', unsteady (spread {row["spread"]:.0%})'
+        lines.append(f'{row["name"]}: {row["median"]:.1f} ms, 90th percentile {row["p90"]:.1f} ms{spread}')
+    return lines
+
+
 def benchmark_backbones(
     archs: Sequence[str] | None = None, out: str | os.PathLike = 'work_dirs/bench', **settings: float | None
 ) -> dict:
-    """Count TRT-ViT backbones, time them in PyTorch and in ONNX Runtime, and write rows, table and plots.
+    """Count TRT-ViT backbones, and time them in PyTorch and in ONNX Runtime.
 
     Args:
         archs: Sizes of TRT-ViT; by default all.
-        out: Folder for ``backbones.json``, ``backbones.md``, ``latency.png`` and ``complexity.png``.
+        out: Folder for ``backbones.json``.
         settings: Arguments of :func:`measure_backbones`, such as ``size`` and ``threads``.
 
     Returns:
-        What ``backbones.json`` holds: ``complexity``, ``latency`` and ``difference`` rows.
+        The content of ``backbones.json``: ``complexity``, ``latency`` and ``difference`` rows.
 
     Raises:
-        ConfigError: If an argument has no meaning.
+        ConfigError: If a size is unknown or a number is not positive.
         DeployError: If an export is not as it should be, or ONNX Runtime is missing.
     """
-    check_settings(**settings)
-    networks, results = _known_networks(['trtvit'], archs), Results(out, 'backbones')
-    result = measure_backbones(networks, RUNTIMES, **settings)
-    results.write(result)
-    draw_latency(result, results.folder / 'latency.png')
-    draw_complexity(result, results.folder / 'complexity.png')
-    results.show('## Latency', latency_table(result), '## Complexity', complexity_table(result))
-    return result
+    return _benchmark(['trtvit'], archs, RUNTIMES, out, 'backbones', settings)
 
 
 def benchmark_comparison(
     families: Sequence[str] | None = None,
     archs: Sequence[str] | None = None,
     out: str | os.PathLike = 'work_dirs/comparison',
-    root: str | os.PathLike = '.',
     **settings: float | None,
 ) -> dict:
-    """Count the backbones of all families, time them in ONNX Runtime and OpenVINO, and write rows, table and plot.
+    """Count the backbones of all families, and time them in ONNX Runtime and OpenVINO.
 
     Args:
         families: Names in :data:`~mmtrtvit.zoo.families.FAMILIES`; by default all.
         archs: Their sizes; by default all.
-        out: Folder for ``comparison.json``, ``comparison.md`` and ``comparison.png``.
-        root: A checkout, for what is published.
+        out: Folder for ``comparison.json``.
         settings: Arguments of :func:`measure_backbones`, such as ``size`` and ``threads``.
 
     Returns:
-        What ``comparison.json`` holds: ``complexity``, ``latency`` and ``difference`` rows.
+        The content of ``comparison.json``: ``complexity``, ``latency`` and ``difference`` rows.
 
     Raises:
-        ConfigError: If an argument has no meaning.
-        DataError: If ``root`` is no checkout.
+        ConfigError: If a family or a size is unknown or a number is not positive.
         DeployError: If an export is not as it should be, or a runtime is missing.
     """
+    return _benchmark(families or list(FAMILIES), archs, COMPARED, out, 'comparison', settings)
+
+
+def _benchmark(families, archs, runtimes, out, name, settings) -> dict:
+    """Check the arguments, measure, write the rows and show them."""
     check_settings(**settings)
-    published, networks = Published.read(root), _known_networks(list(families or FAMILIES), archs)
-    results = Results(out, 'comparison')
-    result = measure_backbones(networks, COMPARED, **settings)
+    networks, results = _known_networks(families, archs), Results(out, name)
+    result = measure_backbones(networks, runtimes, **settings)
     results.write(result)
-    draw_comparison(with_published(result, published), results.folder / 'comparison.png')
-    results.show(comparison_table(published, result))
+    results.show(_lines(result))
     return result

@@ -1,22 +1,39 @@
-"""Measured rows as JSON: what tables and plots are made from."""
+"""Measured rows: read, written as JSON, and the folder that a benchmark leaves."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from ..atomic import atomic_file
-from ..errors import DataError
-from ..latency import Latency
+from ..config import make_work_dir
+from ..errors import ConfigError, DataError
+from ..latency import machine
 
-RUNTIMES = ('PyTorch', 'ONNX Runtime')
-"""What runs a backbone of TRT-ViT, in the order of tables and bars."""
-
-COMPARED = ('ONNX Runtime', 'OpenVINO')
-"""What runs the backbones of all families, side by side."""
+COUNTS = ('size', 'batch', 'images', 'iterations', 'threads')
+"""Settings that have to be at least one."""
 
 
-def write_rows(result: dict[str, list[dict]], path: str | os.PathLike) -> None:
+def check_settings(**settings: float | None) -> None:
+    """Make sure that sizes and numbers are positive.
+
+    Args:
+        settings: Named as the options are; only those of :data:`COUNTS` are looked at. ``None`` is always right.
+
+    Raises:
+        ConfigError: Naming the option that is not.
+    """
+    for name in COUNTS:
+        value = settings.get(name)
+        if value is not None and value < 1:
+            raise ConfigError(
+                f'--{name} {value} is too small.', expected='a whole number of at least 1', fix=f'correct --{name}'
+            )
+
+
+def write_rows(result: Mapping[str, Sequence[Mapping]], path: str | os.PathLike) -> None:
     """Write named lists of rows as JSON, one row a line."""
     lists = [
         f' {json.dumps(name)}: [\n' + ',\n'.join(f'  {json.dumps(row)}' for row in rows) + '\n ]'
@@ -43,19 +60,53 @@ def read_rows(path: str | os.PathLike) -> dict | None:
     except ValueError as error:
         raise DataError(
             f'{path} is not JSON: {error}',
-            expected='what tools/benchmark.py or tools/demo.py writes',
+            expected='a file that tools/benchmark.py or tools/demo.py wrote',
             fix='copy it again from the folder of the run',
         ) from error
 
 
-def as_latencies(rows: Sequence[dict]) -> dict[tuple[str, str], Latency]:
-    """Latency rows of backbones as :class:`Latency` again, by size and runtime."""
-    return {(row['arch'], row['runtime']): Latency(row['name'], row['scope'], row['values'], {}) for row in rows}
+class Results:
+    """The file of rows that a benchmark leaves.
 
+    Args:
+        out: Its folder, made if it is not there.
+        name: What was measured: the file is ``<name>.json``.
 
-def by_network(rows: Sequence[dict]) -> dict[tuple[str, str, str], Latency]:
-    """Latency rows of all families as :class:`Latency` again, by family, size and runtime."""
-    return {
-        (row['family'], row['arch'], row['runtime']): Latency(row['name'], row['scope'], row['values'], {})
-        for row in rows
-    }
+    Attributes:
+        path: The file.
+
+    Raises:
+        ConfigError: If the folder cannot be written.
+    """
+
+    def __init__(self, out: str | os.PathLike, name: str) -> None:
+        self.path = make_work_dir(out) / f'{name}.json'
+
+    def write(self, result: Mapping[str, Sequence[Mapping]]) -> None:
+        """Write named lists of rows, in place of those that are there."""
+        write_rows(result, self.path)
+
+    def add(self, row: Mapping, key: Sequence[str]) -> dict[str, list[dict]]:
+        """Write a row beside those of earlier runs, and take the place of one that it agrees with in all of ``key``.
+
+        Returns:
+            All ``rows``, and the ``machine`` that made the last one.
+
+        Raises:
+            DataError: If the file of rows is not JSON.
+        """
+        earlier = (read_rows(self.path) or {}).get('rows', [])
+        kept = [other for other in earlier if any(other[name] != row[name] for name in key)]
+        result = {'rows': [*kept, row], 'machine': [machine()]}
+        self.write(result)
+        return result
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Print a line for each row, and say where the rows are and how a page is made of them."""
+        console = Console(highlight=False)
+        for line in (
+            *lines,
+            f'Rows: {self.path}',
+            f'A page of tables: python tools/dev/update_pages.py --rows {self.path}',
+        ):
+            console.print(line, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What finished training runs reached, read from their work dirs."""
+"""The results of finished training runs, read from their work dirs."""
 
 import json
 import os
@@ -9,15 +9,14 @@ from mmengine.config import Config
 
 from ..errors import DataError
 from ..latency import machine
-from .results import Results
-from .tables import runs_table
+from .rows import Results
 
 KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc')
 """Metrics that a row keeps."""
 
 
 def read_run(work_dir: str | os.PathLike) -> dict:
-    """What a training run reached.
+    """The result of a training run.
 
     Args:
         work_dir: Where ``tools/train.py`` wrote, and perhaps ``tools/test.py`` afterwards: the config, and a folder for
@@ -32,7 +31,7 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     """
     work_dir = Path(work_dir)
     configs = sorted(work_dir.glob('*.py'))
-    # a start writes what it trains and evaluates to scalars.json, and tools/test.py a file of its own
+    # a start logs training and evaluation to scalars.json, tools/test.py writes a file of its own
     logs = [
         log
         for start in sorted(work_dir.glob('*/'))
@@ -64,10 +63,10 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
 
     Args:
         work_dirs: Of ``tools/train.py``.
-        out: Folder for ``runs.json`` and ``runs.md``.
+        out: Folder for ``runs.json``.
 
     Returns:
-        The rows.
+        The content of ``runs.json``: ``rows`` and the ``machine``.
 
     Raises:
         DataError: If one of them is no work dir of a finished run.
@@ -75,5 +74,9 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
     result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [machine()]}
     results = Results(out, 'runs')
     results.write(result)
-    results.show(runs_table(result))
+    results.show(
+        f'{row["config"]}: {row["iterations"]} iterations, {row["seconds"] / 60:.0f} minutes, '
+        + ', '.join(f'{name} {value:.3f}' for name, value in row['metrics'].items())
+        for row in result['rows']
+    )
     return result

@@ -18,15 +18,12 @@ from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
 from ..engine.cpu_amp import amp_is_quicker, bfloat16_slowdown, use_amp
-from ..errors import ConfigError, DeployError
+from ..errors import DeployError
 from ..latency import machine, measure
 from ..testing.random_inputs import random_batch
-from ..zoo.configs import Entry, find_configs
+from ..zoo.configs import Entry, select_configs
 from ..zoo.methods import METHODS
-from .plots import draw_training
-from .results import Results
-from .settings import check_settings
-from .tables import training_table
+from .rows import Results, check_settings
 
 SCOPE = 'training iteration'
 
@@ -36,7 +33,8 @@ VARIANTS: dict[str, dict[str, bool]] = {
     'AMP': dict(checkpointing=False, amp=True),
     'AMP, checkpointing': dict(checkpointing=True, amp=True),
 }
-"""What is compared: gradient checkpointing of the backbone, mixed precision (bfloat16 on a CPU, float16 on a GPU)."""
+"""Settings that are compared: gradient checkpointing of the backbone, mixed precision (bfloat16 on a CPU, float16 on a
+GPU)."""
 
 _MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmtrtvit')
 
@@ -84,7 +82,7 @@ def build_training(
 
     Args:
         config: The config; it stays as it is.
-        size: Height and width of the images: segmenters would fill smaller ones up to their crops.
+        size: Height and width of the images, and of the crops that segmentors pad to.
         checkpointing: Compute activations of the backbone again in the backward pass.
         amp: Mixed precision, as ``tools/train.py --amp``.
         device: Where the network is to be.
@@ -103,7 +101,7 @@ def build_training(
 def _serve(
     connection: Connection, path: str, variant: dict, batch: int, size: int, threads: int | None, seed: int = 0
 ) -> None:
-    """What runs in the process of one row: build, then one iteration for each ``'step'``, then tell the memory."""
+    """The process of one row: build, then one iteration for each ``'step'``, then tell the memory."""
     logging.disable(logging.INFO)  # mmengine names every parameter of the optimiser
     try:
         if threads is not None:
@@ -146,7 +144,7 @@ class _Trainer:
             answer = self.connection.recv()
         except EOFError as error:
             raise DeployError(
-                'A process that trained ended without a word.',
+                'A training process ended without an answer.',
                 expected='enough memory for four networks at a time',
                 fix='choose a smaller --size or --batch, or fewer --archs',
             ) from error
@@ -190,28 +188,6 @@ def _trainers(entry: Entry, variants: Mapping[str, dict], *settings) -> Iterator
             trainer.close()
 
 
-def _select(root: Path, family: str, methods: Sequence[str], archs: Sequence[str] | None) -> list[Entry]:
-    """The configs with the shortest schedule of each method, of some sizes.
-
-    Raises:
-        ConfigError: If a name is unknown.
-    """
-    entries = [e for e in find_configs(root) if e.schedule == e.about.schedule and e.family == family]
-    for option, given, known in (
-        ('family', [family], {e.family for e in find_configs(root)}),
-        ('methods', methods, set(METHODS)),
-        ('archs', archs or (), {e.arch for e in entries}),
-    ):
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise ConfigError(
-                f'--{option} {" ".join(unknown)}: there is no such name among the configs.',
-                expected=f'of {", ".join(sorted(known))}',
-                fix=f'correct --{option}',
-            )
-    return [e for e in entries if e.method in methods and (not archs or e.arch in archs)]
-
-
 def benchmark_training(
     root: str | os.PathLike,
     family: str = 'trtvit',
@@ -223,15 +199,15 @@ def benchmark_training(
     out: str | os.PathLike = 'work_dirs/bench',
     threads: int | None = None,
 ) -> dict:
-    """Time one training iteration of each method and size, and take its memory, in each of :data:`VARIANTS`.
+    """Measure time and memory of one training iteration of each method and size, in each of :data:`VARIANTS`.
 
-    An iteration is what mmengine's runner does with a batch that is loaded: preprocessing, forward pass, losses,
+    An iteration is that of mmengine's runner with a batch that is loaded: preprocessing, forward pass, losses,
     backward pass, step of the optimiser of the config. Images and truth are random, weights are as constructed.
     The variants of a network run in turn, each in a process of its own.
 
-    Memory is what the iterations add to the network: the most that the process ever held less what it held when the
-    network was built. So gradients, optimiser state and activations are in it, the weights and the libraries are not.
-    On a CPU it is resident memory of the process; on a GPU, what PyTorch allocated.
+    Memory is the peak of the process less the memory that it held when the network was built. So gradients, optimiser
+    state and activations are in it, the weights and the libraries are not. On a CPU it is resident memory of the
+    process; on a GPU, memory that PyTorch allocated.
 
     Args:
         root: The folder with ``configs/``.
@@ -241,18 +217,18 @@ def benchmark_training(
         size: Height and width of the images.
         batch: Images in an iteration.
         iterations: Timed iterations of each variant, after one that is not.
-        out: Folder for ``training.json``, ``training.md`` and ``training.png``.
+        out: Folder for ``training.json``.
         threads: Threads of PyTorch; by default as many as it takes.
 
     Returns:
-        What ``training.json`` holds: ``training`` rows.
+        The content of ``training.json``: ``training`` rows.
 
     Raises:
-        ConfigError: If an argument has no meaning.
+        ConfigError: If a name is unknown or a number is not positive.
         DeployError: If memory cannot be measured, or a process ends.
     """
     check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
-    entries = _select(Path(root), family, methods, archs)
+    entries = select_configs(Path(root), family, methods, archs)
     console, results = Console(highlight=False), Results(out, 'training')
     variants = VARIANTS
     if not amp_is_quicker():
@@ -286,14 +262,12 @@ def benchmark_training(
                 min_seconds=0,
                 max_seconds=float('inf'),
             )
-            for row in timed:
-                memory = trainers[row.name].memory()
-                rows.append(dict(row.to_dict(), **VARIANTS[row.name], memory=memory))
-                console.print(
-                    f'      {row.name}: {row.median / 1e3:.2f} s, {(memory["peak"] - memory["built"]) / 2**30:.2f} GiB'
-                )
+            rows += [dict(row.to_dict(), **VARIANTS[row.name], memory=trainers[row.name].memory()) for row in timed]
         result = dict(training=rows)
         results.write(result)  # after each network: an hour of work is not lost to the last one
-    draw_training(result, results.folder / 'training.png')
-    results.show(training_table(result))
+    results.show(
+        f'{Path(row["config"]).stem}, {row["name"]}: {row["median"] / 1e3:.2f} s, '
+        f'{(row["memory"]["peak"] - row["memory"]["built"]) / 2**30:.2f} GiB'
+        for row in rows
+    )
     return result

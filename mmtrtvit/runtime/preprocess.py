@@ -83,8 +83,7 @@ def resized(size: tuple[int, int], resize: Mapping | None) -> tuple[int, int]:
 
     Args:
         size: Its height and width.
-        resize: ``width``, ``height`` and ``rule`` (one of
-                :data:`~mmtrtvit.runtime.manifest.RESIZE_RULES`). None: it
+        resize: ``width``, ``height`` and ``rule``, one of :data:`~mmtrtvit.runtime.manifest.RESIZE_RULES`. None: it
             keeps its size.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Random images with random truth, as the data pipelines would give them: to time and to test networks."""
+"""Random images with random truth, in the form of the data pipelines."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ def _segmentation(generator: np.random.Generator, height: int, width: int, class
 
 
 _SAMPLES: dict[str, Callable] = {'COCO': _detection, 'ADE20K': _segmentation}
-"""What gives the truth of one image of a method's data set."""
+"""Data set of a method to the function that makes the truth of one image."""
 
 
 def random_batch(config: Config, batch: int, height: int, width: int, seed: int = 0) -> dict[str, list]:

@@ -13,10 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from ..config import load_config
 from ..deploy.proof.images import sample_images
 from ..deploy.proof.reference import Reference
-from ..errors import ConfigError
-from ..zoo.configs import Entry, find_configs
-from ..zoo.families import FAMILIES
-from ..zoo.methods import METHODS
+from ..zoo.configs import Entry
 
 SPREAD: dict[str, tuple[float, float]] = {
     'rpn_head.rpn_cls': (2.0, 0.0),
@@ -30,7 +27,8 @@ SPREAD: dict[str, tuple[float, float]] = {
 }
 """Last layers of heads to the standard deviation and the mean that their outputs get.
 
-As they are initialised, all outputs are nearly alike: any error of an export would go unnoticed, or decide everything.
+With the usual initial weights all outputs are nearly alike, so an error of an export would go unnoticed or decide
+everything.
 """
 
 SIDE = 320
@@ -40,7 +38,7 @@ SIDE = 320
 def spread_outputs(model: nn.Module, config: Config, images: Sequence[np.ndarray], seed: int = 0) -> None:
     """Give an untrained detector or segmentor outputs that differ, in place.
 
-    Statistics of BatchNorm are taken from the images; the last layers become random, scaled so that what they give has
+    Statistics of BatchNorm are taken from the images; the last layers become random, scaled so that their outputs have
     the spread of :data:`SPREAD`.
 
     Args:
@@ -80,7 +78,7 @@ def spread_outputs(model: nn.Module, config: Config, images: Sequence[np.ndarray
 
 
 def _run(model: nn.Module, batch: torch.Tensor) -> None:
-    """Everything that a network computes of its inputs, RoI heads included: these on a grid of boxes."""
+    """Run every part of a network, RoI heads on a grid of boxes."""
     if not getattr(model, 'with_roi_head', False):
         model(batch)
         return
@@ -93,30 +91,6 @@ def _run(model: nn.Module, batch: torch.Tensor) -> None:
     model.rpn_head(features)
     model.roi_head._bbox_forward(features, rois)
     model.roi_head._mask_forward(features, rois)
-
-
-def find_entry(root: Path, method: str, family: str, arch: str | None = None) -> Entry:
-    """The shipped config of a network, of the usual schedule of its method.
-
-    Args:
-        root: A checkout.
-        method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
-        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
-        arch: Size of the backbone; by default the first one of the family.
-
-    Raises:
-        ConfigError: If there is no such config.
-    """
-    known = [entry for entry in find_configs(root) if (entry.method, entry.family) == (method, family)]
-    for entry in known:
-        if arch in (None, entry.arch) and entry.schedule == METHODS[method].schedule:
-            return entry
-    raise ConfigError(
-        f'There is no config of {method} on {" ".join(filter(None, (family, arch)))}.',
-        expected=f'--methods {" ".join(METHODS)}; --family {" ".join(FAMILIES)}; --archs '
-        + ' '.join(dict.fromkeys(entry.arch for entry in known)),
-        fix='correct them',
-    )
 
 
 def untrained_options(entry: Entry, size: int | None = None) -> dict:

@@ -1,8 +1,8 @@
 """Parameters and multiply-accumulates, counted without running anything.
 
 Networks are built on PyTorch's meta device, which has shapes and no values: a detector at 1280 x 800 is counted in a
-second and takes no memory. What is counted is what takes the time: convolutions, linear layers and matrix products,
-those of attention by themselves. What is not counted is named.
+second and takes no memory. Convolutions, linear layers and matrix products are counted, as they take the time; those of
+attention by themselves. The operators that are left out are listed.
 """
 
 import copy
@@ -26,9 +26,12 @@ from .methods import METHODS, Method, method_of
 CLASSES = 1000
 """Outputs of the ImageNet classifier that the published totals include."""
 
+IMAGENET_SIZES = {'imagenet': 224, 'imagenet_384': 384}
+"""Tables of published ImageNet figures to the height and width of their input."""
+
 ATTENTION = ('bmm', 'baddbmm')
 """Where attention's two matrix products are counted in the deploy form; mmcv's counter, by which the totals of
-detectors and segmenters are published, leaves them out."""
+detectors and segmentors are published, leaves them out."""
 
 _COPIES = (torch.ops.aten.clone, torch.ops.aten._unsafe_view)
 """Changes of layout, beside views: there is nothing to count in them."""
@@ -49,7 +52,7 @@ class _OperatorNames(TorchDispatchMode):
 
 @dataclasses.dataclass(frozen=True)
 class Complexity:
-    """What a network costs on one input.
+    """The cost of a network on one input.
 
     Attributes:
         shape: Shape of the input.
@@ -92,7 +95,7 @@ class Complexity:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkComplexity(Complexity):
-    """What a detector or segmenter costs, with what of it is in published totals.
+    """The cost of a detector or segmentor, and the share that published totals include.
 
     Attributes:
         method: Its name in :data:`~mmtrtvit.zoo.methods.METHODS`.
@@ -109,17 +112,9 @@ class NetworkComplexity(Complexity):
         """Multiply-accumulates as published: without attention's two matrix products."""
         return self.total_macs - self.attention_macs
 
-    def published_params(self, classifier: int = 0) -> int:
-        """Parameters as published.
-
-        Args:
-            classifier: Parameters of the classifier, where the authors left it in the backbone.
-        """
-        return self.trained_params + classifier
-
 
 def _count(work: Callable, *inputs) -> tuple[object, dict[str, int], dict[str, int], dict[str, int]]:
-    """What ``work`` gives, multiply-accumulates by operator and by module, and the operators that are not counted."""
+    """The output of ``work``, its multiply-accumulates by operator and by module, and the operators left out."""
     with torch.no_grad(), _OperatorNames() as names, FlopCounterMode(display=False) as counter:
         output = work(*inputs)
     counts = counter.get_flop_counts()
@@ -213,14 +208,14 @@ def classifier_complexity(arch: str, size: int = 224, family: str = 'trtvit') ->
 
 
 _counted: dict[tuple, NetworkComplexity] = {}
-"""What was counted already: sizes and schedules share their models."""
+"""Earlier results: configs of several schedules share a model."""
 
 
 def network_complexity(config: Config, shape: tuple[int, int] | None = None) -> NetworkComplexity:
-    """Count a detector or segmenter: any backbone, any of :data:`~mmtrtvit.zoo.methods.METHODS`.
+    """Count a detector or segmentor: any backbone, any of :data:`~mmtrtvit.zoo.methods.METHODS`.
 
     The parts that run in testing are counted one after the other, a RoI head on as many RoIs as published totals
-    are for. Nothing but the network is: no choice of proposals, no suppression, no drawing of masks.
+    are for. The steps between networks are left out: choice of proposals, suppression, pasting of masks.
 
     Args:
         config: A config as ``configs/upernet_trtvit_b_ade20k.py``; it stays as it is.
@@ -235,6 +230,15 @@ def network_complexity(config: Config, shape: tuple[int, int] | None = None) -> 
     if key not in _counted:
         _counted[key] = _count_network(config, name, METHODS[name], shape)
     return _counted[key]
+
+
+def published_params(network: NetworkComplexity, family: str, arch: str) -> int:
+    """Parameters of a network by the rules of the published totals of a family.
+
+    Published totals of some families include the ImageNet classifier, which their authors left in the backbone.
+    """
+    classifier = classifier_params(arch, family) if FAMILIES[family].classifier_stays else 0
+    return network.trained_params + classifier
 
 
 def _count_network(config: Config, name: str, method: Method, shape: tuple[int, int]) -> NetworkComplexity:

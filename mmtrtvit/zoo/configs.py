@@ -1,12 +1,13 @@
-"""The configs that are shipped, by what their names say."""
+"""The shipped configs, found by their names."""
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
-from .complexity import with_backbone
+from ..errors import ConfigError
 from .families import FAMILIES, Family
 from .methods import METHODS, Method
 
@@ -19,7 +20,7 @@ _SCHEDULE_UNITS = {'EpochBasedTrainLoop': ('Epochs', 'max_epochs'), 'IterBasedTr
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A config, and what its name says.
+    """A config, described by its name.
 
     Attributes:
         path: The file.
@@ -101,18 +102,53 @@ def find_configs(root: Path) -> list[Entry]:
     return sorted(entries, key=place)
 
 
+def select_configs(
+    root: Path, family: str, methods: Sequence[str] = tuple(METHODS), archs: Sequence[str] | None = None
+) -> list[Entry]:
+    """The configs of a family with the usual schedule of their method.
+
+    Args:
+        root: A checkout.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
+        archs: Sizes; by default all.
+
+    Raises:
+        ConfigError: If a name is unknown, or there is no such config.
+    """
+    entries = [e for e in find_configs(root) if e.family == family and e.schedule == e.about.schedule]
+    for option, given, known in (
+        ('family', [family], FAMILIES),
+        ('methods', methods, METHODS),
+        ('archs', archs or (), dict.fromkeys(e.arch for e in entries)),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ConfigError(
+                f'There is no config for --{option} {" ".join(unknown)}.',
+                expected=f'some of {", ".join(known)}',
+                fix=f'correct --{option}',
+            )
+    found = [e for e in entries if e.method in methods and (not archs or e.arch in archs)]
+    if not found:
+        raise ConfigError(
+            f'There is no config of {" ".join(methods)} on {family} {" ".join(archs or ())}.',
+            expected=f'one of {", ".join(e.name for e in entries)}',
+            fix='correct --methods or --archs',
+        )
+    return found
+
+
 def network_config(root: Path, method: str, family: str, arch: str) -> Config:
-    """The config of a method on a backbone, which may have none of its own: then TRT-ViT-B's with the backbone changed.
+    """The config of a method on a backbone, with the usual schedule.
 
     Args:
         root: A checkout.
         method: A name in :data:`~mmtrtvit.zoo.methods.METHODS`.
         family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
-        arch: Size of the backbone.
+        arch: A size of the family.
+
+    Raises:
+        ConfigError: If there is none.
     """
-    dataset = METHODS[method].dataset.lower()
-    path = root / 'configs' / f'{method}_{family}_{arch}_{dataset}.py'
-    if path.is_file():
-        return Config.fromfile(path)
-    config = Config.fromfile(root / 'configs' / f'{method}_trtvit_b_{dataset}.py')
-    return with_backbone(config, dict(type=f'mmtrtvit.{FAMILIES[family].backbone}', arch=arch))
+    return select_configs(root, family, [method], [arch])[0].load()

@@ -1,4 +1,4 @@
-"""The families of backbones: what each is called, where it comes from, and how its totals are published."""
+"""The families of backbones: name, paper, recipe, weights, and how the authors count."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ class Family:
     Attributes:
         title: Its name in tables.
         backbone: Name of its class in the registry.
-        blocks: What a metafile says that it is made of.
+        blocks: Its parts, as a metafile lists them.
         paper: Title and address.
         page: Its page of the documentation.
         recipe: Whose recipe its configs follow: published with it, or adapted from another one, and how.
-        weights: What there is of weights.
+        weights: Where weights come from, if there are any.
         licence: Of the authors' code, and of the weights where they say so.
         classifiers: Linear layers that end the network for ImageNet; with distillation there are two.
         recipes: The same as ``recipe`` of single tables, such as ``'maskrcnn_1x'``, where it is another one.
-        classifier_stays: Whether published parameters of detectors and segmenters include the ImageNet
+        classifier_stays: Whether published parameters of detectors and segmentors include the ImageNet
             classifier, which the authors left in the backbone without using it.
     """
 
@@ -58,7 +58,7 @@ class Family:
 
 
 _ROI_ALIGN = 'RoIAlign takes 2 x 2 samples a bin, as in every config here'
-"""What keeps a detector from being the published one to the letter, and lets it be exported exactly."""
+"""The one difference from the published detectors, which makes an exact export possible."""
 
 _LONGER = f'three times as long, with crops of many sizes; {_ROI_ALIGN}'
 

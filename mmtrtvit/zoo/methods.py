@@ -25,11 +25,11 @@ METRIC_TITLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method: a detector or segmenter, without its backbone.
+    """A detector or segmentor without its backbone.
 
     Attributes:
         title: Its name in tables.
-        architecture: What a metafile says that it is made of.
+        architecture: Its parts, as a metafile lists them.
         model: ``type`` of ``config.model``, and of its ``decode_head`` where it has one.
         tasks: Task of ``mim search`` to the metrics that belong to it.
         dataset: What it is trained on.
@@ -40,8 +40,8 @@ class Method:
         chain: The parts that run one after the other, for counting: neck and heads are given what the part
             before them gave.
         rois: Prefix of a RoI head's part to the number of RoIs it is counted for.
-        left_out: What is no part of published FLOPs, beside the operators that are not counted.
-        recipe: What there is to say of the borrowed recipe.
+        left_out: Steps that published FLOPs leave out, beside the operators that are not counted.
+        recipe: A remark on the borrowed recipe.
     """
 
     title: str
@@ -142,7 +142,7 @@ def method_of(config: Config) -> str:
         if method.model == found:
             return name
     raise ConfigError(
-        f'model.type={found[0]!r} with decode_head.type={found[1]!r} is no method that this package counts.',
+        f'model.type={found[0]!r} with decode_head.type={found[1]!r} cannot be counted.',
         expected=', '.join(' with '.join(filter(None, method.model)) for method in METHODS.values()),
         fix='use one of the configs below configs/, or count the network by mmtrtvit.benchmark.count_complexity',
     )

@@ -1,11 +1,10 @@
-"""Training runs side by side: what is read from a work dir, and what is said of it."""
+"""Results of training runs, as they are read from work dirs."""
 
 import json
 
 import pytest
 
 from mmtrtvit.benchmark.runs import benchmark_runs, read_run
-from mmtrtvit.benchmark.tables import runs_table
 from mmtrtvit.errors import DataError
 
 
@@ -44,18 +43,15 @@ def test_what_is_tested_afterwards_counts(tmp_path):
     assert read_run(run)['iterations'] == 50
 
 
-def test_the_table_says_what_the_rows_say(tmp_path, capsys):
+def test_runs_are_rows_and_lines(tmp_path, capsys):
     scores = {'coco/bbox_mAP': 0.506, 'coco/bbox_mAP_50': 0.827, 'coco/bbox_mAP_s': 0.1, 'step': 2}
     detector = write_run(tmp_path / 'a', [[train_row(900, 0.2), scores]], config='retinanet_toy')
     segmentor = write_run(tmp_path / 'b', [[train_row(60, 1.0), dict(mIoU=81.5, aAcc=95.25, step=60)]])
     result = benchmark_runs([detector, segmentor], str(tmp_path / 'out'))
-    first, second = runs_table(result).splitlines()[2:4]
-    assert first == '| `retinanet_toy` | 900 | 3600 | 3 | box AP 50.6, box AP50 82.7 |'
-    assert second == '| `semfpn_toy` | 60 | 240 | 1 | mIoU 81.5, aAcc 95.2 |'
-    assert (tmp_path / 'out' / 'runs.md').read_text().strip() == runs_table(result)
-    assert json.loads((tmp_path / 'out' / 'runs.json').read_text())['rows'] == result['rows']
-    assert first in capsys.readouterr().out
-    assert 'tools/benchmark.py runs' in runs_table(None)
+    assert [row['config'] for row in result['rows']] == ['retinanet_toy', 'semfpn_toy']
+    assert json.loads((tmp_path / 'out' / 'runs.json').read_text()) == result
+    told = capsys.readouterr().out
+    assert 'retinanet_toy: 900 iterations, 3 minutes, coco/bbox_mAP 0.506, coco/bbox_mAP_50 0.827\n' in told
 
 
 @pytest.mark.parametrize(

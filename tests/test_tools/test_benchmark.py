@@ -8,9 +8,8 @@ import pytest
 FUNCTIONS = {
     'backbones': ('mmtrtvit.benchmark.backbones', 'benchmark_backbones'),
     'comparison': ('mmtrtvit.benchmark.backbones', 'benchmark_comparison'),
-    'deployment': ('mmtrtvit.benchmark.deployment', 'benchmark_deployment'),
-    'exports': ('mmtrtvit.benchmark.exports', 'benchmark_exports'),
-    'precisions': ('mmtrtvit.benchmark.precisions', 'benchmark_precisions'),
+    'deployment': ('mmtrtvit.benchmark.proofs', 'benchmark_deployment'),
+    'precisions': ('mmtrtvit.benchmark.proofs', 'benchmark_precisions'),
     'runs': ('mmtrtvit.benchmark.runs', 'benchmark_runs'),
     'training': ('mmtrtvit.benchmark.training', 'benchmark_training'),
 }
@@ -21,7 +20,6 @@ CALLS = {
     'comparison --families nextvit': ('comparison', dict(families=['nextvit'], out='work_dirs/comparison', batch=1)),
     'training --archs a': ('training', dict(archs=['a'], size=320, batch=2, iterations=3)),
     'deployment --archs a': ('deployment', dict(archs=['a'], size=None, images=4, timed=True)),
-    'exports --methods semfpn': ('exports', dict(methods=['semfpn'], archs=None, size=320, out='work_dirs/exports')),
     'precisions a.py b.pth': ('precisions', dict(config='a.py', checkpoint='b.pth', precisions=None, images=80)),
     'runs a b': ('runs', dict(work_dirs=['a', 'b'], out='work_dirs/runs')),
     'deployment --no-latency': ('deployment', dict(archs=None, timed=False, out='work_dirs/deployment')),
@@ -50,7 +48,7 @@ def test_options_arrive(run, words):
     [(called, options)] = run(words)
     assert called == name
     assert {key: options[key] for key in some} == some
-    assert ('root' in options) == (name not in ('backbones', 'precisions', 'runs'))
+    assert ('root' in options) == (name in ('training', 'deployment'))
     assert 'what' not in options
 
 

@@ -1,18 +1,22 @@
-"""Detectors and segmenters are counted by the rules of published totals, and reproduce them."""
+"""Detectors and segmentors are counted by the rules of published totals, and reproduce them."""
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmtrtvit.benchmark import network_complexity, with_backbone
-from mmtrtvit.benchmark.published import Published
-from mmtrtvit.benchmark.tables.networks import IMAGENET_SIZES, published_params
 from mmtrtvit.errors import ConfigError
-from mmtrtvit.zoo.complexity import classifier_complexity
+from mmtrtvit.zoo.complexity import (
+    IMAGENET_SIZES,
+    classifier_complexity,
+    network_complexity,
+    published_params,
+    with_backbone,
+)
 from mmtrtvit.zoo.configs import network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
+from pages.published import Published
 
 TINY = dict(widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
 TOLERANCE = 0.01

@@ -1,111 +1,26 @@
-"""Tables say what the rows say, and say so when there are none."""
-
-import copy
+"""Tables of the code say what is counted, beside what is published."""
 
 import pytest
 
-from mmtrtvit.benchmark import backbone_complexity, network_complexity
-from mmtrtvit.benchmark.published import Published
-from mmtrtvit.benchmark.tables import (
-    complexity_table,
-    demo_table,
+from mmtrtvit.zoo.complexity import backbone_complexity, network_complexity
+from mmtrtvit.zoo.configs import network_config
+from mmtrtvit.zoo.families import FAMILIES
+from pages import counted as module
+from pages.counted import (
     imagenet_table,
-    latency_table,
     misprints,
-    networks,
     networks_table,
     results_table,
     rules_table,
     sizes_table,
-    training_table,
+    stages_table,
     zoo_table,
 )
-from mmtrtvit.zoo.configs import network_config
-from mmtrtvit.zoo.families import FAMILIES
-
-MACHINE = dict(processor='A Processor', torch_threads=2)
-
-
-def latency(arch, runtime, values):
-    return dict(
-        name=f'{arch} {runtime}',
-        arch=arch,
-        runtime=runtime,
-        scope='backbone',
-        values=values,
-        shape='1x3x224x224',
-        precision='fp32',
-        runs=len(values),
-        load_average=0.5,
-        machine=MACHINE,
-        versions={'torch': '2.0'},
-    )
-
-
-@pytest.fixture
-def result():
-    return dict(
-        latency=[latency('a', 'PyTorch', [30.0, 30.0, 60.0]), latency('a', 'ONNX Runtime', [10.0, 10.1, 10.2])],
-        difference=[dict(arch='a', relative=2e-6)],
-    )
-
-
-@pytest.fixture
-def summary():
-    def network(box, median):
-        timed = dict(
-            median=median, p90=median + 1, steady=True, scope='end-to-end', image='9x9', precision='fp32', runs=7
-        )
-        return dict(bbox_mAP=box, bbox_mAP_50=0.9, segm_mAP=0.7, segm_mAP_50=0.8, latency_ms=timed)
-
-    gap = dict(max=1e-4, mean=1e-5)
-    return dict(
-        pytorch=network(0.612, 50.0),
-        onnxruntime=network(0.611, 25.0),
-        latency_ratio=2.0,
-        parity=dict(
-            images=80, detections=300, same=299, extra=0, passed=True, boxes=gap, scores=gap, labels=gap, masks=gap
-        ),
-        env=dict(MACHINE, python='3.11', torch='torch 2.13'),
-        minutes=11.0,
-    )
+from pages.published import Published
 
 
 def cells(table, row):
     return [cell.strip() for cell in table.splitlines()[row + 2].strip('|').split('|')]
-
-
-def test_latency(result):
-    table = latency_table(result)
-    # The ratio is the median of 3, 2.97 and 5.88, not the ratio of the medians.
-    assert cells(table, 0) == ['TRT-ViT-A', '30.0 / 54.0 (u)', '10.1 / 10.2', '3.00', '2.0e-06']
-    assert (
-        'scope backbone' in table
-        and 'A Processor (2 threads, load average 0.5 before' in table
-        and 'torch 2.0' in table
-    )
-    assert 'unsteady' in table
-    for row in result['latency']:
-        row['values'] = [10.0, 10.0, 10.0]
-    assert 'unsteady' not in latency_table(result)
-
-
-def test_demo(summary):
-    table = demo_table(summary, '../images/p.png')
-    assert cells(table, 0) == ['PyTorch', '0.612', '0.900', '0.700', '0.800', '50.0 / 51.0']
-    assert cells(table, 1)[1] == '0.611'
-    assert '299 of 300 detections' in table and 'PASS' in table and '](../images/p.png)' in table
-    failed = copy.deepcopy(summary)
-    failed['parity']['passed'] = False
-    failed['onnxruntime']['latency_ms']['steady'] = False
-    table = demo_table(failed, 'p.png')
-    assert 'FAIL' in table and 'unsteady' in table
-
-
-def test_without_rows_there_are_no_figures():
-    for table in (latency_table(None), demo_table(None, 'p.png'), training_table(None, 'p.png')):
-        assert 'No run is recorded' in table
-        assert '|' not in table and '.png' not in table
 
 
 @pytest.fixture(scope='module')
@@ -114,7 +29,7 @@ def published(request):
 
 
 def test_sizes_are_counted_and_marked(published):
-    table = sizes_table(published)
+    table = sizes_table(published, 'trtvit')
     a, c = cells(table, 0), cells(table, 2)
     counted = backbone_complexity('a')
     assert a[4] == f'{counted.params / 1e6:.1f} / {counted.total_macs / 1e9:.2f}'
@@ -162,7 +77,7 @@ def test_published_results(published):
 @pytest.fixture
 def one_family(monkeypatch, published):
     """Next-ViT alone, in figures and in code: few networks to count."""
-    monkeypatch.setattr(networks, 'FAMILIES', {'nextvit': FAMILIES['nextvit']})
+    monkeypatch.setattr(module, 'FAMILIES', {'nextvit': FAMILIES['nextvit']})
 
 
 def test_totals_stand_beside_the_published_ones(root, published, one_family):
@@ -219,32 +134,8 @@ def test_zoo_has_a_row_for_each_config(root, published):
     assert cells(zoo_table(root, published, 'nextvit'), 0)[6] == 'published'
 
 
-def training_row(name, values, memory, arch='a'):
-    return dict(
-        latency(arch, 'PyTorch', values),
-        name=name,
-        method='semfpn',
-        family='trtvit',
-        scope='training iteration',
-        memory=dict(built=2**30, peak=2**30 + memory),
-        batch=2,
-        device='cpu',
-    )
-
-
-def test_training():
-    rows = [
-        training_row('plain', [2000.0, 2000.0, 2000.0], 2**30),
-        training_row('AMP', [1000.0, 1500.0, 3000.0], 2**29),
-    ]
-    table = training_table(dict(training=rows), 'images/training.png')
-    assert cells(table, 0) == ['Semantic FPN', 'TRT-ViT-A', '2.00 / 1.00', '1.50 (u) / 0.50']
-    assert '2 images' in table and 'bfloat16' in table and 'unsteady' in table and '](images/training.png)' in table
-    assert 'unsteady' not in training_table(dict(training=rows[:1]))
-
-
-def test_complexity():
-    table = complexity_table({'complexity': [dict(arch='a', **backbone_complexity('a').to_dict())]})
+def test_stages():
+    table = stages_table()
     row = cells(table, 0)
     assert row[0] == 'TRT-ViT-A' and len(row) == 7
     assert '`gelu`' in table and '`native_layer_norm`' in table

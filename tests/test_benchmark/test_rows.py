@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtrtvit.benchmark.results import Results
+from mmtrtvit.benchmark.rows import Results
 from mmtrtvit.errors import ConfigError, DataError
 
 KEY = ('network', 'precision')
@@ -19,12 +19,12 @@ def test_rows_are_added_or_take_the_place_of_those_of_the_same_key(tmp_path):
     assert json.loads((tmp_path / 'out' / 'proofs.json').read_text()) == result
 
 
-def test_tables_are_shown_and_written(tmp_path, capsys):
+def test_lines_are_shown_with_where_the_rows_are(tmp_path, capsys):
     results = Results(tmp_path / 'out', 'proofs')
-    results.show('| a |', '| [b] |')
-    assert (tmp_path / 'out' / 'proofs.md').read_text() == '| a |\n\n| [b] |\n'
-    said = capsys.readouterr().out
-    assert '| [b] |' in said and str(tmp_path / 'out') in said
+    results.show(['a: 1 ms', '[b]: 2 ms'])
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == ['a: 1 ms', '[b]: 2 ms']
+    assert told[2] == f'Rows: {tmp_path / "out" / "proofs.json"}' and 'tools/dev/update_pages.py --rows' in told[3]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
@@ -35,7 +35,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 def test_rows_that_are_no_rows_are_refused(tmp_path):
     results = Results(tmp_path, 'proofs')
-    results.rows.write_text('{"rows": [')
+    results.path.write_text('{"rows": [')
     with pytest.raises(DataError, match='is not JSON'):
         results.add(dict(network='a', precision='fp32'), KEY)
-    assert results.rows.read_text() == '{"rows": ['
+    assert results.path.read_text() == '{"rows": ['

@@ -1,25 +1,25 @@
-"""``model-index.yml`` and ``configs/metafile_*.yml``: what OpenMMLab's ``mim search`` shows of each config."""
+"""``model-index.yml`` and ``configs/metafile_*.yml``, which OpenMMLab's ``mim search`` reads."""
 
 from pathlib import Path
 
 import yaml
 
-from ..zoo.complexity import network_complexity
-from ..zoo.configs import Entry, find_configs, schedule_length
-from ..zoo.families import FAMILIES, Family
-from ..zoo.methods import METRIC_TITLES
+from mmtrtvit.zoo.complexity import network_complexity, published_params
+from mmtrtvit.zoo.configs import Entry, find_configs, schedule_length
+from mmtrtvit.zoo.families import FAMILIES, Family
+from mmtrtvit.zoo.methods import METRIC_TITLES
+
 from .published import Published
-from .tables.networks import published_params
 
 INDEX = Path('model-index.yml')
-_HEAD = '# Made by tools/update_tables.py: parameters and FLOPs are counted, see docs/complexity.md.\n'
+_HEAD = '# Made by tools/dev/update_pages.py: parameters and FLOPs are counted, see docs/complexity.md.\n'
 
 
 def metafiles(root: Path) -> dict[Path, str]:
     """The index, and one metafile for each family that has configs.
 
-    A published figure is not the result of a checkpoint of this project, which publishes none: its name says
-    so, and its source stands beside it.
+    This project publishes no checkpoint, so every result is a published one: its name says so, and its source stands
+    beside it.
 
     Args:
         root: A checkout.

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from mmtrtvit.benchmark import documents
-from mmtrtvit.benchmark.documents import update_documents
 from mmtrtvit.errors import DataError
+from pages import documents
+from pages.documents import page_of_rows, update_documents
+from pages.plots import digest_of, drawn_from
 
 PAGE = '# Title\n\n<!-- table: latency -->\nold\n<!-- end table -->\n\ntext\n'
 
@@ -44,8 +45,8 @@ def test_pictures_belong_to_their_rows(checkout, monkeypatch):
     path.write_text(json.dumps(rows))
     drawn = []
     pictures = {
-        'docs/images/a.png': ('backbones.json', lambda result, path: drawn.append((result, path))),
-        'docs/images/b.png': ('training.json', lambda result, path: pytest.fail('there are no such rows')),
+        'a.png': ('backbones', lambda result, path: drawn.append((result, path))),
+        'b.png': ('training', lambda result, path: pytest.fail('there are no such rows')),
     }
     monkeypatch.setattr(documents, 'PICTURES', pictures)
     picture = checkout / 'docs' / 'images' / 'a.png'
@@ -64,3 +65,37 @@ def test_bad_input(checkout, tmp_path):
         update_documents(checkout)
     with pytest.raises(DataError, match='checkout'):
         update_documents(tmp_path / 'elsewhere')
+
+
+def test_a_page_and_its_picture_follow_the_rows(checkout, root):
+    (checkout / 'README.md').write_text('no table\n')
+    page = checkout / 'docs' / 'comparison.md'
+    page.write_text('<!-- table: comparison -->\n<!-- end table -->\n')
+    update_documents(checkout)
+    picture = checkout / 'docs' / 'images' / 'comparison.png'
+    assert 'No run is recorded yet: `python tools/benchmark.py comparison`' in page.read_text()
+    assert '.png' not in page.read_text() and not picture.exists()
+
+    (checkout / 'docs' / 'results' / 'comparison.json').write_text((root / 'docs/results/comparison.json').read_text())
+    assert update_documents(checkout, check=True) == [page, picture]
+    update_documents(checkout)
+    assert '](images/comparison.png)' in page.read_text() and 'OpenVINO: p50' in page.read_text()
+    assert drawn_from(picture)
+    assert update_documents(checkout, check=True) == []
+
+
+def test_a_page_of_own_rows(root, tmp_path):
+    rows = tmp_path / 'backbones.json'
+    rows.write_text((root / 'docs' / 'results' / 'backbones.json').read_text())
+    page = page_of_rows(root, rows)
+    assert page == tmp_path / 'backbones.md' and '| TRT-ViT-C |' in page.read_text()
+    for name in ('latency.png', 'complexity.png'):
+        assert f']({name})' in page.read_text()
+        assert drawn_from(tmp_path / name) == digest_of(json.loads(rows.read_text()))
+
+
+@pytest.mark.parametrize('name', ['backbones.json', 'others.json'])
+def test_rows_without_a_table_are_refused(root, tmp_path, name):
+    (tmp_path / 'others.json').write_text('{}')
+    with pytest.raises(DataError, match='(?s)No table can be made of.*precisions.json'):
+        page_of_rows(root, tmp_path / name)

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import atomic_file
-from ..zoo.families import FAMILIES
-from ..zoo.methods import METHODS
-from .rows import COMPARED, RUNTIMES, as_latencies, by_network
+from mmtrtvit.atomic import atomic_file
+from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
+from mmtrtvit.zoo.families import FAMILIES
+from mmtrtvit.zoo.methods import METHODS
+
+from .render import latency, unsteady_mark
 
 _COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
 _FAMILY_COLOURS = ('#c8553d', '#28587b', '#6a994e', '#8a5a9e')
 _SOURCE = 'Source'
-"""The text chunk of a PNG that says which rows it was drawn from."""
+"""The text chunk of a PNG that holds the digest of its rows."""
 
 
 def _title(arch: str) -> str:
@@ -66,7 +68,7 @@ def draw_latency(result: Mapping, path: str | os.PathLike) -> None:
         result: What ``backbones.json`` holds.
         path: The PNG file to write.
     """
-    latencies = as_latencies(result['latency'])
+    latencies = {(row['arch'], row['runtime']): latency(row) for row in result['latency']}
     archs = list(dict.fromkeys(arch for arch, _ in latencies))
     first = result['latency'][0]
     figure, (axis,) = _figure(1, 7.5, 4)
@@ -80,7 +82,7 @@ def draw_latency(result: Mapping, path: str | os.PathLike) -> None:
         label = '90th percentile' if number == len(RUNTIMES) - 1 else None
         axis.plot(places, p90, linestyle='', marker='_', markersize=14, color='#333333', label=label)
         for place, row, top in zip(places, rows, p90, strict=True):
-            text = f'{row.median:.0f}' + ('' if row.steady else ' (u)')
+            text = f'{row.median:.0f}{unsteady_mark(row.steady)}'
             axis.annotate(text, (place, top), (0, 4), textcoords='offset points', ha='center', fontsize=9)
     axis.set_xticks(range(len(archs)), [_title(arch) for arch in archs])
     axis.set_ylabel('latency of the backbone, ms')
@@ -128,20 +130,20 @@ def _size_label(family: str, arch: str) -> str:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other point beats: none is at most as slow and at least as good, and better in one of both.
+    """The points that no other point beats: at most as slow, at least as good, and better in one of both.
 
     Args:
-        points: Latency, which should be small, and what should be large.
+        points: Latency (less is better) and accuracy (more is better).
     """
     front: list[tuple[float, float]] = []
-    for latency, gain in sorted(set(points), key=lambda point: (point[0], -point[1])):
-        if not front or gain > front[-1][1]:
-            front.append((latency, gain))
+    for time, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((time, accuracy))
     return front
 
 
 def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
-    """Draw the measured latency of the backbones of all families against what they compute and how well they classify.
+    """Draw the measured latency of the backbones of all families against their MACs and their published accuracy.
 
     One row of plots for each runtime: multiply-accumulates to the left, published top-1 accuracy with its Pareto front
     to the right (only of the sizes that have one).
@@ -150,7 +152,8 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
         result: What ``comparison.json`` holds, with ``published``: top-1 accuracy of the sizes that have one.
         path: The PNG file to write.
     """
-    latencies, first = by_network(result['latency']), result['latency'][0]
+    first = result['latency'][0]
+    latencies = {(row['family'], row['arch'], row['runtime']): latency(row) for row in result['latency']}
     macs = {(row['family'], row['arch']): row['macs'] / 1e9 for row in result['complexity']}
     top1 = {(row['family'], row['arch']): row['top1'] for row in result['published']}
     families = list(dict.fromkeys(family for family, _ in macs))
@@ -165,7 +168,7 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
             colour = _FAMILY_COLOURS[place % len(_FAMILY_COLOURS)]
             axis.plot(x, y, marker='o', linewidth=1, color=colour, label=FAMILIES[family].title)
             for arch, row, here in zip(archs, rows, y, strict=True):
-                text = _size_label(family, arch) + ('' if row.steady else ' (u)')
+                text = _size_label(family, arch) + unsteady_mark(row.steady)
                 axis.annotate(text, (row.median, here), (5, 4), textcoords='offset points', fontsize=8)
         if quantity is top1:
             points = [(latencies[(*network, runtime)].median, top1[network]) for network in macs if network in top1]

@@ -1,0 +1,232 @@
+"""The documents with generated parts, and whether they are up to date.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``; the text between the marks is replaced.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mmtrtvit.atomic import atomic_file
+from mmtrtvit.benchmark.rows import read_rows
+from mmtrtvit.errors import DataError
+from mmtrtvit.zoo.families import FAMILIES
+from mmtrtvit.zoo.methods import METHODS
+
+from . import counted, measured
+from .metafile import metafiles
+from .plots import digest_of, draw_comparison, draw_complexity, draw_latency, draw_training, drawn_from
+from .published import Published
+
+RESULTS = Path('docs/results')
+IMAGES = Path('docs/images')
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A table of recorded rows.
+
+    Attributes:
+        rows: Name of the file of rows below ``docs/results``, without ``.json``.
+        render: Rows to the table.
+        command: The command that makes the rows.
+        picture: Name of the picture below ``docs/images`` that stands under the table, one of :data:`CAPTIONS`.
+        cites: Whether ``render`` takes the published figures too.
+    """
+
+    rows: str
+    render: Callable[..., str]
+    command: str
+    picture: str = ''
+    cites: bool = False
+
+    def table(self, result: Mapping | None, published: Published) -> str:
+        """The table; without rows, the command that makes them."""
+        if result is None:
+            return f'*No run is recorded yet: `{self.command}` makes one.*'
+        return self.render(result, published) if self.cites else self.render(result)
+
+
+_PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
+_ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
+
+MEASURED = {
+    'latency': Measured('backbones', measured.latency_table, 'make bench', 'latency.png'),
+    'comparison': Measured(
+        'comparison', measured.comparison_table, 'python tools/benchmark.py comparison', 'comparison.png', cites=True
+    ),
+    'demo': Measured('demo', measured.demo_table, 'make demo', 'predictions.png'),
+    'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
+    'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
+    'precisions': Measured('precisions', measured.precisions_table, _PRECISIONS),
+    'engines': Measured('deployment', measured.engines_table, _ENGINES),
+    'exports': Measured('exports', measured.exports_table, 'version 0.1'),
+}
+"""Tables of recorded rows by name."""
+
+CAPTIONS = {
+    'latency.png': 'Median and 90th percentile of each backbone in PyTorch and ONNX Runtime',
+    'comparison.png': 'Latency of all families against MACs and published accuracy',
+    'predictions.png': 'Truth, PyTorch and ONNX Runtime on images that training never saw',
+    'training.png': 'Seconds and added memory of one training iteration',
+}
+"""Pictures below tables, and their texts."""
+
+PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
+    'latency.png': ('backbones', draw_latency),
+    'complexity.png': ('backbones', draw_complexity),
+    'training.png': ('training', draw_training),
+    'comparison.png': ('comparison', draw_comparison),
+}
+"""Pictures of recorded rows: name of the rows, and what draws them."""
+
+RESULT_TABLES = {'detection': ('maskrcnn', 'retinanet'), 'segmentation': ('semfpn', 'upernet')}
+"""Tables of the published results of a family, and the methods in them."""
+
+_TABLE = re.compile(r'(<!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end table -->)', re.DOTALL)
+
+
+def document_paths(root: Path) -> list[Path]:
+    """The documents that may hold tables."""
+    return sorted([*root.glob('README*.md'), *root.glob('docs/**/*.md')])
+
+
+def counted_tables(root: Path, published: Published) -> dict[str, Callable[[], str]]:
+    """Tables of code and published figures by name."""
+    bind = functools.partial
+    tables = {
+        'complexity': counted.stages_table,
+        'totals-imagenet': bind(counted.imagenet_table, published),
+        'rules': bind(counted.rules_table, root),
+        'misprints': bind(counted.misprints, root, published),
+    }
+    for method in METHODS:
+        tables[f'totals-{method}'] = bind(counted.networks_table, root, published, method)
+    for family in FAMILIES:
+        suffix = '' if family == 'trtvit' else f'-{family}'
+        tables[f'zoo-{family}'] = bind(counted.zoo_table, root, published, family)
+        tables[f'sizes{suffix}'] = bind(counted.sizes_table, published, family)
+        for name, methods in RESULT_TABLES.items():
+            tables[f'{name}{suffix}'] = bind(counted.results_table, published, family, methods)
+    return tables
+
+
+def rows_of_pictures(path: Path, published: Published) -> Mapping | None:
+    """Recorded rows as pictures show them: those of the comparison with the published top-1 accuracy of its sizes."""
+    result = read_rows(path)
+    if result is None or path.stem != 'comparison':
+        return result
+    found = []
+    for row in result['complexity']:
+        figures = published.find(row['family'], row['arch'], 'imagenet') or {}
+        if 'top1' in figures:
+            found.append(dict(family=row['family'], arch=row['arch'], kind='published', top1=figures['top1']))
+    return {**result, 'published': found}
+
+
+def rendered(root: Path) -> dict[Path, str]:
+    """Every file with generated text, as rows and code give it.
+
+    Args:
+        root: A checkout.
+
+    Returns:
+        Path to content: the documents with tables, the metafiles, and their index.
+
+    Raises:
+        DataError: If ``root`` is no checkout, rows cannot be read, or a document asks for an unknown table.
+    """
+    published = Published.read(root)
+    by_counting = counted_tables(root, published)
+    rows = {about.rows: read_rows(root / RESULTS / f'{about.rows}.json') for about in MEASURED.values()}
+
+    def fill(found: re.Match, document: Path) -> str:
+        name = found['name']
+        if name in MEASURED:
+            about = MEASURED[name]
+            text = about.table(rows[about.rows], published)
+            if about.picture and rows[about.rows] is not None:
+                picture = Path(os.path.relpath(root / IMAGES / about.picture, document.parent)).as_posix()
+                text += f'\n\n![{CAPTIONS[about.picture]}]({picture})'
+        elif name in by_counting:
+            text = by_counting[name]()
+        else:
+            raise DataError(
+                f'{document} asks for a table {name!r}.',
+                expected=f'one of {", ".join([*MEASURED, *by_counting])}',
+                fix='correct the name in the marker',
+            )
+        return f'{found[1]}{text}\n{found[4]}'
+
+    files = {}
+    for path in document_paths(root):
+        text = path.read_text(encoding='utf-8')
+        if _TABLE.search(text):
+            files[path] = _TABLE.sub(functools.partial(fill, document=path), text)
+    return {**files, **metafiles(root)}
+
+
+def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]:
+    """Bring tables, metafiles and pictures up to what rows and code give.
+
+    Args:
+        root: A checkout.
+        check: Change nothing.
+
+    Returns:
+        The files that were (or, with ``check``, are) out of date.
+    """
+    root = Path(root)
+    stale = []
+    for path, text in rendered(root).items():
+        if not path.is_file() or path.read_text(encoding='utf-8') != text:
+            stale.append(path)
+            if not check:
+                _write(path, text)
+    for picture, (rows, draw) in PICTURES.items():
+        result, path = rows_of_pictures(root / RESULTS / f'{rows}.json', Published.read(root)), root / IMAGES / picture
+        if result is not None and drawn_from(path) != digest_of(result):
+            stale.append(path)
+            if not check:
+                draw(result, path)
+    return stale
+
+
+def page_of_rows(root: str | os.PathLike, path: str | os.PathLike) -> Path:
+    """Write tables and pictures of a file of rows beside it.
+
+    Args:
+        root: A checkout, for published figures.
+        path: A file that ``tools/benchmark.py`` or ``tools/demo.py`` wrote, under its own name.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: If there is no such file, or no table is made of its kind.
+    """
+    path, published = Path(path), Published.read(root)
+    tables = [about for about in MEASURED.values() if about.rows == path.stem]
+    result = read_rows(path)
+    if result is None or not tables:
+        raise DataError(
+            f'No table can be made of {path}.',
+            expected=f'a file named {", ".join(dict.fromkeys(f"{about.rows}.json" for about in MEASURED.values()))}',
+            fix='name a file that tools/benchmark.py wrote',
+        )
+    parts = [about.table(result, published) for about in tables]
+    for picture, (rows, draw) in PICTURES.items():
+        if rows == path.stem:
+            draw(rows_of_pictures(path, published), path.with_name(picture))
+            parts.append(f'![{picture}]({picture})')
+    page = path.with_suffix('.md')
+    _write(page, '\n\n'.join(parts) + '\n')
+    return page
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')

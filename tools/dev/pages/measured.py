@@ -1,0 +1,335 @@
+"""Tables of recorded rows: latency, training, artefacts. Each takes the content of its file of rows."""
+
+from collections.abc import Iterable, Mapping
+
+from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
+from mmtrtvit.zoo.complexity import backbone_complexity
+from mmtrtvit.zoo.families import FAMILIES
+from mmtrtvit.zoo.methods import METHODS
+
+from .published import Notes, Published
+from .render import (
+    conditions,
+    gain,
+    latency,
+    milliseconds,
+    pivot,
+    render,
+    runtime_columns,
+    side_by_side,
+    unsteady_mark,
+    unsteady_note,
+    versions,
+)
+
+BACKENDS = {
+    'onnxruntime': 'ONNX Runtime',
+    'openvino': 'OpenVINO',
+    'tensorrt': 'TensorRT',
+    'tensorrt-rtx': 'TensorRT for RTX',
+}
+PRECISIONS = {'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16', 'int8': 'int8'}
+"""Precisions in the order of tables, with their name in the report of an engine."""
+
+PLAIN = 'plain mmdeploy'
+"""The export without this package's rewriters and folding."""
+
+METRICS = {
+    'bbox_mAP': 'box AP',
+    'bbox_mAP_50': 'box AP50',
+    'segm_mAP': 'mask AP',
+    'segm_mAP_50': 'mask AP50',
+    'mIoU': 'mIoU',
+    'aAcc': 'aAcc',
+}
+"""Ends of the names of metrics to their titles."""
+
+UNSTEADY = '(u): unsteady, the inter-quartile range is above 5 % of the median.'
+
+
+def latency_table(result: Mapping) -> str:
+    """``backbones.json``: TRT-ViT in each runtime."""
+    relative = {row['arch']: row['relative'] for row in result['difference']}
+    rows = [
+        dict(backbone=f'TRT-ViT-{arch.upper()}', relative=relative[arch], **side_by_side(found, RUNTIMES))
+        for (arch,), found in pivot(result['latency'], ('arch',), 'runtime').items()
+    ]
+    columns = [
+        ('backbone', '{backbone}'),
+        *runtime_columns(RUNTIMES),
+        ('largest difference (relative)', '{relative:.1e}'),
+    ]
+    return render(columns, rows, f'*Measured*, interleaved in one run: {conditions(result["latency"])}')
+
+
+def comparison_table(result: Mapping, published: Published) -> str:
+    """``comparison.json``: the backbones of all families, counted, published and measured."""
+    notes, measured = Notes(published), pivot(result['latency'], ('family', 'arch'), 'runtime')
+    rows = []
+    for name, family in FAMILIES.items():
+        for arch in family.archs:
+            counted, figures = backbone_complexity(arch, family=name), published.find(name, arch, 'imagenet')
+            row = dict(backbone=family.name(arch), origin=family.origin(arch), params=counted.params / 1e6)
+            row.update(macs=counted.total_macs / 1e9, top1=notes.cited(figures, '{top1}'))
+            row.update(tensorrt=(figures or {}).get('tensorrt_ms', 'none'))
+            rows.append({**row, **side_by_side(measured.get((name, arch), {}), COMPARED)})
+    columns = [
+        ('backbone', '{backbone}'),
+        ('widths and depths are', '{origin}'),
+        ('params M', '{params:.1f}'),
+        ('MACs G', '{macs:.2f}'),
+        ('published top-1 %', '{top1}'),
+        ('published TensorRT ms', '{tensorrt}'),
+        *runtime_columns(COMPARED),
+    ]
+    return render(
+        columns,
+        rows,
+        'Parameters and MACs of the backbone without a classifier, *measured* by counting at 224 x 224. Published '
+        'latency: T4, FP16, batch 8, with the classifier.',
+        *notes.lines(),
+        f'Latency is *measured*, all in one interleaved run: {conditions(result["latency"])}',
+        'Largest difference from PyTorch over the largest value: '
+        f'{max(row["relative"] for row in result["difference"]):.1e}.',
+    )
+
+
+def demo_table(summary: Mapping) -> str:
+    """``demo.json``: the summary of ``make demo``."""
+    rows = [dict(summary[name], title=BACKENDS.get(name, 'PyTorch')) for name in ('pytorch', 'onnxruntime')]
+    for row in rows:
+        row['unsteady'] = unsteady_mark(row['latency_ms']['steady'])
+    columns = [
+        ('', '{title}'),
+        *((title, f'{{{name}:.3f}}') for name, title in METRICS.items() if name in rows[0]),
+        ('latency: p50 / p90 ms', '{latency_ms[median]:.1f} / {latency_ms[p90]:.1f}{unsteady}'),
+    ]
+    parity, env, first = summary['parity'], summary['env'], rows[0]['latency_ms']
+    largest = ', '.join(f'{name} {parity[name]["max"]:.1e}' for name in ('boxes', 'scores', 'labels', 'masks'))
+    lines = [
+        f'*Measured* in one run of {summary["minutes"]:.1f} minutes on {env["processor"]} '
+        f'({env["torch_threads"]} threads), Python {env["python"]}, {env["torch"]}.',
+        f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same, '
+        f'{parity.get("ties", 0)} near ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}; '
+        f'largest differences: {largest}.',
+        f'Latency {first["scope"]}; image {first["image"]}, {first["precision"]}, {first["runs"]} rounds; '
+        f'PyTorch / ONNX Runtime = {summary["latency_ratio"]:.2f}.',
+        *([UNSTEADY] if any(row['unsteady'] for row in rows) else []),
+    ]
+    return render(columns, rows, '\n'.join(lines))
+
+
+def training_table(result: Mapping) -> str:
+    """``training.json``: time and memory of one iteration of each network, a column for each variant."""
+
+    def cost(row: Mapping) -> str:
+        timed, added = latency(row), (row['memory']['peak'] - row['memory']['built']) / 2**30
+        return f'{timed.median / 1e3:.2f}{unsteady_mark(timed.steady)} / {added:.2f}'
+
+    recorded = result['training']
+    rows = [
+        {
+            'method': METHODS[method].title,
+            'backbone': FAMILIES[family].name(arch),
+            **{name: cost(row) for name, row in found.items()},
+        }
+        for (method, family, arch), found in pivot(recorded, ('method', 'family', 'arch'), 'name').items()
+    ]
+    variants = dict.fromkeys(row['name'] for row in recorded)
+    columns = [
+        ('method', '{method}'),
+        ('backbone', '{backbone}'),
+        *((f'{name}: s / GiB', f'{{{name}}}') for name in variants),
+    ]
+    first, machine = recorded[0], recorded[0]['machine']
+    where, amp, memory = {
+        'cpu': (machine['processor'], 'bfloat16', 'peak resident memory of a process of its own'),
+        'cuda': (machine['gpu'], 'float16', 'peak that PyTorch allocated on the GPU'),
+    }[first['device']]
+    note = (
+        f'*Measured*: median seconds / GiB of one training iteration of {first["batch"]} images, input '
+        f'{first["shape"]}, {first["runs"]} iterations of each after one for warming up, the variants of a network in '
+        f'turn; {where} ({machine["torch_threads"]} threads); AMP is {amp}. Memory is the {memory}, less the amount '
+        'when the network was built: gradients, optimiser state and activations, without the weights. '
+        f'{versions(first)}.{unsteady_note(recorded)}'
+    )
+    return render(columns, rows, note)
+
+
+def runs_table(result: Mapping) -> str:
+    """``runs.json``: training runs."""
+
+    def reached(row: Mapping) -> str:
+        by_ending = {name.split('/')[-1]: _percent(name, value) for name, value in row['metrics'].items()}
+        return ', '.join(f'{title} {by_ending[name]:.1f}' for name, title in METRICS.items() if name in by_ending)
+
+    rows = [dict(row, minutes=row['seconds'] / 60, reached=reached(row)) for row in result['rows']]
+    columns = [
+        ('config', '`{config}`'),
+        ('iterations', '{iterations}'),
+        ('images seen', '{images}'),
+        ('minutes', '{minutes:.0f}'),
+        ('validation split', '{reached}'),
+    ]
+    note = (
+        f'*Measured* on {result["machine"][0]["processor"]}. Metrics of the last evaluation, percent; minutes of '
+        'training without evaluation, on a machine that did other work too.'
+    )
+    return render(columns, rows, note)
+
+
+def _percent(name: str, value: float) -> float:
+    """A metric in percent: COCO's go from 0 to 1, mmseg's are percent."""
+    return 100 * value if 'mAP' in name else value
+
+
+# --- artefacts --------------------------------------------------------------------------------------------------------
+
+
+def _artefacts(recorded: Iterable[Mapping]) -> list[dict]:
+    """Rows of artefacts with titles, by network, backend and precision in the order in which the code lists these."""
+    orders = {'family': list(FAMILIES), 'method': list(METHODS), 'backend': list(BACKENDS)}
+    orders.update(runtime=list(COMPARED), export=[PLAIN, 'native', 'portable'], precision=list(PRECISIONS))
+
+    def place(row: Mapping) -> list:
+        archs = [FAMILIES[row['family']].archs.index(row['arch'])] if 'family' in row else []
+        order = [orders[key].index(row[key]) for key in ('family', 'method') if key in row] + archs
+        order += [orders[key].index(row[key]) for key in ('backend', 'runtime', 'precision', 'export') if key in row]
+        return [row.get('config', ''), *order]
+
+    def titles(row: Mapping) -> dict:
+        if 'config' in row:
+            return dict(network=row['config'], title=BACKENDS[row['backend']], upper=row['precision'].upper())
+        name = f'{METHODS[row["method"]].title}, {FAMILIES[row["family"]].name(row["arch"])}'
+        return dict(network=name, upper=row['precision'].upper())
+
+    return [dict(row, **titles(row)) for row in sorted(recorded, key=place)]
+
+
+def precisions_table(result: Mapping) -> str:
+    """``precisions.json``: trained networks in every precision of each backend."""
+
+    def fields(row: Mapping) -> dict:
+        if 'error' in row:
+            return dict(agreement=row['error'].splitlines()[0], accuracy='')
+        parity, accuracy = row['parity'], []
+        for name, pair in row['metrics'].items():
+            title = next((METRICS[end] for end in ('bbox_mAP', 'segm_mAP', 'mIoU') if name.endswith(end)), None)
+            if title:
+                ours, theirs = (_percent(name, pair[which]) for which in ('pytorch', 'artefact'))
+                accuracy.append(f'{title} {ours:.1f}, {theirs:.1f}')
+        ties = f', {parity["ties"]} near ties' if parity.get('ties') else ''
+        found = dict(
+            accuracy='; '.join(accuracy),
+            megabytes=row['engine_bytes'] / 1e6,
+            verdict='PASS' if row['passed'] else 'FAIL',
+            agreement=f'{parity["same"]} of {parity.get("detections", parity.get("pixels"))}{ties}',
+        )
+        if row['latency']:
+            found['ms'] = f'{row["latency"]["PyTorch"]:.0f} / {row["latency"]["artefact"]:.0f}'
+            found['ratio'] = f'{row["latency_ratio"]:.2f}{unsteady_mark(row["steady"])}'
+        return found
+
+    rows = [dict(row, **fields(row)) for row in _artefacts(result['rows'])]
+    columns = [
+        ('network', '{network}'),
+        ('backend', '{title}'),
+        ('precision', '{upper}'),
+        ('accuracy: PyTorch, artefact', '{accuracy}'),
+        ('engine, MB', '{megabytes:.1f}'),
+        ('proof', '{verdict}'),
+        ('the same as PyTorch', '{agreement}'),
+        ('ms: PyTorch / artefact', '{ms}'),
+        ('ratio', '{ratio}'),
+    ]
+    machine, images = result['machine'][0], ' or '.join(map(str, sorted({row['images'] for row in rows})))
+    note = (
+        f'*Measured* on {machine["processor"]} ({machine["torch_threads"]} threads), {images} images of the test split '
+        f'each. Latency is end to end, one image, interleaved; {UNSTEADY}'
+    )
+    if any(row['backend'].startswith('tensorrt') for row in rows):
+        note += (
+            ' Where an engine of TensorRT has no latency, it was built and not run: its graph was, in ONNX Runtime '
+            'with every tensor rounded as the types of the engine say.'
+        )
+    return render(columns, rows, note)
+
+
+def engines_table(result: Mapping) -> str:
+    """``deployment.json``: the engines of TensorRT in it, as they were built."""
+    rows = [
+        dict(
+            row,
+            seconds=sum(row['engine']['seconds'].values()),
+            megabytes=row['engine_bytes'] / 1e6,
+            activations=row['engine']['activation_bytes'] / 1e6,
+            share=row['engine']['share_of_layers'].get(PRECISIONS[row['precision']], 0),
+        )
+        for row in _artefacts(result['rows'])
+        if row.get('engine')
+    ]
+    columns = [
+        ('network', '{network}'),
+        ('precision', '{upper}'),
+        ('build, s', '{seconds:.0f}'),
+        ('engine, MB', '{megabytes:.1f}'),
+        ('activations at most, MB', '{activations:.0f}'),
+        ('layers', '{engine[layers]}'),
+        ('computing on it', '{share:.0%}'),
+    ]
+    builders = sorted({f'{BACKENDS[row["backend"]]} {row["engine"]["version"]}' for row in rows})
+    largest = sorted({' x '.join(map(str, row['engine']['profiles']['input'][-1])) for row in rows})
+    note = (
+        f'*Measured* on {result["machine"][0]["processor"]}. Built by {", ".join(builders)} for inputs of up to '
+        f'{" or ".join(largest)}; activations are those of the largest. *Computing on it*: share of the layers that '
+        'compute on the type of the precision.'
+    )
+    return render(columns, rows, note)
+
+
+def exports_table(result: Mapping) -> str:
+    """``exports.json``: mmdeploy's own export beside this package's, in two runtimes."""
+    ran = [row for row in result['rows'] if 'values' in row]
+    together = pivot(ran, ('method', 'runtime'), 'export')
+
+    def fields(row: Mapping) -> dict:
+        if 'error' in row:
+            return dict(traced=row['error'])
+        found = {name: _share(parity) for name, parity in row['parity'].items() if parity}
+        plain = together[row['method'], row['runtime']].get(PLAIN)
+        if plain and row['export'] != PLAIN:
+            found['gain'] = gain(plain, row)
+        return dict(found, ms=milliseconds(row))
+
+    # a field of None, such as the folded nodes of an export that folds nothing, leaves its cell empty
+    known = ({key: value for key, value in row.items() if value is not None} for row in result['rows'])
+    rows = [dict(row, **fields(row)) for row in _artefacts(known)]
+    columns = [
+        ('network', '{network}'),
+        *((name, f'{{{name}}}') for name in ('export', 'runtime', 'opset', 'nodes', 'folded')),
+        ('the same as PyTorch: traced image', '{traced}'),
+        ('other images', '{others}'),
+        ('ms: p50 / p90', '{ms}'),
+        ('plain / this', '{gain}'),
+    ]
+    first, machine = ran[0], ran[0]['machine']
+    shapes = dict.fromkeys(f'{row["shape"]} ({METHODS[row["method"]].title})' for row in rows)
+    note = (
+        f'*Measured*, the exports of a network interleaved in one run: scope {first["scope"]}, {first["precision"]}, '
+        f'{" or ".join(map(str, sorted({row["runs"] for row in ran})))} rounds on {machine["processor"]} '
+        f'({machine["torch_threads"]} threads, load average {max(row["load_average"] for row in ran)} or less before '
+        f'they began), untrained weights, {first["images"]} images compared, input {", ".join(shapes)}; '
+        f'{versions(first)}.{unsteady_note(ran)}'
+    )
+    return render(columns, rows, note)
+
+
+def _share(parity: Mapping) -> str:
+    """How much is the same, such as ``'98 of 100, 2 extra'``, or a share of the pixels."""
+    if 'pixels' in parity:
+        # rounded down: 100 % is all of them
+        return f'{int(parity["agreement"] * 1e5) / 1e3:.3f} % of pixels'
+    counted = ((parity['ties'], 'near ties'), (parity['extra'], 'extra'))
+    return ', '.join(
+        [f'{parity["same"]} of {parity["detections"]}', *(f'{count} {word}' for count, word in counted if count)]
+    )
