@@ -2,7 +2,7 @@
 
 The paper measures blocks on TensorRT and derives four guidelines: Transformer blocks in the late stage; a
 shallow-then-deep stage pattern; inside a stage, blocks that mix Transformer and BottleNeck; inside such a block, global
-then local. The network is a ResNet-like pyramid with BottleNecks in the first three stages and MixBlockC in the last:
+then local. The network is a ResNet-like pyramid with BottleNecks in the first three stages and MixBlockC in the last::
 
     MixBlockC:  x -> 1x1 -> Transformer on R of the channels -> BottleNeck to the other 1 - R;  concatenation of both
 
