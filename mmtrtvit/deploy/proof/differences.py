@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+BLOCK = 2**20
+"""Numbers that are compared at a time, and of which a median is taken: logits of an image are tens of millions."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -15,7 +18,8 @@ class Difference:
 
     Attributes:
         values: How many numbers were compared.
-        max, mean, median: Of the absolute differences; 0 where nothing was compared.
+        max, mean, median: Of the absolute differences; 0 where nothing was compared. Of more than :data:`BLOCK` values
+            the median is that of every so many.
         max_relative, mean_relative, median_relative: Of the absolute differences over the magnitude of the reference.
         cosine: Of the angle between both as vectors, over the numbers that are finite in both: 1 when they point the
             same way, 0 when no numbers are left.
@@ -45,23 +49,27 @@ class Difference:
         """
         if np.shape(ours) != np.shape(theirs):
             raise ValueError(f'PyTorch gives {np.shape(ours)}, the artefact {np.shape(theirs)}')
-        ours, theirs = (np.asarray(array, dtype=np.float64).ravel() for array in (ours, theirs))
+        ours, theirs = np.ravel(ours), np.ravel(theirs)
         if not ours.size:
             return cls()
-        with np.errstate(invalid='ignore', over='ignore'):
-            gap = np.abs(ours - theirs)
-        gap[(ours == theirs) | (np.isnan(ours) & np.isnan(theirs))] = 0.0
-        gap[np.isnan(gap)] = np.inf
-        absolute = float(gap.max()), float(gap.mean()), float(np.median(gap))
-        magnitude = np.abs(ours)
-        comparable = magnitude > 0
-        if not comparable.any():
-            return cls(ours.size, *absolute)
-        with np.errstate(invalid='ignore'):
-            relative = gap[comparable] / magnitude[comparable]
-        relative[np.isnan(relative)] = np.inf  # both are infinite, and differ
-        figures = float(relative.max()), float(relative.mean()), float(np.median(relative))
-        return cls(ours.size, *absolute, *figures, _cosine(ours, theirs))
+        absolute, relative, products = _Figures(), _Figures(), np.zeros(3)
+        for start in range(0, ours.size, BLOCK):
+            gap, share, product = _compare(ours[start : start + BLOCK], theirs[start : start + BLOCK])
+            absolute.add(gap)
+            relative.add(share)
+            products += product
+        every = -(-ours.size // BLOCK)
+        gap, share, _ = _compare(ours[::every], theirs[::every])
+        found = cls(ours.size, absolute.max, absolute.mean, float(np.median(gap)))
+        if not relative.count:
+            return found
+        return dataclasses.replace(
+            found,
+            max_relative=relative.max,
+            mean_relative=relative.mean,
+            median_relative=float(np.median(share)) if share.size else 0.0,
+            cosine=_cosine(*products),
+        )
 
     @classmethod
     def over(cls, differences: Iterable['Difference']) -> 'Difference | None':
@@ -86,10 +94,41 @@ class Difference:
 _FIGURES = ('max', 'mean', 'median')
 
 
-def _cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
+class _Figures:
+    """The largest and the mean of numbers that come in blocks."""
+
+    def __init__(self) -> None:
+        self.count, self.max, self._sum = 0, 0.0, 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        self.count += values.size
+        self.max = max(self.max, float(values.max(initial=0.0)))
+        self._sum += float(values.sum())
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self.count
+
+
+def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Absolute and relative differences, and the products that make a cosine: of both, and of each with itself."""
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid='ignore', over='ignore'):
+        gap = np.abs(ours - theirs)
+        gap[(ours == theirs) | (np.isnan(ours) & np.isnan(theirs))] = 0.0
+        gap[np.isnan(gap)] = np.inf
+        magnitude = np.abs(ours)
+        comparable = magnitude > 0
+        relative = gap[comparable] / magnitude[comparable]
+    relative[np.isnan(relative)] = np.inf  # both are infinite, and differ
     finite = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[finite], theirs[finite]
-    lengths = np.linalg.norm(ours) * np.linalg.norm(theirs)
+    if not finite.all():
+        ours, theirs = ours[finite], theirs[finite]
+    return gap, relative, (float(ours @ theirs), float(ours @ ours), float(theirs @ theirs))
+
+
+def _cosine(both: float, ours: float, theirs: float) -> float:
+    lengths = np.sqrt(ours) * np.sqrt(theirs)
     if lengths == 0:  # also of no numbers
         return 0.0
-    return float(np.clip(ours @ theirs / lengths, -1.0, 1.0))
+    return float(np.clip(both / lengths, -1.0, 1.0))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from mmtrtvit.deploy.proof import differences
 from mmtrtvit.deploy.proof.differences import Difference
 
 
@@ -67,3 +68,14 @@ def test_over_several():
     assert found.mean == pytest.approx(4 / 9) and found.median == pytest.approx(0.5)
     assert Difference.over([]) is None
     assert Difference.over([Difference.of([0.0], [1.0])]).cosine is None
+
+
+def test_many_values_are_compared_in_blocks(monkeypatch):
+    generator = np.random.default_rng(0)
+    ours = generator.normal(size=(7, 11, 13)).astype(np.float32)
+    theirs = ours + generator.normal(scale=1e-3, size=ours.shape).astype(np.float32)
+    whole = Difference.of(ours, theirs)
+    monkeypatch.setattr(differences, 'BLOCK', 100)
+    parts = Difference.of(ours, theirs)
+    for name, value in vars(whole).items():
+        assert getattr(parts, name) == pytest.approx(value, rel=0.3 if 'median' in name else 1e-9), name
