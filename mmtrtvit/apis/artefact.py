@@ -14,6 +14,7 @@ from ..deploy.export.describe import task_of, unscoped
 from ..deploy.proof.images import dataset_metainfo
 from ..deploy.proof.results import PredictorModel
 from ..engine.dump_predictions import DumpPredictions
+from ..engine.runner import build_runner
 from ..errors import ConfigError, DeployError, library_errors_explained
 from ..runtime import load
 from ..visualization.predictions import DrawPredictions
@@ -91,7 +92,8 @@ def evaluate_artefact(
         # only what testing needs: hooks of a training config may want a model that they can train
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')
-        runner = Runner(PredictorModel(predict), cfg=cfg, **{name: cfg[name] for name in names if name in cfg})
+        settings = {name: cfg[name] for name in names if name in cfg}
+        runner = build_runner(Runner, PredictorModel(predict), cfg=cfg, **settings)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         if show_dir:

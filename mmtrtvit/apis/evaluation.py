@@ -13,6 +13,7 @@ from ..config import load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.dump_predictions import DumpPredictions
+from ..engine.runner import build_runner
 from ..errors import ConfigError, library_errors_explained
 from ..visualization.predictions import DrawPredictions
 
@@ -105,7 +106,7 @@ def evaluate(
     check_data(cfg, ['test'])
     with library_errors_explained():
         use_cpu_processes(cfg)
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(Runner.from_cfg, cfg)
         model = unwrapped(runner.model)
         network = model.module if tta else model
         load_checkpoint(network, checkpoint, allow_mismatch=allow_mismatch)

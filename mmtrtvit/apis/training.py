@@ -1,10 +1,6 @@
 """Training a config with mmengine's runner."""
 
-import contextlib
-import io
-import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from ..config import load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.cpu_amp import use_amp
+from ..engine.runner import build_runner
 from ..errors import CheckpointError, ConfigError, library_errors_explained
 from ..models import PyramidBackbone
 
@@ -122,20 +119,6 @@ def check_strategy(config: Config) -> None:
         )
 
 
-def build_runner(config: Config) -> Runner:
-    """Build mmengine's runner. Its hundreds of lines of environment and config go to the log file, not to the terminal.
-
-    The runner's logger keeps the standard output that it finds when it is made, and is given the real one afterwards.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):
-        runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
-    for handler in runner.logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            handler.setStream(sys.stdout)
-    runner.logger.info(f'Config, log and checkpoints: {runner.work_dir}')
-    return runner
-
-
 def train(
     config: str | os.PathLike,
     *,
@@ -181,7 +164,7 @@ def train(
     check_data(cfg, ['train', 'val'])
     with library_errors_explained():
         use_cpu_processes(cfg)
-        runner = build_runner(cfg)
+        runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg)
         if cfg.get('load_from') and not Path(cfg.load_from).is_dir():
             # a FlexibleRunner builds its network only when it trains
             network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
