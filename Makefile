@@ -36,9 +36,9 @@ setup: $(READY)  ## make the virtual environment (about 8 minutes on 2 cores, se
 
 OPENMMLAB := requirements/openmmlab$(if $(filter upstream,$(STACK)),-upstream).txt
 MMCV := $(shell grep -o '^\S*mmcv==\S*' $(OPENMMLAB))
-TORCH := requirements/torch.txt requirements/build.txt
+TORCH := $(shell grep -o '^torch==\S*' requirements/torch.txt)
 # torch stays as it is in the later steps: its requirement is among theirs.
-PACKAGES := $(TORCH) $(OPENMMLAB) $(addprefix requirements/,base.txt train.txt deploy.txt test.txt)
+PACKAGES := $(OPENMMLAB) $(addprefix requirements/,torch.txt build.txt base.txt train.txt deploy.txt test.txt)
 
 # An environment whose Python is gone is made again.
 $(shell test -x $(RUN) || rm -f $(STATE)/$(STACK))
@@ -47,15 +47,18 @@ $(STATE)/$(STACK):
 	@echo '[1/5] Making $(VENV) with $(PYTHON) (seconds)'
 	@$(PYTHON) tools/dev/make_venv.py $(VENV) $(STACK)
 
-$(STATE)/torch: $(STATE)/$(STACK) $(TORCH)
+# Named after the pins, not dated by the files: changing branches compiles nothing again.
+$(STATE)/$(TORCH): $(STATE)/$(STACK)
 	@echo '[2/5] Installing torch (a minute; the CUDA build is large and takes longer)'
-	@$(INSTALL) $(TORCH:%=-r %)
+	@rm -f $(STATE)/torch==*
+	@$(INSTALL) -r requirements/torch.txt -r requirements/build.txt
 	@touch $@
 
 # The operators are compiled against the torch that is there.
-$(STATE)/$(MMCV): tools/dev/build_mmcv.py $(STATE)/torch
+$(STATE)/$(MMCV): $(STATE)/$(TORCH)
 	@echo '[3/5] Compiling $(MMCV) and its operators (about 3 minutes on 2 cores)'
-	@$(RUN) $< $(MMCV)
+	@rm -f $(STATE)/*mmcv==*
+	@$(RUN) tools/dev/build_mmcv.py $(MMCV)
 	@touch $@
 
 $(STATE)/packages: $(STATE)/$(MMCV) $(PACKAGES) requirements/mmdeploy.txt setup.py pyproject.toml
