@@ -84,7 +84,7 @@ def test_a_manifest_that_is_none(tmp_path, content):
 
 def test_a_manifest_of_another_format(tmp_path):
     (tmp_path / 'manifest.json').write_text(json.dumps({'format': FORMAT + 1, 'files': {}}))
-    with pytest.raises(DeployError, match=f'has format {FORMAT + 1}, this version of mmtrtvit reads {FORMAT}'):
+    with pytest.raises(DeployError, match=f'has format {FORMAT + 1}; this version of mmtrtvit reads format {FORMAT}'):
         read_manifest(tmp_path)
 
 
