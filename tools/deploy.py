@@ -7,6 +7,9 @@ import sys
 from mmengine.config import DictAction
 
 from mmtrtvit.errors import command_line
+from mmtrtvit.runtime.backends import BACKENDS
+from mmtrtvit.runtime.precisions import PRECISIONS
+from mmtrtvit.runtime.tasks import FLAVOURS
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,15 +22,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', required=True, help='where the artefact goes')
     parser.add_argument(
         '--backend',
-        choices=['onnxruntime', 'openvino', 'tensorrt', 'tensorrt-rtx'],
+        choices=list(BACKENDS),
         help='what will run it (default: onnxruntime)',
     )
-    parser.add_argument(
-        '--precision', choices=['fp32', 'fp16', 'bf16', 'int8'], default='fp32', help='of the graph (default: fp32)'
-    )
+    parser.add_argument('--precision', choices=list(PRECISIONS), default='fp32', help='of the graph (default: fp32)')
     parser.add_argument(
         '--flavour',
-        choices=['native', 'portable'],
+        choices=FLAVOURS,
         help='standard NonMaxSuppression and RoiAlign, or plain arithmetic (default: what the backend has)',
     )
     parser.add_argument('--shape', metavar='HxW', help='one input size; images are padded to it (default: any size)')
@@ -60,21 +61,20 @@ def parse_args() -> argparse.Namespace:
         help='how the ranges of INT8 are chosen (default: minmax)',
     )
     parser.add_argument('--no-latency', dest='timed', action='store_false', help='do not time PyTorch and the artefact')
-    tensorrt = parser.add_argument_group('TensorRT')
-    tensorrt.add_argument(
-        '--targets', nargs='+', default=[], metavar='SM', help='GPUs to build for, such as sm86 (tensorrt-rtx only)'
-    )
-    tensorrt.add_argument('--timing-cache', metavar='FILE', help='measured kernels, read and written')
-    tensorrt.add_argument('--workspace-mib', type=int, help='limit of the scratch memory (default: none)')
+    group = parser.add_argument_group('options of some backends')
+    for name, settings in (
+        ('targets', dict(nargs='+', default=[], metavar='SM', help='GPUs to build for, such as sm86')),
+        ('timing_cache', dict(metavar='FILE', help='measured kernels, read and written')),
+        ('workspace_mib', dict(type=int, metavar='MIB', help='limit of the scratch memory, by default none')),
+    ):
+        able = ', '.join(backend.name for backend in BACKENDS.values() if name in backend.build_options)
+        settings['help'] += f' ({able})'
+        group.add_argument(f'--{name.replace("_", "-")}', **settings)
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
     args = parser.parse_args()
-    options = ('backend', 'flavour', 'shape', 'dynamic', 'batch')
-    replaced = [f'--{name}' for name in options if getattr(args, name) is not None]
-    if args.deploy_cfg and replaced:
-        parser.error(f'--deploy-cfg does not go with {", ".join(replaced)}, which it says itself')
     if args.images < 1:
         parser.error('--images takes a number from 1 on')
     return args
@@ -84,13 +84,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = vars(parse_args())
     from mmtrtvit.deploy.conversion import deploy
-    from mmtrtvit.deploy.engines.build import EngineOptions
     from mmtrtvit.deploy.export.input_shapes import input_shapes
 
     shapes = input_shapes(args.pop('shape'), args.pop('dynamic'), args.pop('batch'))
-    engine = EngineOptions(tuple(args.pop('targets')), args.pop('timing_cache'), args.pop('workspace_mib'))
-    backend = args.pop('backend') or 'onnxruntime'
-    _, proof = deploy(**args, backend=backend, shapes=shapes, engine=engine)
+    _, proof = deploy(**args, shapes=shapes)
     print(f'{args["work_dir"]}: {"PASS" if proof.passed else "FAIL: " + "; ".join(proof.failures)}')
     return 0 if proof.passed else 1
 

@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 
 from ..deploy.conversion import deploy
-from ..deploy.engines.build import PRECISIONS
 from ..deploy.export.input_shapes import InputShapes, input_shapes
 from ..deploy.proof.report import REPORT
 from ..errors import ConfigError, UserError
+from ..runtime.backends import BACKENDS, find_backend
 from ..testing.untrained import save_spread, untrained_options
 from ..zoo.configs import select_configs
 from ..zoo.methods import METHODS
@@ -115,7 +115,7 @@ def _add_proofs(
     result = {}
     for backend, precision in wanted:
         console.print(f'{Path(config).stem}, {backend}, {precision}', markup=False)
-        shapes = input_shapes(dynamic=dynamic) if backend.startswith('tensorrt') else None
+        shapes = input_shapes(dynamic=dynamic) if find_backend(backend).needs_shapes else None
         with tempfile.TemporaryDirectory() as folder:
             row = proof_row(
                 {**about, 'backend': backend, 'precision': precision},
@@ -246,13 +246,14 @@ def benchmark_precisions(
     wanted = [
         (backend, precision)
         for backend in backends
-        for precision in PRECISIONS.get(backend, ())
-        if precision in (precisions or PRECISIONS[backend])
+        if backend in BACKENDS
+        for precision in BACKENDS[backend].precisions
+        if precision in (precisions or BACKENDS[backend].precisions)
     ]
-    unknown = [name for name in backends if name not in PRECISIONS]
+    unknown = [name for name in backends if name not in BACKENDS]
     unknown += [name for name in precisions or () if name not in {precision for _, precision in wanted}]
     if unknown:
-        known = '; '.join(f'{backend}: {" ".join(names)}' for backend, names in PRECISIONS.items())
+        known = '; '.join(f'{backend.name}: {" ".join(backend.precisions)}' for backend in BACKENDS.values())
         raise ConfigError(f'There is no {", ".join(unknown)} here.', expected=known, fix='correct the names')
     if threads:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What an exported artefact consists of, and whether it is still what was exported.
+"""The manifest of an exported artefact: its files and their hashes, and all that a runtime has to know.
 
 A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only. It
 holds the hash of every other file and of itself, which shows damage and careless edits; whoever means harm can
@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..atomic import atomic_file
 from ..errors import DeployError
 from ..version import __version__
 from .backends import BACKENDS
+from .precisions import PRECISIONS
+from .tasks import FLAVOURS, TASKS
 
 MANIFEST = 'manifest.json'
 FORMAT = 4
@@ -25,9 +27,6 @@ FORMAT = 4
 
 _HASH = 'sha256'
 """Key of the manifest's own hash."""
-
-TASKS = ('detection', 'instance', 'segmentation')
-"""What a network gives: boxes, boxes with masks, a label map."""
 
 RESIZE_RULES = ('stretch', 'edges', 'fit')
 """How an image comes to its size.
@@ -37,12 +36,10 @@ longer side by the larger of the two and its shorter side by the smaller (mmcv's
 large as it fits into this width and height.
 """
 
-PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
-FLAVOURS = ('native', 'portable')
-
 _MODULES = (
     *('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'numpy', 'cv2'),
-    *('onnx', 'onnxslim', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'),
+    *('onnx', 'onnxslim'),
+    *(backend.module for backend in BACKENDS.values()),
 )
 
 # --- what has to be in it ---------------------------------------------------------------------------------------------
@@ -123,12 +120,21 @@ def _is_profiles(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_profile, value.values()))
 
 
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+Rule = tuple[Callable[[Any], bool], str]
+"""The test of a value, and what it asks for in words."""
+
+
+def _one_of(names: Iterable[str]) -> Rule:
+    names = tuple(names)
+    return names.__contains__, ' or '.join(names)
+
+
+_RULES: dict[str, Rule] = {
     'method': (lambda value: isinstance(value, str), 'a name'),
-    'task': (lambda value: value in TASKS, ' or '.join(TASKS)),
-    'backend': (lambda value: value in tuple(BACKENDS), ' or '.join(BACKENDS)),
-    'precision': (lambda value: value in PRECISIONS, ' or '.join(PRECISIONS)),
-    'flavour': (lambda value: value in FLAVOURS, ' or '.join(FLAVOURS)),
+    'task': _one_of(TASKS),
+    'backend': _one_of(BACKENDS),
+    'precision': _one_of(PRECISIONS),
+    'flavour': _one_of(FLAVOURS),
     'engine': (_is_name, 'the name of a file in the folder'),
     'inputs': (_is_tensors, 'name to dtype and shape'),
     'outputs': (_is_tensors, 'name to dtype and shape'),
@@ -143,22 +149,22 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     'preprocessing.std': (lambda value: _is_list(value, _is_deviation, 3), 'three numbers above 0'),
     'preprocessing.pad': (_is_padding, 'value, divisor and shape'),
 }
-"""Dotted key to a test of its value, and what the test asks for in words."""
+"""Dotted key to the rule of its value."""
 
-_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+_OPTIONAL: dict[str, Rule] = {
     'profiles': (
         _is_profiles,
         'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
     ),
 }
-"""What need not be there, but has to have a meaning."""
+"""Keys that may be absent."""
 
-_TASK_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+_TASK_RULES: dict[str, dict[str, Rule]] = {
     'detection': {},
     'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
     'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
 }
-"""What each task needs beside that."""
+"""Further keys, by task."""
 
 
 def _look_up(content: Mapping, dotted: str) -> Any:
@@ -175,10 +181,9 @@ def check_content(manifest: Mapping, path: Path) -> None:
         path: Where it is from, for the message.
 
     Raises:
-        DeployError: Naming the first key that is missing or has a value without a meaning.
+        DeployError: Naming the first key that is missing or has a value that no runtime understands.
     """
-    task = manifest.get('task')
-    of_task = _TASK_RULES[task] if task in TASKS else {}  # the rules of all tasks refuse any other
+    of_task = _TASK_RULES.get(str(manifest.get('task')), {})
     for key, (test, expected) in {**_RULES, **of_task, **_OPTIONAL}.items():
         value = _look_up(manifest, key)
         if value is ... and key in _OPTIONAL:

@@ -1,4 +1,4 @@
-"""A session with what is known of its inputs and outputs: any number of images in, the outputs of each out."""
+"""An exported network: it takes any number of images and gives the outputs of each."""
 
 import os
 import warnings
@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import DeployError
 from .backends import Session, open_session
-from .tensor_names import EXACT, OUTPUTS
+from .tasks import TASKS
+from .tensor_names import EXACT
 
 
 class Network:
@@ -17,7 +18,7 @@ class Network:
 
     Args:
         session: The session.
-        task: What the network gives, a key of :data:`~mmtrtvit.runtime.tensor_names.OUTPUTS`.
+        task: Name of the network's task, a key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
         profiles: Name of the input to the least (``min``) and largest (``max``) shape, where the engine has limits.
 
     Raises:
@@ -27,11 +28,12 @@ class Network:
     def __init__(self, session: Session, task: str, profiles: Mapping | None = None) -> None:
         self.session = session
         given = {spec.name: len(spec.shape) for spec in session.outputs}
-        if [len(spec.shape) for spec in session.inputs] != [4] or not OUTPUTS[task].items() <= given.items():
+        wanted = TASKS[task].outputs
+        if [len(spec.shape) for spec in session.inputs] != [4] or not wanted.items() <= given.items():
             raise DeployError(
                 f'The network has inputs {", ".join(s.name for s in session.inputs) or "none"} and outputs '
-                f'{", ".join(given) or "none"}; that is no network for {task}.',
-                expected=f'one input (B, 3, H, W), and outputs {", ".join(OUTPUTS[task])}',
+                f'{", ".join(given) or "none"}; those are not of a network for {task}.',
+                expected=f'one input (B, 3, H, W), and outputs {", ".join(wanted)}',
                 fix='export again with tools/deploy.py',
             )
         self._input = session.inputs[0].name

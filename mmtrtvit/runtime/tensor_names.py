@@ -1,7 +1,7 @@
-"""What exported networks call their file, their input and their outputs."""
+"""Names of the file, the input and the outputs of exported networks."""
 
 ONNX_FILE = 'end2end.onnx'
-"""mmdeploy's name of it."""
+"""As mmdeploy names it."""
 
 INPUT = 'input'
 
@@ -13,10 +13,3 @@ EXACT = 'exact'
 
 OUTPUT = 'output'
 """Output of segmentors: logits."""
-
-OUTPUTS: dict[str, dict[str, int]] = {
-    'detection': {DETS: 3, LABELS: 2},
-    'instance': {DETS: 3, LABELS: 2, MASKS: 4},
-    'segmentation': {OUTPUT: 4},
-}
-"""What a network of each task gives: name to number of dimensions."""

@@ -158,5 +158,5 @@ def test_a_network_that_gives_labels(small, segmentor, pictures):
 
 def test_a_network_of_another_kind(small, segmentor):
     for task in ('detection', 'instance'):
-        with pytest.raises(DeployError, match=f'outputs output; that is no network for {task}'):
+        with pytest.raises(DeployError, match=f'outputs output; those are not of a network for {task}'):
             Network(small('segmentation').session, task)

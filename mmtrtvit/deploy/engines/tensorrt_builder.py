@@ -18,7 +18,7 @@ import torch
 
 from ...atomic import atomic_file
 from ...errors import DeployError
-from ...runtime.backends.tensorrt.support import PACKAGES, RTX_TARGETS, refuse_combination, require_version
+from ...runtime.backends.tensorrt.support import PACKAGES, refuse_combination, require_version
 from ..export.onnx_graph import read_graph
 from . import tensorrt_worker
 from .tensorrt_graph import BadNode, graph_inputs, is_typed, refuse_nodes, unsupported_nodes
@@ -70,18 +70,18 @@ def check_profiles(inputs: Mapping[str, Sequence[int]], profiles: Mapping[str, P
 
 def _check_machine(package: str, version: tuple[int, ...], targets: Sequence[str], typed: bool) -> None:
     """End where this package cannot build here, or not for these targets."""
-    title = PACKAGES[package].title
+    title, offered = PACKAGES[package].title, PACKAGES[package].targets
     uses = 'typed graph' if typed else 'float32 graph'
     refuse_combination(package, version, uses=uses)
-    if package == 'tensorrt_rtx':
+    if offered:
         for target in targets:
             number = target.removeprefix('sm')
             if number.isdigit():
                 refuse_combination(package, version, (int(number[:-1] or 0), int(number[-1])), uses)
-            if target not in RTX_TARGETS:
+            if target not in offered:
                 raise DeployError(
                     f'{title} has no target {target!r}.',
-                    expected=f'some of {", ".join(RTX_TARGETS)}',
+                    expected=f'some of {", ".join(offered)}',
                     fix='give the compute capability of the GPU that the engine is for',
                 )
         return
@@ -244,7 +244,7 @@ def build_engine(
     title = PACKAGES[package].title
     if workspace_mib is not None and workspace_mib < 1:
         raise DeployError(
-            f'A workspace of {workspace_mib} MiB was asked for; to {title} that is no memory at all.',
+            f'A workspace of {workspace_mib} MiB was asked for; {title} takes that as no memory at all.',
             expected='a number of MiB above 0, or none for no limit',
             fix='leave the workspace limit out',
         )
@@ -268,7 +268,7 @@ def build_engine(
             timing_cache_out=os.path.join(scratch, 'timing.cache'),
             workspace_mib=workspace_mib,
             tf32=tf32,
-            inspect=package == 'tensorrt',
+            inspect=not PACKAGES[package].targets,  # an engine for other GPUs does not load here
             plugins=PACKAGES[package].plugins,
         )
         result, ended = _run(request, device, timeout, progress)

@@ -1,19 +1,26 @@
 """Networks that take one size only: how images are resized to fit into it, and padded to it."""
 
+import copy
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from mmcv.transforms import Resize
 from mmdet.models import DetDataPreprocessor
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import TRANSFORMS
 
 from ...errors import DeployError
 from ...registry import MODELS
+from ...runtime.tasks import TASKS
+from .describe import task_of, unscoped
+from .input_shapes import InputShapes
 
 
 @TRANSFORMS.register_module()
 class FitResize(Resize):
     """Makes an image as large as it fits into a width and a height, without changing its proportions.
 
-    mmcv's ``Resize`` with ``keep_ratio`` is no such thing: it bounds the longer side of an image by the larger of the
+    mmcv's ``Resize`` with ``keep_ratio`` does not do that: it bounds the longer side of an image by the larger of the
     two, so an upright image becomes higher than a lying frame.
 
     Args:
@@ -60,3 +67,52 @@ class FixedShapeDetDataPreprocessor(DetDataPreprocessor):
         for sample in data['data_samples'] or ():
             sample.set_metainfo(dict(batch_input_shape=self.fixed_shape, pad_shape=self.fixed_shape))
         return data
+
+
+def is_resize(transform: Mapping) -> bool:
+    """Whether a transform of a test pipeline gives the image its size."""
+    return unscoped(transform['type']) in ('Resize', FitResize.__name__)
+
+
+def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
+    """The model config with the test pipeline that an artefact with these input sizes needs.
+
+    Where height and width are fixed, images are made to fit into them as large as their aspect ratio allows; they are
+    then padded to them at the right and at the bottom (see :func:`pad_to_input_shape`).
+
+    Args:
+        model_config: The model config, left as it is.
+        shapes: The input sizes.
+
+    Returns:
+        A copy; its test data loader gives one image at a time.
+    """
+    config = copy.deepcopy(model_config)
+    config.test_dataloader.batch_size = 1
+    if shapes is not None and shapes.size is not None:
+        height, width = shapes.size
+        for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
+            for place, transform in enumerate(pipeline):
+                if is_resize(transform):
+                    pipeline[place] = ConfigDict(type=FitResize.__name__, scale=(width, height))
+    return config
+
+
+def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
+    """The model config whose network in PyTorch pads its input as a fixed engine needs it.
+
+    Comparing the two is fair only on the same input: attention sees the padding.
+
+    Returns:
+        A copy, or the config itself where height and width are free.
+    """
+    if shapes is None or shapes.size is None:
+        return model_config
+    config = copy.deepcopy(model_config)
+    if not TASKS[task_of(config.model)].finds_boxes:
+        config.model.data_preprocessor.test_cfg = dict(size=shapes.size)
+    else:
+        config.model.data_preprocessor.update(
+            type=f'mmtrtvit.{FixedShapeDetDataPreprocessor.__name__}', fixed_shape=shapes.size
+        )
+    return config

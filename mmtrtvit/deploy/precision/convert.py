@@ -8,6 +8,8 @@ import onnx
 
 from ...atomic import atomic_file
 from ...errors import ConfigError, DeployError
+from ...runtime.backends import BACKENDS
+from ...runtime.precisions import PRECISIONS
 from ..export.onnx_graph import read_graph
 from . import (
     PrecisionReport,
@@ -17,15 +19,14 @@ from . import (
     int8_candidates,
     metric_for,
     plan_half,
-    to_bf16,
-    to_fp16,
     weights_out_of_range,
 )
 from .calibration import calibrate
 from .emulation import Feed
 from .graph import prepare
+from .half import to_half
 from .int8 import quantise
-from .rules import BF16, FP16
+from .rules import FORMATS
 
 COMPARED, SEARCHED = 4, 4
 """Images that tensors are compared on, overflow looked for among them, and that a search is evaluated on."""
@@ -33,15 +34,10 @@ COMPARED, SEARCHED = 4, 4
 SHOWN = 20
 """Tensors in the report, the worst ones."""
 
-SEARCH_TOLERANCE = {'fp16': 0.02, 'bf16': 0.05, 'int8': 0.2}
-"""Share of detections or of pixels that may differ, which a search for nodes to exclude aims at."""
-
 ROUNDS = 5
 """How often layers are kept that overflow, before a search gives up: a value is passed on to the next layer."""
 
 _OVERFLOW = 'its values, or those that it reads, overflow'
-
-_HALF = {'fp16': (to_fp16, FP16), 'bf16': (to_bf16, BF16)}
 
 Convert = Callable[[onnx.ModelProto, Sequence[str]], onnx.ModelProto]
 NodeNames = Callable[[onnx.ModelProto, Sequence[str]], Sequence[str]]
@@ -84,8 +80,8 @@ class ConvertedPrecision:
 
 
 def needs_conversion(precision: str, backend: str) -> bool:
-    """Whether the exported graph is changed: OpenVINO computes float32 graphs in BF16 by a setting."""
-    return precision != 'fp32' and (precision, backend) != ('bf16', 'openvino')
+    """Whether the exported graph is changed: some backends compute float32 graphs in BF16 by a setting."""
+    return precision != 'fp32' and precision not in BACKENDS[backend].precisions_by_setting
 
 
 def check_exclusion(precision: str, backend: str, nodes_to_exclude: Sequence[str], search: bool) -> None:
@@ -126,12 +122,15 @@ def _converter(
 
         def quantised(model: onnx.ModelProto, excluded: Sequence[str]) -> onnx.ModelProto:
             model = quantise(model, int8_candidates(model, excluded), ranges)
-            # GPUs are as slow in float32 as they are quick in INT8: what is not quantised is computed in FP16
-            return to_fp16(model, nodes_to_exclude) if backend.startswith('tensorrt') else model
+            beside = BACKENDS[backend].int8_beside
+            return model if beside == 'fp32' else to_half(model, nodes_to_exclude, FORMATS[beside])
 
         return quantised, int8_candidates
-    convert, form = _HALF[precision]
-    return convert, lambda model, excluded: plan_half(model, excluded, form).half
+    form = FORMATS[precision]
+    return (
+        lambda model, excluded: to_half(model, excluded, form),
+        lambda model, excluded: plan_half(model, excluded, form).half,
+    )
 
 
 def _overflowing_layers(report: PrecisionReport, model: onnx.ModelProto) -> list[str]:
@@ -172,7 +171,7 @@ def convert_precision(
     Args:
         path: The ONNX file.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        backend: What will run it: OpenVINO computes float32 graphs in BF16 by a setting.
+        backend: What will run it, a key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         feeds: Gives inputs made of real images; called only if they are needed.
         nodes_to_exclude: Nodes and modules that stay in FP32.
         search: Look for further ones until the outputs are close enough.
@@ -188,8 +187,8 @@ def convert_precision(
     original, given = read_graph(path), feeds()
     excluded = tuple(nodes_to_exclude)
     if not needs_conversion(precision, backend):
-        report = compare_precision(original, to_bf16(original), given[:COMPARED])
-        return ConvertedPrecision('by a setting of OpenVINO', report)
+        report = compare_precision(original, to_half(original, form=FORMATS[precision]), given[:COMPARED])
+        return ConvertedPrecision(f'by a setting of {BACKENDS[backend].title}', report)
     convert, names = _converter(precision, backend, given, original, excluded, calibration)
     found, overflowing = None, ()
     if search:
@@ -206,7 +205,7 @@ def convert_precision(
             original,
             given[:SEARCHED],
             metric_for(original),
-            tolerance=SEARCH_TOLERANCE[precision],
+            tolerance=PRECISIONS[precision].search_error,
             nodes_to_exclude=excluded,
             convert=convert,
             candidates=names,

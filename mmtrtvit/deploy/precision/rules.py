@@ -104,6 +104,9 @@ BF16 = _format(
     {'ConvTranspose': 'TensorRT for RTX 1.7 cannot build it in bf16'},
 )
 
+FORMATS = {form.name: form for form in (FP16, BF16)}
+"""Half-precision formats by the name of the precision."""
+
 
 def is_excluded(node: str, nodes_to_exclude: Sequence[str]) -> bool:
     """Whether a node is named, or lies in a module that is named (``/backbone/stages.3.0``)."""

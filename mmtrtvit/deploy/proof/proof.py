@@ -3,6 +3,7 @@
 import dataclasses
 
 from ...latency import Latency, ratio
+from ...runtime.tasks import TASKS
 from .detection_parity import DetectionParity
 from .segmentation_parity import SegmentationParity
 from .tolerance import Failure, Tolerance
@@ -10,8 +11,8 @@ from .tolerance import Failure, Tolerance
 _ROUNDING = 1e-9
 """What is lost when one rounded metric is taken from another."""
 
-_COUNTED = {'mAP': 1.0, 'mIoU': 100.0}
-"""Metrics that the verdict looks at end in one of these; and their value for a perfect network: mmseg gives percent."""
+_COUNTED = {task.metric: task.perfect for task in TASKS.values()}
+"""Metrics that the verdict looks at end in one of these; and their value for a perfect network."""
 
 _LOOK = 'visual_check.png shows where'
 _NEXT = {

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from ...runtime.precisions import PRECISIONS
+
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
@@ -15,25 +17,19 @@ class Tolerance:
     Masks of the same detections may disagree in as large a share of their pixels, on average, as boxes: ``1 - iou``.
     """
 
-    iou: float = 0.99
-    score: float = 1e-3
-    matched: float = 0.999
-    metric_drop: float = 0.001
+    iou: float
+    score: float
+    matched: float
+    metric_drop: float
 
     @classmethod
     def of(cls, precision: str) -> 'Tolerance':
-        """The tolerance of a precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``."""
-        return _TOLERANCES[precision]
+        """The tolerance of a precision, a key of :data:`~mmtrtvit.runtime.precisions.PRECISIONS`."""
+        allowed = PRECISIONS[precision]
+        return cls(allowed.iou, allowed.score, allowed.matched, allowed.metric_drop)
 
 
-EXACT = Tolerance()
-
-_TOLERANCES = {
-    'fp32': EXACT,
-    'fp16': Tolerance(iou=0.95, score=0.01, matched=0.98, metric_drop=0.005),
-    'bf16': Tolerance(iou=0.9, score=0.05, matched=0.95, metric_drop=0.01),
-    'int8': Tolerance(iou=0.75, score=0.2, matched=0.8, metric_drop=0.03),
-}
+EXACT = Tolerance.of('fp32')
 
 
 @dataclasses.dataclass(frozen=True)

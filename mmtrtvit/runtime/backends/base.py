@@ -1,12 +1,19 @@
-"""What every backend gives: a session that runs one network on arrays, by the names of its inputs and outputs."""
+"""A backend: everything that the package asks of it, and the session by which it runs a network."""
 
 import abc
-from collections.abc import Mapping
-from typing import NamedTuple
+import dataclasses
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...environment import PARTS
 from ...errors import DeployError
+from ..tensor_names import ONNX_FILE
 
 
 class TensorSpec(NamedTuple):
@@ -70,3 +77,102 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network on arrays that were checked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """One backend. Each is described once, in a module of this package; :data:`BACKENDS` registers it.
+
+    Attributes:
+        name: As ``--backend`` and the manifest write it.
+        title: As tables and pages write it.
+        module: The Python module that it needs.
+        open: Opens a session: ``open(path, **options)`` with options among :attr:`session_options`. It imports the
+            module only then.
+        precisions: What it computes in.
+        devices: Where it computes: ``'cpu'``, ``'cuda'``; the first one unless another is chosen.
+        convert: Makes its own file of the ONNX file: ``convert(onnx_path, path)``. ``None``: it reads ONNX, or its
+            engines are built in :mod:`mmtrtvit.deploy.engines`.
+        engine_file: The file that it runs.
+        weights_file: The file with the weights, where they lie beside it.
+        session_options: What a user may choose when an artefact is loaded (``threads``, ``device``), and ``precision``
+            where the session has to be told.
+        build_options: What a user may choose when an engine is made.
+        precisions_by_setting: Precisions in which it computes the float32 graph when it is told so.
+        int8_beside: Precision of the layers of an INT8 graph that are not quantised.
+        remarks: Precision to what there is to say of its arithmetic.
+        needs_shapes: Whether engines are for a range of input sizes.
+        selects_boxes: Whether it has ``NonMaxSuppression``, ``NonZero`` and ``RoiAlign``; the portable flavour needs
+            none of them.
+        mmdeploy: What mmdeploy calls it; by default as this package does.
+    """
+
+    name: str
+    title: str
+    module: str
+    open: Callable[..., Session]
+    precisions: tuple[str, ...]
+    devices: tuple[str, ...] = ('cpu',)
+    convert: Callable[[Path, Path], None] | None = None
+    engine_file: str = ONNX_FILE
+    weights_file: str = ''
+    session_options: tuple[str, ...] = ()
+    build_options: tuple[str, ...] = ()
+    precisions_by_setting: tuple[str, ...] = ()
+    int8_beside: str = 'fp32'
+    remarks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    needs_shapes: bool = False
+    selects_boxes: bool = True
+    mmdeploy: str = ''
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'mmdeploy', self.mmdeploy or self.name)
+
+    @property
+    def place(self) -> str:
+        """Where it computes unless told otherwise, in words."""
+        return {'cpu': 'the CPU', 'cuda': 'the GPU'}[self.devices[0]]
+
+    def open_session(self, path: str | os.PathLike, *, precision: str = 'fp32', **options: Any) -> Session:
+        """Load a network.
+
+        Args:
+            path: The engine file.
+            precision: What the artefact was made for; only backends that choose the precision themselves look at it.
+            options: What the user asks for, such as ``threads``. ``None`` stands for the backend's default.
+
+        Raises:
+            DeployError: If the backend is not installed or does not know an option, or cannot load the file.
+        """
+        given = {key: value for key, value in options.items() if value is not None}
+        unknown = sorted(set(given) - set(self.session_options))
+        if unknown:
+            known = ', '.join(name for name in self.session_options if name != 'precision')
+            raise DeployError(
+                f'The backend {self.name} has no option {", ".join(unknown)}.',
+                expected=f'only {known}' if known else 'no options',
+                fix='leave it out',
+            )
+        if not Path(path).is_file():
+            raise DeployError(f'There is no file {path} for {self.name}.', fix='export it with tools/deploy.py')
+        if 'precision' in self.session_options:
+            given['precision'] = precision
+        return self.open(path, **given)
+
+
+def import_package(module: str) -> ModuleType:
+    """Import the Python module of a backend.
+
+    Raises:
+        DeployError: If it is not installed, or broken.
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a broken native library raises what it likes
+        part = next((part for part in PARTS if part.module == module), None)
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        state = 'is not installed' if missing else f'cannot be imported ({type(error).__name__}: {error})'
+        purpose = f', needed for {part.purpose},' if part else ''
+        raise DeployError(
+            f'The package {module}{purpose} {state}.', fix=f'pip install "{part.requirement if part else module}"'
+        ) from error

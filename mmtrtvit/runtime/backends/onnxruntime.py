@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...errors import DeployError
-from .base import Session, TensorSpec
-from .package import import_backend
+from .base import Backend, Session, TensorSpec, import_package
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 """Where to run: what ONNX Runtime calls it."""
@@ -34,7 +33,7 @@ class OnnxRuntimeSession(Session):
     """
 
     def __init__(self, path: str | os.PathLike, *, threads: int | None = None, device: str = 'cpu') -> None:
-        onnxruntime = import_backend('onnxruntime')
+        onnxruntime = import_package('onnxruntime')
         provider = PROVIDERS.get(device)
         if provider not in onnxruntime.get_available_providers():
             offered = [name for name, key in PROVIDERS.items() if key in onnxruntime.get_available_providers()]
@@ -45,7 +44,7 @@ class OnnxRuntimeSession(Session):
             )
         self.device = device
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3  # warnings on every fused node are of no use to a user
+        settings.log_severity_level = 3  # it warns of every fused node
         if threads:
             settings.intra_op_num_threads = threads
         # What CUDA has no kernel for runs on the CPU.
@@ -64,3 +63,15 @@ class OnnxRuntimeSession(Session):
         """Run the network on arrays that were checked."""
         names = [spec.name for spec in self.outputs]
         return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+
+
+ONNXRUNTIME = Backend(
+    name='onnxruntime',
+    title='ONNX Runtime',
+    module='onnxruntime',
+    open=OnnxRuntimeSession,
+    precisions=('fp32', 'fp16', 'int8'),
+    devices=tuple(PROVIDERS),
+    session_options=('threads', 'device'),
+    remarks={'fp16': 'which computes FP16 in float32'},
+)

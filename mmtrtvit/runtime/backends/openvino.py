@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DeployError
-from .base import Session, TensorSpec
+from .base import Backend, Session, TensorSpec, import_package
 from .openvino_topk import take_equal_values_by_place
-from .package import import_backend
 
-PRECISIONS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
+HINTS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
 """Precision of an artefact to OpenVINO's hint. INT8 and FP16 are in the graph itself; the rest of it stays FP32."""
 
 
@@ -30,7 +29,7 @@ def _read(openvino, path: Path):
 
 
 def _reason(error: Exception) -> str:
-    """The line of OpenVINO's error that says something: those above it name its own source files."""
+    """The reason in an error of OpenVINO, whose first lines name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(('Exception from', 'Check '))]
     return (said or lines or [type(error).__name__])[0]
@@ -46,7 +45,7 @@ def save_ir(onnx_path: str | os.PathLike, path: str | os.PathLike) -> None:
     Raises:
         DeployError: If OpenVINO is not installed or cannot read the file (it names the operators).
     """
-    openvino = import_backend('openvino')
+    openvino = import_package('openvino')
     # Weights stay as they are in the graph: halving them behind the user's back would be another network.
     openvino.save_model(_read(openvino, Path(onnx_path)), Path(path), compress_to_fp16=False)
 
@@ -65,10 +64,12 @@ class OpenVinoSession(Session):
     """
 
     def __init__(self, path: str | os.PathLike, *, threads: int | None = None, precision: str = 'fp32') -> None:
-        openvino = import_backend('openvino')
-        if precision not in PRECISIONS:
-            raise DeployError(f'OpenVINO: precision {precision!r}.', expected=f'one of {", ".join(PRECISIONS)}')
-        hint = PRECISIONS[precision]
+        openvino = import_package('openvino')
+        if precision not in HINTS:
+            raise DeployError(
+                f'OpenVINO has no precision {precision!r}.', expected=f'one of {", ".join(HINTS)}', fix='choose another'
+            )
+        hint = HINTS[precision]
         core = openvino.Core()
         if hint == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise DeployError(
@@ -83,7 +84,10 @@ class OpenVinoSession(Session):
         try:
             self._model = core.compile_model(model, 'CPU', settings)
         except Exception as error:
-            raise DeployError(f'OpenVINO cannot compile {path}: {_reason(error)}') from error
+            raise DeployError(
+                f'OpenVINO cannot compile {path}: {_reason(error)}',
+                fix='export again with the versions that are installed now (tools/check_env.py lists them)',
+            ) from error
         self._request = self._model.create_infer_request()
         self.inputs = tuple(map(_spec, self._model.inputs))
         self.outputs = tuple(map(_spec, self._model.outputs))
@@ -98,3 +102,17 @@ class OpenVinoSession(Session):
 def _spec(port) -> TensorSpec:
     shape = tuple(side.get_length() if side.is_static else -1 for side in port.partial_shape)
     return TensorSpec(port.any_name, port.element_type.to_dtype().name, shape)
+
+
+OPENVINO = Backend(
+    name='openvino',
+    title='OpenVINO',
+    module='openvino',
+    open=OpenVinoSession,
+    precisions=('fp32', 'bf16', 'int8'),
+    convert=save_ir,
+    engine_file='end2end.xml',
+    weights_file='end2end.bin',
+    session_options=('threads', 'precision'),
+    precisions_by_setting=('bf16',),
+)

@@ -1,6 +1,5 @@
 """What each backend can do is known before anything is converted, and each leaves its file and what runs it."""
 
-import itertools
 import types
 
 import numpy as np
@@ -9,50 +8,19 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from mmtrtvit.deploy.engines import build as engine_module
-from mmtrtvit.deploy.engines import tensorrt_builder, tensorrt_report
-from mmtrtvit.deploy.engines.build import PRECISIONS, EngineOptions, make_engine
+from mmtrtvit.deploy.engines import tensorrt
+from mmtrtvit.deploy.engines.build import make_engine
 from mmtrtvit.deploy.export.input_shapes import InputShapes
 from mmtrtvit.deploy.precision import to_bf16, to_fp16
 from mmtrtvit.deploy.precision.int8 import quantise
-from mmtrtvit.errors import ConfigError
+from mmtrtvit.deploy.request import DeployRequest
 from mmtrtvit.runtime.backends import BACKENDS, open_session
-from mmtrtvit.runtime.backends.tensorrt import support
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 3, 4, 6)).astype(np.float32)
 
 
-def test_every_backend_has_its_precisions():
-    assert set(PRECISIONS) == set(BACKENDS) and all(known[0] == 'fp32' for known in PRECISIONS.values())
-
-
-@pytest.mark.parametrize(
-    'backend, precision', list(itertools.product(BACKENDS, ('fp32', 'fp16', 'bf16', 'int8', 'fp64')))
-)
-def test_a_precision_that_a_backend_lacks_is_refused(backend, precision):
-    if precision in PRECISIONS[backend]:
-        return EngineOptions().check(backend, precision)
-    with pytest.raises(ConfigError, match=f'{backend} has no such precision') as error:
-        EngineOptions().check(backend, precision)
-    able = [other for other in BACKENDS if precision in PRECISIONS[other]]
-    assert (f'{precision} is known to {", ".join(able)}' in str(error.value)) == bool(able)
-
-
-@pytest.mark.parametrize(
-    'options, name',
-    [
-        ({'targets': ('sm86',)}, 'targets'),
-        ({'timing_cache': 'x'}, 'timing-cache'),
-        ({'workspace_mib': 1}, 'workspace-mib'),
-    ],
-)
-def test_options_of_tensorrt_are_refused_elsewhere(options, name):
-    for backend in BACKENDS:
-        if backend.startswith('tensorrt'):
-            EngineOptions(**options).check(backend, 'fp16')
-        else:
-            with pytest.raises(ConfigError, match=f'--{name} means nothing to --backend {backend}'):
-                EngineOptions(**options).check(backend, 'fp32')
+def request_for(backend, precision='fp32', shapes=None, **options):
+    return DeployRequest('segmentation', backend=backend, precision=precision, shapes=shapes, **options)
 
 
 @pytest.fixture
@@ -73,8 +41,8 @@ def path(tmp_path):
 
 @pytest.mark.parametrize('backend, weights', [('onnxruntime', 'end2end.onnx'), ('openvino', 'end2end.bin')])
 def test_engines_of_the_cpu_run_here(path, backend, weights):
-    made = make_engine(backend, path, 'fp32', None, EngineOptions())
-    assert made.file == BACKENDS[backend].engine and (path.parent / made.file).is_file()
+    made = make_engine(request_for(backend), path)
+    assert made.file == BACKENDS[backend].engine_file and (path.parent / made.file).is_file()
     assert made.runs_here and made.report is None
     assert made.subject.startswith(made.file) and made.subject.endswith('on the CPU')
     assert made.bytes == (path.parent / weights).stat().st_size > 0
@@ -83,7 +51,7 @@ def test_engines_of_the_cpu_run_here(path, backend, weights):
 
 
 def test_fp16_on_a_cpu_is_said_to_be_float32(path):
-    assert make_engine('onnxruntime', path, 'fp16', None, EngineOptions()).subject.endswith('computes FP16 in float32')
+    assert make_engine(request_for('onnxruntime', 'fp16'), path).subject.endswith('computes FP16 in float32')
 
 
 @pytest.fixture
@@ -102,16 +70,16 @@ def asked(monkeypatch):
         )
 
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(tensorrt_builder, 'build_engine', build)
-    monkeypatch.setattr(tensorrt_report, 'to_markdown', lambda report: f'{len(report.layers)} layers')
+    monkeypatch.setattr(tensorrt, 'build_engine', build)
+    monkeypatch.setattr(tensorrt, 'to_markdown', lambda report: f'{len(report.layers)} layers')
     return noted
 
 
 @pytest.mark.parametrize('backend, package', [('tensorrt', 'tensorrt'), ('tensorrt-rtx', 'tensorrt_rtx')])
 def test_an_engine_without_a_gpu_is_proved_by_its_graph(path, asked, backend, package):
     shapes = InputShapes((1, 3, 4, 4), (1, 3, 4, 6), (2, 3, 8, 8))
-    options = EngineOptions(targets=('sm86', 'sm120'), timing_cache='cache', workspace_mib=64)
-    made = make_engine(backend, path, 'fp32', shapes, options)
+    options = dict(targets=('sm86', 'sm120'), timing_cache='cache', workspace_mib=64)
+    made = make_engine(request_for(backend, shapes=shapes, **options), path)
     assert asked == dict(
         package=package,
         profiles={'input': shapes.profile},
@@ -132,7 +100,7 @@ def test_what_stands_in_for_an_engine_rounds_as_it_does(path, asked, precision, 
     onnx.save(convert(onnx.load(path)), path)
     before = path.read_bytes()
     shapes = InputShapes(*[IMAGE.shape] * 3)
-    made = make_engine('tensorrt', path, precision, shapes, EngineOptions())
+    made = make_engine(request_for('tensorrt', precision, shapes), path)
     assert path.read_bytes() == before and sorted(file.name for file in path.parent.iterdir()) == sorted(
         [path.name, made.file]
     )
@@ -158,7 +126,7 @@ def test_int8_beside_fp16_is_rounded_too(path, asked):
     weights = half(127 * scales.astype(np.float32)).reshape(3, 1, 1)
     expected = half(image * weights + np.float32(np.float16(1 / 3)))
 
-    found = make_engine('tensorrt', path, 'int8', InputShapes(*[IMAGE.shape] * 3), EngineOptions())
+    found = make_engine(request_for('tensorrt', 'int8', InputShapes(*[IMAGE.shape] * 3)), path)
     np.testing.assert_array_equal(found.session.run({'input': IMAGE})['output'], expected)
     unrounded = open_session('onnxruntime', path).run({'input': IMAGE})['output']
     assert not np.array_equal(unrounded, expected)  # why this is needed
@@ -185,9 +153,9 @@ def test_an_engine_runs_only_on_a_gpu_that_it_is_for(path, asked, monkeypatch, b
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda *_: capability)
     version = {'tensorrt': (10, 16, 1), 'tensorrt-rtx': (1, 7, 1)}[backend]
-    monkeypatch.setattr(support, 'require_version', lambda package: version)
-    monkeypatch.setattr(engine_module, 'open_session', open_engine)
-    made = make_engine(backend, path, 'fp32', InputShapes(*[IMAGE.shape] * 3), EngineOptions(targets=targets))
+    monkeypatch.setattr(tensorrt, 'require_version', lambda package: version)
+    monkeypatch.setattr(tensorrt, 'open_session', open_engine)
+    made = make_engine(request_for(backend, shapes=InputShapes(*[IMAGE.shape] * 3), targets=targets), path)
     assert made.runs_here is not bool(said) and opened == ['onnxruntime' if said else backend]
     if said:
         assert made.subject.endswith(f'on the CPU: {said}, so the engine was built and not run')

@@ -1,6 +1,7 @@
 """An exported file is converted in place to the precision that was asked for, or left as it was with a reason."""
 
 import collections
+import dataclasses
 import json
 import re
 
@@ -10,10 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from mmtrtvit.deploy.precision import convert
-from mmtrtvit.deploy.precision.convert import SHOWN, convert_precision
+from mmtrtvit.deploy.precision.convert import COMPARED, SHOWN, convert_precision
 from mmtrtvit.deploy.precision.graph import element_types, layers
 from mmtrtvit.errors import ConfigError, DeployError
+from mmtrtvit.runtime.precisions import PRECISIONS
 
 
 def not_called():
@@ -121,7 +122,7 @@ def test_the_report_is_of_the_worst_tensors(path, images):
     shown = data['tensors']['tensors']
     assert len(shown) == SHOWN < data['tensors']['of'] == len(found.tensors.tensors)
     assert [tensor['tensor'] for tensor in shown] == [tensor.tensor for tensor in found.tensors.tensors[:SHOWN]]
-    assert data['tensors']['feeds'] == min(convert.COMPARED, len(images))
+    assert data['tensors']['feeds'] == min(COMPARED, len(images))
 
 
 def test_a_layer_to_keep_stays_in_float32(path, detector, images):
@@ -181,7 +182,7 @@ def test_what_is_named_there_mends_it(overflowing, precision, backend):
 def test_overflow_is_found_in_any_of_the_images(overflowing):
     path, feeds = overflowing
     (image,) = feeds()
-    dark = [{'x': image['x'] / 100}] * (convert.COMPARED - 1)
+    dark = [{'x': image['x'] / 100}] * (COMPARED - 1)
     before = path.read_bytes()
     with pytest.raises(DeployError, match='overflow in FP16: /up/MatMul'):
         convert_precision(path, 'fp16', backend='onnxruntime', feeds=lambda: [*dark, image])
@@ -196,7 +197,7 @@ def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
 
 
 def test_a_search_may_keep_every_layer_from_int8(path, images, monkeypatch):
-    monkeypatch.setitem(convert.SEARCH_TOLERANCE, 'int8', -1.0)
+    monkeypatch.setitem(PRECISIONS, 'int8', dataclasses.replace(PRECISIONS['int8'], search_error=-1.0))
     found = convert_precision(path, 'int8', backend='onnxruntime', feeds=lambda: images[:1], search=True)
     assert found.search.met is False
     assert all(node.op_type != 'QuantizeLinear' for node in onnx.load(path).graph.node)
@@ -212,7 +213,7 @@ def test_a_search_keeps_what_overflows(overflowing):
     path, feeds = overflowing
     found = convert_precision(path, 'fp16', backend='onnxruntime', feeds=feeds, search=True)
     data = json.loads(json.dumps(found.to_dict()))['search']
-    assert data['met'] is True and data['error'] <= data['tolerance'] == convert.SEARCH_TOLERANCE['fp16']
+    assert data['met'] is True and data['error'] <= data['tolerance'] == PRECISIONS['fp16'].search_error
     assert any(block['block'] == '/up/MatMul' and 'overflow' in block['reason'] for block in data['added'])
     assert not found.tensors.overflowing
     assert f'{len(data["added"])} blocks kept in FP32 by the search' in found.summary

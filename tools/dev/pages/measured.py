@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
+from mmtrtvit.runtime.backends import BACKENDS
+from mmtrtvit.runtime.precisions import PRECISIONS
 from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
@@ -21,15 +23,6 @@ from .render import (
     unsteady_note,
     versions,
 )
-
-BACKENDS = {
-    'onnxruntime': 'ONNX Runtime',
-    'openvino': 'OpenVINO',
-    'tensorrt': 'TensorRT',
-    'tensorrt-rtx': 'TensorRT for RTX',
-}
-PRECISIONS = {'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16', 'int8': 'int8'}
-"""Precisions in the order of tables, with their name in the report of an engine."""
 
 PLAIN = 'plain mmdeploy'
 """The export without this package's rewriters and folding."""
@@ -96,7 +89,10 @@ def comparison_table(result: Mapping, published: Published) -> str:
 
 def demo_table(summary: Mapping) -> str:
     """``demo.json``: the summary of ``make demo``."""
-    rows = [dict(summary[name], title=BACKENDS.get(name, 'PyTorch')) for name in ('pytorch', 'onnxruntime')]
+    rows = [
+        dict(summary[name], title=BACKENDS[name].title if name in BACKENDS else 'PyTorch')
+        for name in ('pytorch', 'onnxruntime')
+    ]
     for row in rows:
         row['unsteady'] = unsteady_mark(row['latency_ms']['steady'])
     columns = [
@@ -199,7 +195,7 @@ def _artefacts(recorded: Iterable[Mapping]) -> list[dict]:
 
     def titles(row: Mapping) -> dict:
         if 'config' in row:
-            return dict(network=row['config'], title=BACKENDS[row['backend']], upper=row['precision'].upper())
+            return dict(network=row['config'], title=BACKENDS[row['backend']].title, upper=row['precision'].upper())
         name = f'{METHODS[row["method"]].title}, {FAMILIES[row["family"]].name(row["arch"])}'
         return dict(network=name, upper=row['precision'].upper())
 
@@ -247,7 +243,7 @@ def precisions_table(result: Mapping) -> str:
         f'*Measured* on {machine["processor"]} ({machine["torch_threads"]} threads), {images} images of the test split '
         f'each. Latency is end to end, one image, interleaved; {UNSTEADY}'
     )
-    if any(row['backend'].startswith('tensorrt') for row in rows):
+    if any('cpu' not in BACKENDS[row['backend']].devices for row in rows):
         note += (
             ' Where an engine of TensorRT has no latency, it was built and not run: its graph was, in ONNX Runtime '
             'with every tensor rounded as the types of the engine say.'
@@ -263,7 +259,7 @@ def engines_table(result: Mapping) -> str:
             seconds=sum(row['engine']['seconds'].values()),
             megabytes=row['engine_bytes'] / 1e6,
             activations=row['engine']['activation_bytes'] / 1e6,
-            share=row['engine']['share_of_layers'].get(PRECISIONS[row['precision']], 0),
+            share=row['engine']['share_of_layers'].get(PRECISIONS[row['precision']].dtype, 0),
         )
         for row in _artefacts(result['rows'])
         if row.get('engine')
@@ -277,7 +273,7 @@ def engines_table(result: Mapping) -> str:
         ('layers', '{engine[layers]}'),
         ('computing on it', '{share:.0%}'),
     ]
-    builders = sorted({f'{BACKENDS[row["backend"]]} {row["engine"]["version"]}' for row in rows})
+    builders = sorted({f'{BACKENDS[row["backend"]].title} {row["engine"]["version"]}' for row in rows})
     largest = sorted({' x '.join(map(str, row['engine']['profiles']['input'][-1])) for row in rows})
     note = (
         f'*Measured* on {result["machine"][0]["processor"]}. Built by {", ".join(builders)} for inputs of up to '

@@ -5,18 +5,15 @@ from collections.abc import Callable
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import IR, get_codebase_config
 
-BACKENDS = ('onnxruntime', 'openvino', 'tensorrt')
-"""Backends of mmdeploy that have rewriters of their own, which ours take the place of."""
-
-FLAVOURS = ('native', 'portable')
-"""``native``: the standard ``NonMaxSuppression`` and ``RoiAlign``; ``portable``: plain arithmetic only."""
+MMDEPLOY_BACKENDS = ('onnxruntime', 'openvino', 'tensorrt')
+"""Backends for which mmdeploy has rewriters of its own; ours take their place."""
 
 
 def rewrites(name: str) -> Callable:
     """Register a function in the place of ``name`` for every ONNX backend."""
 
     def register(function: Callable) -> Callable:
-        for backend in BACKENDS:
+        for backend in MMDEPLOY_BACKENDS:
             FUNCTION_REWRITER.register_rewriter(name, ir=IR.ONNX, backend=backend)(function)
         return function
 

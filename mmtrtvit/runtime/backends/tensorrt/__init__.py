@@ -1,1 +1,5 @@
-"""TensorRT and TensorRT for RTX: which versions are supported, and a session that runs their engines."""
+"""TensorRT and TensorRT for RTX."""
+
+from .support import TENSORRT, TENSORRT_RTX
+
+__all__ = ['TENSORRT', 'TENSORRT_RTX']

@@ -140,7 +140,7 @@ def load_engine(
             f'{capability[0]}.{capability[1]}): {reason}. It says: {said}',
             expected='an engine that this version built for this GPU',
             fix=f'build it again with tools/deploy.py and --targets {target_of(capability)} among others'
-            if reason == ANOTHER_GPU and package == 'tensorrt_rtx'
+            if reason == ANOTHER_GPU and PACKAGES[package].targets
             else 'build it again on this machine with tools/deploy.py, or copy it again if it was copied',
         )
     return runtime, engine

@@ -1,8 +1,11 @@
-"""Which TensorRT there is, what cannot work with it, and why: as tables."""
+"""TensorRT and TensorRT for RTX as backends: which of them is installed, which combinations cannot work, and why."""
 
+import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 from collections.abc import Sequence
 from types import ModuleType
@@ -10,52 +13,86 @@ from typing import NamedTuple
 
 from ....environment import TENSORRT_LOWEST, TENSORRT_TYPED, TENSORRT_WITHOUT_FLAGS
 from ....errors import DeployError
+from ..base import Backend, Session
 
 Version = tuple[int, ...]
 
 
-class Package(NamedTuple):
-    """A package that builds and runs engines.
+@dataclasses.dataclass(frozen=True)
+class TensorRTBackend(Backend):
+    """TensorRT or TensorRT for RTX.
 
     Attributes:
-        title: What NVIDIA calls it.
         distributions: What pip may call it.
-        install: The command that brings it.
-        backend: The ``--backend`` of ``tools/deploy.py``.
+        install: The command that installs it.
         plugins: Whether some of ONNX's operators, such as ``RoiAlign``, are plugins in a library of its own, which has
             to be registered in each process before a graph is read or an engine is loaded.
+        targets: GPUs that engines can be built for, by compute capability, without being there; empty: an engine is for
+            the GPU that it was built on.
+        usual_targets: Those that it builds for unless others are chosen.
     """
 
-    title: str
-    distributions: tuple[str, ...]
-    install: str
-    backend: str
-    plugins: bool
+    distributions: tuple[str, ...] = ()
+    install: str = ''
+    plugins: bool = False
+    targets: tuple[str, ...] = ()
+    usual_targets: tuple[str, ...] = ()
 
 
-PACKAGES = {
-    'tensorrt': Package(
-        title='TensorRT',
-        distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
-        install='pip install tensorrt-cu12==10.16.1.11',
-        backend='tensorrt',
-        plugins=True,
-    ),
-    'tensorrt_rtx': Package(
-        title='TensorRT for RTX',
-        distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
-        install='pip install -r requirements/tensorrt-rtx.txt',
-        backend='tensorrt-rtx',
-        plugins=False,
-    ),
-}
-"""By the name of the Python module."""
+def _open(package: str, path: str | os.PathLike) -> Session:
+    """Load an engine. PyTorch is imported only here."""
+    try:
+        from .session import TensorRTSession
+    except ModuleNotFoundError as error:
+        if error.name != 'torch':
+            raise
+        name = PACKAGES[package].name
+        raise DeployError(
+            f'The backend {name} needs torch, which is not installed: engines work on its memory and its stream.',
+            expected='torch with CUDA beside the package of the backend',
+            fix='install torch for the CUDA of this machine, or export for onnxruntime or openvino, which need none',
+        ) from error
+    return TensorRTSession(path, package)
 
-RTX_TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121')
-"""GPUs that TensorRT for RTX 1.7 builds for, by compute capability."""
 
-RTX_USUAL_TARGETS = RTX_TARGETS[1:]
-"""Those that it builds for without a choice."""
+_COMMON = dict(
+    precisions=('fp32', 'fp16', 'bf16', 'int8'),
+    devices=('cuda',),
+    engine_file='end2end.engine',
+    int8_beside='fp16',  # of GPUs, which are as slow in float32 as they are fast in INT8
+    needs_shapes=True,
+    mmdeploy='tensorrt',
+)
+
+TENSORRT = TensorRTBackend(
+    name='tensorrt',
+    title='TensorRT',
+    module='tensorrt',
+    open=functools.partial(_open, 'tensorrt'),
+    build_options=('timing_cache', 'workspace_mib'),
+    distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
+    install='pip install tensorrt-cu12==10.16.1.11',
+    plugins=True,
+    **_COMMON,
+)
+
+TENSORRT_RTX = TensorRTBackend(
+    name='tensorrt-rtx',
+    title='TensorRT for RTX',
+    module='tensorrt_rtx',
+    open=functools.partial(_open, 'tensorrt_rtx'),
+    build_options=('targets', 'timing_cache', 'workspace_mib'),
+    selects_boxes=False,
+    distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
+    install='pip install -r requirements/tensorrt-rtx.txt',
+    targets=('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
+    usual_targets=('sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
+    **_COMMON,
+)
+"""Its targets are those of version 1.7."""
+
+PACKAGES: dict[str, TensorRTBackend] = {backend.module: backend for backend in (TENSORRT, TENSORRT_RTX)}
+"""Both by the name of their Python module."""
 
 
 class Refusal(NamedTuple):
@@ -249,7 +286,7 @@ def why_unfit(package: str, version: Version, capability: tuple[int, int], targe
     """Why a GPU cannot run an engine that was built on this machine, in words; empty where it can.
 
     Args:
-        package: ``'tensorrt'``, which builds for the GPU that it runs on, or ``'tensorrt_rtx'``.
+        package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
         version: Its version.
         capability: Compute capability of the GPU.
         targets: What the engine was built for, in lower case; empty for the package's own choice.
@@ -257,8 +294,7 @@ def why_unfit(package: str, version: Version, capability: tuple[int, int], targe
     refusal = find_refusal(package, version, capability)
     if refusal is not None:
         return refusal.reason
-    if package == 'tensorrt_rtx' and target_of(capability) not in (targets or RTX_USUAL_TARGETS):
-        return (
-            f'the engine is for {", ".join(targets or RTX_USUAL_TARGETS)}, and the GPU here is {target_of(capability)}'
-        )
+    built_for = targets or PACKAGES[package].usual_targets
+    if built_for and target_of(capability) not in built_for:
+        return f'the engine is for {", ".join(built_for)}, and the GPU here is {target_of(capability)}'
     return ''

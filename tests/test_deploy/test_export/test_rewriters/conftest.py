@@ -11,7 +11,7 @@ import torch
 from mmdeploy.apis.onnx import export as export_onnx
 from mmengine.config import Config
 
-from mmtrtvit.deploy.export.deploy_configs import OPSET
+from mmtrtvit.deploy.export.mmdeploy_patches import LOWEST_OPSET
 from mmtrtvit.deploy.export.onnx_graph import operators
 from mmtrtvit.deploy.steps import quiet
 
@@ -54,7 +54,7 @@ def graph_in(tmp_path_factory) -> Callable[..., Graph]:
                 context_info=dict(deploy_cfg=Config(dict(codebase_config=dict(type='mmdet', flavour=flavour)))),
                 input_names=names,
                 dynamic_axes=dict(zip(names, free, strict=True)),
-                opset_version=OPSET,
+                opset_version=LOWEST_OPSET,
             )
         model = onnx.load(f'{path}.onnx')
         onnx.checker.check_model(model)

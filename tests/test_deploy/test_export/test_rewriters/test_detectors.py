@@ -12,7 +12,9 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
-from mmtrtvit.deploy.export.deploy_configs import OPSET, for_export, make_deploy_config
+from mmtrtvit.deploy.export.deploy_configs import for_export, make_deploy_config
+from mmtrtvit.deploy.export.describe import task_of
+from mmtrtvit.deploy.export.mmdeploy_patches import LOWEST_OPSET
 from mmtrtvit.deploy.steps import quiet
 
 CHANNELS = 16
@@ -155,8 +157,8 @@ def found(flavour):
                 rois = bbox2roi([theirs.bboxes for theirs in expected])
                 logits = detector.roi_head._mask_forward(features, rois)['mask_preds']
                 masks = logits.sigmoid().split([len(theirs) for theirs in expected])
-        config = for_export(make_deploy_config(DETECTORS['two stages'], 'onnxruntime', flavour))
-        with RewriterContext(cfg=config, backend='onnxruntime', ir=IR.ONNX, opset=OPSET):
+        config = for_export(make_deploy_config(task_of(DETECTORS['two stages']), 'onnxruntime', flavour))
+        with RewriterContext(cfg=config, backend='onnxruntime', ir=IR.ONNX, opset=LOWEST_OPSET):
             for kind, detector in kinds.items():
                 results[kind].append(detector.forward(*data_of(detector), mode='predict'))
     results['two stages'].append(masks)

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmtrtvit.deploy.export.deploy_configs import OPSET
+from mmtrtvit.deploy.export.mmdeploy_patches import LOWEST_OPSET
 from mmtrtvit.deploy.export.onnx_graph import operators, simplify
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.models import EfficientFormer, NextViT, TRTViT, TurboViT
@@ -75,18 +75,23 @@ def backbones(tmp_path_factory):
     folder = tmp_path_factory.mktemp('exports')
     names = dict(input_names=['input'], dynamic_axes={'input': AXES})
     settings = dict(
-        onnx_config=dict(type='onnx', opset_version=OPSET, **names), backend_config=dict(type='onnxruntime')
+        onnx_config=dict(type='onnx', opset_version=LOWEST_OPSET, **names), backend_config=dict(type='onnxruntime')
     )
     made = {name: randomised(build()) for name, build in BACKBONES.items()}
     found = {}
-    with quiet(), RewriterContext(cfg=Config(settings), backend='onnxruntime', ir=IR.ONNX, opset=OPSET):
+    with quiet(), RewriterContext(cfg=Config(settings), backend='onnxruntime', ir=IR.ONNX, opset=LOWEST_OPSET):
         for name, backbone in made.items():
             deployed = copy.deepcopy(backbone)
             deployed.switch_to_deploy()
             path = folder / f'{name}.onnx'
             with torch.no_grad():
                 torch.onnx.export(
-                    deployed, torch.randn(1, 3, *EXPORTED_AT[1:]), str(path), opset_version=OPSET, dynamo=False, **names
+                    deployed,
+                    torch.randn(1, 3, *EXPORTED_AT[1:]),
+                    str(path),
+                    opset_version=LOWEST_OPSET,
+                    dynamo=False,
+                    **names,
                 )
             found[name] = Exported(backbone, deployed, path)
     return found
@@ -133,7 +138,7 @@ def test_onnxruntime_computes_what_pytorch_does_at_any_size(exported, folded, tm
 def test_the_graph_is_standard_and_folded(exported):
     model = onnx.load(exported.path)
     onnx.checker.check_model(model, full_check=True)
-    assert {opset.domain: opset.version for opset in model.opset_import} == {'': OPSET}
+    assert {opset.domain: opset.version for opset in model.opset_import} == {'': LOWEST_OPSET}
     found = operators(model)
     assert not any('::' in name for name in found)
     assert not {'BatchNormalization', 'Loop', 'If', 'Scan', 'NonZero'} & set(found)

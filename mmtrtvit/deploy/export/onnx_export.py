@@ -1,0 +1,83 @@
+"""From a network in PyTorch to an ONNX file of standard operators. mmdeploy is called here, and nowhere else."""
+
+import copy
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import torch
+import torch.nn as nn
+from mmdeploy.apis import torch2onnx
+from mmdeploy.backend.sdk.export_info import export2SDK
+from mmengine.config import Config, ConfigDict
+
+from .deploy_configs import for_export
+from .fixed_size import is_resize
+from .input_shapes import InputShapes
+from .onnx_graph import fix_input_shape, require_standard_operators, simplify
+
+EXPORT_SIDE = 320
+"""Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
+
+
+def export_onnx(
+    config: Config,
+    deploy_config: Config,
+    network: nn.Module,
+    image: np.ndarray,
+    path: Path,
+    shapes: InputShapes | None = None,
+) -> tuple[int, int]:
+    """Export a network to ONNX through mmdeploy, fold what is constant, and check the operators.
+
+    Args:
+        config: The model config, left as it is.
+        deploy_config: mmdeploy's deploy config.
+        network: The network, whose weights are exported. mmdeploy builds one of its own, which changes its form.
+        image: ``(H, W, 3)`` uint8, BGR: an image to trace.
+        path: The file to write.
+        shapes: Input sizes, ``None`` for any.
+
+    Returns:
+        The number of nodes before and after folding.
+
+    Raises:
+        DeployError: If the graph needs operators outside of the ONNX standard.
+    """
+    scale = EXPORT_SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale) if scale < 1 else image
+    config = copy.deepcopy(config)  # mmdeploy changes the test pipeline for an image that is in memory
+    for place, transform in enumerate(config.test_pipeline):
+        if is_resize(transform):
+            config.test_pipeline[place] = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
+    config.test_dataloader.dataset.pipeline = config.test_pipeline
+    with tempfile.TemporaryDirectory() as folder:
+        # What a checkpoint lacks, or has another shape for, is random: the same in both only if it is handed on.
+        weights = str(Path(folder) / 'weights.pth')
+        torch.save(dict(state_dict=network.state_dict()), weights)
+        torch2onnx(small, str(path.parent), path.name, for_export(deploy_config), config, weights, device='cpu')
+    require_standard_operators(onnx.load(path))  # before others stumble over them
+    if shapes is not None:
+        fix_input_shape(path, shapes)
+    return simplify(path)
+
+
+def export_sdk_metadata(config: Config, deploy_config: Config, checkpoint: str | os.PathLike, folder: Path) -> None:
+    """Write the metadata of mmdeploy's SDK: ``deploy.json``, ``detail.json`` and ``pipeline.json``."""
+    config = copy.deepcopy(config)  # mmdeploy turns its test pipeline into that of the SDK
+    config.data_preprocessor = config.model.data_preprocessor  # where mmdeploy looks for mmseg's
+    export2SDK(for_export(deploy_config), config, str(folder), pth=str(checkpoint), device='cpu')
+
+
+def tensors_of(values) -> dict[str, dict]:
+    """Name to element type and shape of a graph's inputs or outputs; free sides by their name."""
+    return {
+        value.name: dict(
+            dtype=onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),
+            shape=[side.dim_param or side.dim_value or -1 for side in value.type.tensor_type.shape.dim],
+        )
+        for value in values
+    }

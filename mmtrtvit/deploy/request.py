@@ -1,0 +1,156 @@
+"""The request: what is to be made of a checkpoint. It is read once, from options or from a deploy config."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from ..runtime.backends import BACKENDS, Backend
+from ..runtime.tasks import FLAVOURS, TASKS
+from .export.deploy_configs import read_deploy_config
+from .export.describe import task_of
+from .export.input_shapes import InputShapes
+from .precision.calibration import METHODS
+from .precision.convert import check_exclusion
+
+BUILD_OPTIONS = ('targets', 'timing_cache', 'workspace_mib')
+"""Options that only some backends know; see :attr:`mmtrtvit.runtime.backends.Backend.build_options`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeployRequest:
+    """An artefact to make.
+
+    Attributes:
+        task: The network's task, a key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
+        backend: A key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
+        precision: A key of :data:`~mmtrtvit.runtime.precisions.PRECISIONS`.
+        flavour: ``native`` or ``portable``.
+        shapes: Input sizes; ``None`` for any, which TensorRT does not take.
+        deploy_cfg: The deploy config that backend, flavour and shapes were read from.
+        nodes_to_exclude: Nodes and modules that stay in FP32 whatever the precision.
+        search: Whether to look for further ones until the outputs meet the tolerance of the precision.
+        calibration: How the ranges of INT8 are chosen: ``minmax``, ``percentile`` or ``entropy``.
+        targets: GPUs to build for, such as ``('sm86', 'sm120')``; TensorRT for RTX only.
+        timing_cache: A file of measured kernels, read if it is there and written afterwards; TensorRT only.
+        workspace_mib: Limit of the scratch memory, MiB; TensorRT only, without it there is none.
+    """
+
+    task: str
+    backend: str = 'onnxruntime'
+    precision: str = 'fp32'
+    flavour: str = 'native'
+    shapes: InputShapes | None = None
+    deploy_cfg: str | os.PathLike | None = None
+    nodes_to_exclude: Sequence[str] = ()
+    search: bool = False
+    calibration: str = 'minmax'
+    targets: Sequence[str] = ()
+    timing_cache: str | os.PathLike | None = None
+    workspace_mib: int | None = None
+
+    @property
+    def runs_on(self) -> Backend:
+        """The backend."""
+        return BACKENDS[self.backend]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the input where they are fixed."""
+        return self.shapes.size if self.shapes else None
+
+    def check(self) -> None:
+        """Make sure that the parts of the request go together.
+
+        Raises:
+            ConfigError: Naming the option that does not.
+        """
+        for option, given, known in (
+            ('--backend', self.backend, BACKENDS),
+            ('--flavour', self.flavour, FLAVOURS),
+            ('--calibration', self.calibration, METHODS),
+        ):
+            if given not in known:
+                raise ConfigError(
+                    f'{option} {given} is unknown.', expected=f'one of {", ".join(known)}', fix='correct it'
+                )
+        backend = self.runs_on
+        if self.precision not in backend.precisions:
+            able = [other.name for other in BACKENDS.values() if self.precision in other.precisions]
+            raise ConfigError(
+                f'--backend {backend.name} --precision {self.precision}: {backend.name} has no such precision.',
+                expected=f'one of {", ".join(backend.precisions)}'
+                + (f'; {self.precision} is known to {", ".join(able)}' if able else ''),
+                fix='choose another precision or backend',
+            )
+        if self.shapes is None and backend.needs_shapes:
+            raise ConfigError(
+                f'--backend {backend.name} without an input size.',
+                expected='--shape 800x1344, or --dynamic MIN OPT MAX for sizes that vary',
+                fix='add one of them',
+            )
+        for option in BUILD_OPTIONS:
+            if getattr(self, option) and option not in backend.build_options:
+                able = [other.name for other in BACKENDS.values() if option in other.build_options]
+                raise ConfigError(
+                    f'--backend {backend.name} has no option --{option.replace("_", "-")}.',
+                    expected=f'--backend {" or ".join(able)} beside it',
+                    fix='leave it out',
+                )
+        check_exclusion(self.precision, backend.name, self.nodes_to_exclude, self.search)
+
+
+def make_request(
+    model: Mapping, deploy_cfg: str | os.PathLike | None = None, flavour: str | None = None, **options: Any
+) -> DeployRequest:
+    """The request for a network.
+
+    Args:
+        model: ``config.model``.
+        deploy_cfg: A deploy config of mmdeploy in place of ``backend``, ``flavour`` and ``shapes``.
+        flavour: ``native`` or ``portable``; by default ``portable`` where the backend cannot select boxes.
+        options: Other attributes of :class:`DeployRequest`.
+
+    Raises:
+        ConfigError: If options are unknown, contradict each other or do not suit the network.
+        DeployError: If the deploy config is for a backend that nothing is exported to.
+    """
+    task = TASKS[task_of(model)]
+    if deploy_cfg is not None:
+        options_too = {'flavour': flavour, **options}
+        twice = [name for name in ('backend', 'flavour', 'shapes') if options_too.get(name) is not None]
+        if twice:
+            raise ConfigError(
+                f'A deploy config and {", ".join(twice)} are given: the deploy config says that itself.',
+                expected='one of the two',
+                fix=f'leave out {", ".join(twice)}, or the deploy config',
+            )
+        given = read_deploy_config(deploy_cfg)
+        options.update({name: given[name] for name in ('backend', 'shapes')})
+        flavour = given['flavour']
+    options = {name: value for name, value in options.items() if value is not None}
+    backend = BACKENDS.get(options.get('backend', DeployRequest.backend))
+    if flavour is None:
+        flavour = 'portable' if backend and task.finds_boxes and not backend.selects_boxes else 'native'
+    request = DeployRequest(task.name, flavour=flavour, deploy_cfg=deploy_cfg, **options)
+    request.check()
+    _check_size(model, request)
+    return request
+
+
+def _check_size(model: Mapping, request: DeployRequest) -> None:
+    """Make sure that PyTorch can pad images to a fixed size as well.
+
+    Raises:
+        ConfigError: If its sides are no multiples of the number that a detector pads to.
+    """
+    divisor = model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
+    if request.size is None or not any(side % divisor for side in request.size):
+        return
+    fitting = 'x'.join(str(-(-side // divisor) * divisor) for side in request.size)
+    raise ConfigError(
+        f'An input of {request.size[0]} x {request.size[1]} for a network that pads to multiples of {divisor}.',
+        expected=f'a height and a width that are multiples of {divisor} (pad_size_divisor of the config)',
+        fix=f'use --shape {fitting}',
+    )
