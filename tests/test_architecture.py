@@ -19,7 +19,7 @@ FOLDERS = (
 )
 """Folders of the package from the ground up, above its own modules. A folder imports from those before it only."""
 
-DEPLOY = ('export', 'precision', 'engines', 'proof')
+DEPLOY = ('export', 'precision', 'request', 'engines', 'proof')
 """The same inside ``deploy``, below its own modules."""
 
 FRAMEWORKS = {

@@ -1,5 +1,45 @@
 """TensorRT and TensorRT for RTX."""
 
-from .support import TENSORRT, TENSORRT_RTX
+import functools
+import os
 
-__all__ = ['TENSORRT', 'TENSORRT_RTX']
+from ....errors import DeployError
+from ..base import Backend, Session
+from .support import PACKAGES
+
+
+def _open(name: str, package: str, path: str | os.PathLike) -> Session:
+    """Load an engine. PyTorch is imported only here."""
+    try:
+        from .session import TensorRTSession
+    except ModuleNotFoundError as error:
+        if error.name != 'torch':
+            raise
+        raise DeployError(
+            f'The backend {name} needs torch, which is not installed: engines work on its memory and its stream.',
+            expected='torch with CUDA beside the package of the backend',
+            fix='install torch for the CUDA of this machine, or export for a backend that does without',
+        ) from error
+    return TensorRTSession(path, package)
+
+
+def _describe(name: str, module: str, **settings) -> Backend:
+    return Backend(
+        name=name,
+        title=PACKAGES[module].title,
+        module=module,
+        open=functools.partial(_open, name, module),
+        precisions=('fp32', 'fp16', 'bf16', 'int8'),
+        devices=('cuda',),
+        engine_file='end2end.engine',
+        int8_beside='fp16',  # GPUs are as slow in float32 as they are fast in INT8
+        needs_shapes=True,
+        mmdeploy='tensorrt',
+        **settings,
+    )
+
+
+TENSORRT = _describe('tensorrt', 'tensorrt', build_options=('timing_cache', 'workspace_mib'))
+TENSORRT_RTX = _describe(
+    'tensorrt-rtx', 'tensorrt_rtx', build_options=('targets', 'timing_cache', 'workspace_mib'), selects_boxes=False
+)

@@ -1,11 +1,8 @@
-"""TensorRT and TensorRT for RTX as backends: which of them is installed, which combinations cannot work, and why."""
+"""The packages TensorRT and TensorRT for RTX: which is installed, which combinations cannot work, and why."""
 
-import dataclasses
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import re
 from collections.abc import Sequence
 from types import ModuleType
@@ -13,17 +10,16 @@ from typing import NamedTuple
 
 from ....environment import TENSORRT_LOWEST, TENSORRT_TYPED, TENSORRT_WITHOUT_FLAGS
 from ....errors import DeployError
-from ..base import Backend, Session
 
 Version = tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorRTBackend(Backend):
-    """TensorRT or TensorRT for RTX.
+class Package(NamedTuple):
+    """A package that builds and runs engines.
 
     Attributes:
-        distributions: What pip may call it.
+        title: Its name in NVIDIA's documentation.
+        distributions: Its names for pip.
         install: The command that installs it.
         plugins: Whether some of ONNX's operators, such as ``RoiAlign``, are plugins in a library of its own, which has
             to be registered in each process before a graph is read or an engine is loaded.
@@ -32,67 +28,30 @@ class TensorRTBackend(Backend):
         usual_targets: Those that it builds for unless others are chosen.
     """
 
-    distributions: tuple[str, ...] = ()
-    install: str = ''
+    title: str
+    distributions: tuple[str, ...]
+    install: str
     plugins: bool = False
     targets: tuple[str, ...] = ()
     usual_targets: tuple[str, ...] = ()
 
 
-def _open(package: str, path: str | os.PathLike) -> Session:
-    """Load an engine. PyTorch is imported only here."""
-    try:
-        from .session import TensorRTSession
-    except ModuleNotFoundError as error:
-        if error.name != 'torch':
-            raise
-        name = PACKAGES[package].name
-        raise DeployError(
-            f'The backend {name} needs torch, which is not installed: engines work on its memory and its stream.',
-            expected='torch with CUDA beside the package of the backend',
-            fix='install torch for the CUDA of this machine, or export for onnxruntime or openvino, which need none',
-        ) from error
-    return TensorRTSession(path, package)
-
-
-_COMMON = dict(
-    precisions=('fp32', 'fp16', 'bf16', 'int8'),
-    devices=('cuda',),
-    engine_file='end2end.engine',
-    int8_beside='fp16',  # of GPUs, which are as slow in float32 as they are fast in INT8
-    needs_shapes=True,
-    mmdeploy='tensorrt',
-)
-
-TENSORRT = TensorRTBackend(
-    name='tensorrt',
-    title='TensorRT',
-    module='tensorrt',
-    open=functools.partial(_open, 'tensorrt'),
-    build_options=('timing_cache', 'workspace_mib'),
-    distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
-    install='pip install tensorrt-cu12==10.16.1.11',
-    plugins=True,
-    **_COMMON,
-)
-
-TENSORRT_RTX = TensorRTBackend(
-    name='tensorrt-rtx',
-    title='TensorRT for RTX',
-    module='tensorrt_rtx',
-    open=functools.partial(_open, 'tensorrt_rtx'),
-    build_options=('targets', 'timing_cache', 'workspace_mib'),
-    selects_boxes=False,
-    distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
-    install='pip install -r requirements/tensorrt-rtx.txt',
-    targets=('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
-    usual_targets=('sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
-    **_COMMON,
-)
-"""Its targets are those of version 1.7."""
-
-PACKAGES: dict[str, TensorRTBackend] = {backend.module: backend for backend in (TENSORRT, TENSORRT_RTX)}
-"""Both by the name of their Python module."""
+PACKAGES = {
+    'tensorrt': Package(
+        title='TensorRT',
+        distributions=('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-cu11', 'tensorrt-bindings'),
+        install='pip install tensorrt-cu12==10.16.1.11',
+        plugins=True,
+    ),
+    'tensorrt_rtx': Package(
+        title='TensorRT for RTX',
+        distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
+        install='pip install -r requirements/tensorrt-rtx.txt',
+        targets=('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121'),  # of version 1.7
+        usual_targets=('sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
+    ),
+}
+"""By the name of the Python module."""
 
 
 class Refusal(NamedTuple):
