@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from ..config import datasets_of
 from ..errors import DataError
+from .class_checks import check_class_counts
+from .coco_checks import CocoUse, check_coco
+from .findings import Finding, first_few, raise_errors
 from .label_maps import check_segmentation_dataset
 
 COCO_KEYS = ('images', 'annotations', 'categories')
@@ -28,15 +32,18 @@ def _join(root: str | None, path: str | None) -> Path:
     return Path(path or '') if root is None or os.path.isabs(path or '') else Path(root) / (path or '')
 
 
-def check_coco_file(path: str | os.PathLike, classes: Sequence[str] | None = None) -> None:
-    """Make sure that ``path`` is a COCO annotation file which knows at least one of ``classes``.
+def read_coco_file(path: str | os.PathLike, unlabelled: bool = False) -> dict:
+    """Read a COCO annotation file.
 
     Args:
         path: The JSON file.
-        classes: Class names of the config; ``None`` to accept any.
+        unlabelled: Accept a file without annotations, as test-dev has it.
+
+    Returns:
+        Its content; ``annotations`` is empty where there are none.
 
     Raises:
-        DataError: If it is missing, is not JSON, is not COCO, or has none of ``classes``.
+        DataError: If it is missing, is not JSON, or is not COCO.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,25 +57,36 @@ def check_coco_file(path: str | os.PathLike, classes: Sequence[str] | None = Non
             expected=expected,
             fix='copy or make the file again; check that it is the annotation file and not an image or a link to one',
         ) from error
+    if unlabelled and isinstance(content, dict):
+        content.setdefault('annotations', [])
     missing = [key for key in COCO_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         found = ', '.join(map(str, list(content)[:6])) if isinstance(content, dict) else f'a {type(content).__name__}'
         raise DataError(
             f'The annotation file {path} is not COCO: it lacks {", ".join(missing)} (it has {found}).',
             expected=expected,
-            fix='convert the annotations to COCO (mmdet: tools/dataset_converters) or correct `ann_file` in the config',
+            fix='python tools/convert_dataset.py FOLDER --out DIR converts other formats; or correct `ann_file`',
         )
-    names = [category.get('name') for category in content['categories'] if isinstance(category, dict)]
-    if classes and not set(classes) & set(names):
-        raise DataError(
-            f'No class of the config is in {path}.',
-            expected=f'some of {_first_few(classes)}',
-            fix=f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {_first_few(names)}',
-        )
+    return content
 
 
-def _first_few(names: Sequence[str], count: int = 5) -> str:
-    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')
+def classes_of(dataset: Mapping, scope: str | None = None) -> list[str]:
+    """The classes of a data set config: its ``metainfo``, or those of its type; empty where neither names any.
+
+    Args:
+        dataset: The data set. ``metainfo.classes`` may be a text file with one name a line, as mmengine takes it.
+        scope: The ``default_scope`` of the whole config.
+    """
+    given = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(given, str) and Path(given).is_file():
+        return Path(given).read_text().splitlines()
+    if given:
+        return [given] if isinstance(given, str) else list(given)
+    try:
+        with DATASETS.switch_scope_and_registry(dataset.get('_scope_', scope)) as registry:
+            return list(registry.get(dataset['type']).METAINFO.get('classes') or ())
+    except (AttributeError, ImportError, KeyError):  # whoever builds it says what is wrong
+        return []
 
 
 def check_dataset(config: Mapping, scope: str | None = None) -> None:
@@ -88,34 +106,110 @@ def check_dataset(config: Mapping, scope: str | None = None) -> None:
         folder = _join(root, prefix)
         if not folder.is_dir():
             raise DataError(f'There is no folder {folder} (`data_prefix.{key}` of {config["type"]}).', fix=_ROOT_HINT)
-    ann_file = config.get('ann_file')
-    path = _join(root, ann_file)
-    if not ann_file:
-        pass
-    elif str(config.get('type', '')).endswith('CocoDataset'):
-        check_coco_file(path, (config.get('metainfo') or {}).get('classes'))
-    elif not path.exists():
+    path = annotation_file(config)
+    if path is not None and not path.exists():
         raise DataError(f'There is no annotation file {path} (`ann_file` of {config["type"]}).', fix=_ROOT_HINT)
     if 'seg_map_path' in (config.get('data_prefix') or {}):
         check_segmentation_dataset(config, scope)
 
 
-def check_data(config: Config, splits: Sequence[str]) -> None:
-    """Make sure that the data of some splits of a config can be found.
+def annotation_file(dataset: Mapping) -> Path | None:
+    """Path of the annotation file of a data set config, ``None`` where it has none."""
+    name = dataset.get('ann_file')
+    return _join(dataset.get('data_root'), name) if name else None
+
+
+def is_coco(config: Mapping) -> bool:
+    """Whether a data set (or evaluator) reads COCO files."""
+    return str(config.get('type', '')).endswith(('CocoDataset', 'CocoMetric'))
+
+
+def datasets_of_split(config: Config, split: str) -> list[Mapping]:
+    """The data sets of a split, out of whatever wraps or joins them."""
+    loader = config.get(f'{split}_dataloader')
+    return list(datasets_of(loader['dataset'])) if loader else []
+
+
+def evaluators_of(config: Config, split: str) -> list[Mapping]:
+    """The evaluators of a split."""
+    evaluators = config.get(f'{split}_evaluator') or []
+    return [evaluators] if isinstance(evaluators, Mapping) else list(evaluators)
+
+
+def coco_use(config: Config, split: str, dataset: Mapping) -> CocoUse:
+    """What a config does with the COCO file of one of its data sets."""
+    evaluators = [evaluator for evaluator in evaluators_of(config, split) if is_coco(evaluator)]
+    metrics = [evaluator.get('metric', 'bbox') for evaluator in evaluators]
+    filters = dataset.get('filter_cfg') or {}
+    return CocoUse(
+        classes=classes_of(dataset, config.get('default_scope')),
+        images=_join(dataset.get('data_root'), (dataset.get('data_prefix') or {}).get('img', '')),
+        masks=split == 'train' and _loads_masks(dataset.get('pipeline')) or any('segm' in metric for metric in metrics),
+        evaluated=split != 'train' and any(not evaluator.get('format_only') for evaluator in evaluators),
+        trained=split == 'train',
+        min_size=filters.get('min_size', 0),
+        filter_empty=bool(filters.get('filter_empty_gt')),
+    )
+
+
+def _loads_masks(pipeline: object) -> bool:
+    if isinstance(pipeline, Mapping):
+        return bool(pipeline.get('with_mask')) or _loads_masks(list(pipeline.values()))
+    return isinstance(pipeline, (list, tuple)) and any(map(_loads_masks, pipeline))
+
+
+def find_faults(config: Config, splits: Sequence[str]) -> list[Finding]:
+    """Faults that the annotation files and the config alone show; no image is opened.
 
     Args:
         config: A whole config.
         splits: Of ``train``, ``val``, ``test``.
 
     Raises:
-        DataError: Naming the first path that is missing or wrong.
+        DataError: If a path is missing or a file cannot be read: nothing more can be said then.
     """
+    scope, found, read = config.get('default_scope'), [], {}
+    classes: dict[str, list[str]] = {}
     for split in splits:
-        loader = config.get(f'{split}_dataloader')
-        if loader:
-            for dataset in datasets_of(loader['dataset']):
-                check_dataset(dataset, config.get('default_scope'))
-        evaluators = config.get(f'{split}_evaluator') or []
-        for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
-            if evaluator.get('ann_file') and str(evaluator.get('type', '')).endswith('CocoMetric'):
-                check_coco_file(evaluator['ann_file'])
+        unlabelled = any(evaluator.get('format_only') for evaluator in evaluators_of(config, split))
+        for dataset in datasets_of_split(config, split):
+            check_dataset(dataset, scope)
+            path = annotation_file(dataset)
+            if path is not None and is_coco(dataset):
+                content = read[path] = read.get(path) or read_coco_file(path, unlabelled)
+                found += check_coco(content, path, coco_use(config, split, dataset))
+            names = classes_of(dataset, scope)
+            if names:
+                if not classes:
+                    found += check_class_counts(config.get('model') or {}, names, f'the data set of {split}')
+                classes.setdefault(split, names)
+        for evaluator in evaluators_of(config, split):
+            path = evaluator.get('ann_file') if is_coco(evaluator) else None
+            if path and Path(path) not in read:
+                content = read[Path(path)] = read_coco_file(path, unlabelled)
+                found += check_coco(content, Path(path), CocoUse(evaluated=not evaluator.get('format_only')))
+    for split in list(classes)[1:]:
+        first = next(iter(classes))
+        if classes[split] != classes[first]:
+            found.append(
+                Finding(
+                    'error',
+                    f'The data sets of {first} and {split} have different classes, or the same in another order: '
+                    f'{first_few(classes[first])} and {first_few(classes[split])}.',
+                    fix='set the same `metainfo=dict(classes=...)` in both',
+                )
+            )
+    return list(dict.fromkeys(found))
+
+
+def check_data(config: Config, splits: Sequence[str]) -> None:
+    """Make sure that the data of some splits of a config can be used.
+
+    Args:
+        config: A whole config.
+        splits: Of ``train``, ``val``, ``test``.
+
+    Raises:
+        DataError: Naming the first fault that would make training or its figures wrong.
+    """
+    raise_errors(find_faults(config, splits))

@@ -1,0 +1,286 @@
+"""A COCO file as mmdet and pycocotools read it: faults that either would pass over in silence or crash on late."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .findings import Finding, first_few
+
+FEW = 5
+"""Boxes from which a convention is guessed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoUse:
+    """What a config does with a COCO file.
+
+    Attributes:
+        classes: Names of the classes in the order of the labels; empty where the config accepts those of the file.
+        images: The folder of the images, ``None`` where only annotations are read.
+        masks: Whether masks are needed.
+        evaluated: Whether pycocotools computes AP with it.
+        trained: Whether the network learns from it.
+        min_size: Images with a shorter side than this many pixels are left out of training.
+        filter_empty: Whether images without objects are left out of training.
+    """
+
+    classes: Sequence[str] = ()
+    images: Path | None = None
+    masks: bool = False
+    evaluated: bool = False
+    trained: bool = False
+    min_size: int = 0
+    filter_empty: bool = False
+
+
+def check_coco(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    """Faults of the content of a COCO file, the gravest kinds first.
+
+    Args:
+        content: The content, with lists ``images``, ``annotations`` and ``categories``.
+        path: The file, for messages.
+        use: What it is used for.
+    """
+    fields = list(_check_fields(content, path, use))
+    yield from fields
+    if any(finding.severity == 'error' for finding in fields):
+        return  # the checks below read these fields
+    yield from _check_ids(content, path, use)
+    yield from _check_classes(content, path, use)
+    yield from _check_boxes(content, path)
+    if use.masks:
+        yield from _check_masks(content, path)
+    if use.images is not None:
+        yield from _check_files(content, path, use.images)
+    if use.trained:
+        yield from _check_what_is_left(content, path, use)
+
+
+def _check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    needed = {
+        'images': ('id', 'file_name', 'width', 'height'),
+        'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area', *(('iscrowd',) if use.evaluated else ())),
+        'categories': ('id', 'name'),
+    }
+    for group, keys in needed.items():
+        entries = content[group]
+        strange = [entry for entry in entries if not isinstance(entry, Mapping)]
+        if strange:
+            yield Finding(
+                'error', f'{path}: `{group}` has {strange[0]!r} in it.', 'objects only', 'write the file again'
+            )
+            continue
+        for key in keys:
+            lacking = [entry for entry in entries if entry.get(key) is None]
+            if lacking:
+                yield Finding(
+                    'error',
+                    f'{path}: {len(lacking)} of {len(entries)} {group} have no `{key}`, the first has id '
+                    f'{lacking[0].get("id")!r}.',
+                    f'`{key}` in each',
+                    'python tools/convert_dataset.py FOLDER --out DIR fills in areas, `iscrowd` and sizes',
+                )
+    for entry in content['annotations']:
+        box = entry.get('bbox') if isinstance(entry, Mapping) else None
+        if box is not None and not (
+            isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
+        ):
+            yield Finding(
+                'error',
+                f'{path}: the box of annotation {entry.get("id")!r} is {box!r}.',
+                'four numbers: left, top, width and height in pixels',
+                'correct it',
+            )
+            return
+
+
+def _check_ids(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    for group in ('images', 'annotations', 'categories'):
+        twice = [number for number, count in Counter(entry['id'] for entry in content[group]).items() if count > 1]
+        if twice:
+            yield Finding(
+                'error',
+                f'{path}: {len(twice)} ids of `{group}` are not unique, the first is {twice[0]!r}.',
+                'an id of its own for each',
+                'number them anew: python tools/convert_dataset.py FOLDER --out DIR does',
+            )
+    if use.evaluated and any(entry['id'] == 0 for entry in content['annotations']):
+        yield Finding(
+            'error',
+            f'{path}: an annotation has id 0, which pycocotools takes for "not matched": its AP would be too low.',
+            'annotation ids from 1',
+            'number them anew: python tools/convert_dataset.py FOLDER --out DIR does',
+        )
+    for key, group in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {entry['id'] for entry in content[group]}
+        lost = [entry for entry in content['annotations'] if entry[key] not in known]
+        if lost:
+            yield Finding(
+                'error',
+                f'{path}: {len(lost)} annotations have a `{key}` that `{group}` lacks, the first is annotation '
+                f'{lost[0]["id"]!r} with {lost[0][key]!r}.',
+                fix=f'add the missing {group}, or remove these annotations',
+            )
+
+
+def _check_classes(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    names = [entry['name'] for entry in content['categories']]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        yield Finding('error', f'{path}: two categories are called {twice[0]!r}.', fix='rename one, or join them')
+    if not use.classes:
+        return
+    classes = list(use.classes)
+    found = [name for name in names if name in classes]
+    if not found:
+        yield Finding(
+            'error',
+            f'No class of the config is in {path}.',
+            f'some of {first_few(classes)}',
+            f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {first_few(names)}',
+        )
+    elif found != classes[: len(found)]:
+        # mmdet numbers the classes in the order of the file and names them in the order of the config
+        wrong = next(place for place, name in enumerate(found) if name != classes[place])
+        yield Finding(
+            'error',
+            f'{path}: label {wrong} is {found[wrong]!r} by the order of its categories, and {classes[wrong]!r} by the '
+            'classes of the config: every name would be wrong from there on.',
+            f'the classes in the order of the file: {first_few(names, 12)}',
+            'set `metainfo=dict(classes=...)` in this order, or use --classes of tools/convert_dataset.py',
+        )
+    elif len(found) < len(classes):
+        yield Finding(
+            'warning',
+            f'{path} has no category {first_few(classes[len(found) :])} of the config: it can never be found there.',
+            fix='take it out of `metainfo.classes` and lower num_classes, or add it to the file',
+        )
+    left_out = {entry['id'] for entry in content['categories'] if entry['name'] not in classes}
+    count = sum(entry['category_id'] in left_out for entry in content['annotations'])
+    if found and count:
+        others = [name for name in names if name not in classes]
+        yield Finding(
+            'warning',
+            f'{path}: {count} of {len(content["annotations"])} objects are of classes that the config lacks '
+            f'({first_few(others)}): they are left out.',
+            fix='add these classes to `metainfo` and num_classes, unless that is wanted',
+        )
+
+
+def _check_boxes(content: Mapping, path: Path) -> Iterator[Finding]:
+    sizes = {entry['id']: (entry['width'], entry['height']) for entry in content['images']}
+    boxes = [(entry, *entry['bbox'], *sizes.get(entry['image_id'], (0, 0))) for entry in content['annotations']]
+    boxes = [box for box in boxes if box[5] and box[6]]
+    if len(boxes) >= FEW and all(max(x, y, w, h) <= 1 for _, x, y, w, h, _, _ in boxes):
+        yield Finding(
+            'error',
+            f'{path}: no box has a number above 1: they look normalised.',
+            'left, top, width and height in pixels',
+            'multiply x and width by the width of the image, y and height by its height',
+        )
+        return
+    beyond = [box for box in boxes if box[1] + box[3] > box[5] * 1.02 or box[2] + box[4] > box[6] * 1.02]
+    corners = all(w > x and h > y and w <= wide * 1.02 and h <= high * 1.02 for _, x, y, w, h, wide, high in boxes)
+    if len(boxes) >= FEW and corners and len(beyond) > 0.2 * len(boxes):
+        yield Finding(
+            'error',
+            f'{path}: {len(beyond)} of {len(boxes)} boxes reach beyond their image; as corners x1, y1, x2, y2 all fit.',
+            'left, top, width and height in pixels',
+            'subtract left from right and top from bottom',
+        )
+        return
+    empty = [box for box in boxes if box[3] < 1 or box[4] < 1]
+    outside = [
+        box
+        for box in boxes
+        if min(box[1] + box[3], box[5]) <= max(box[1], 0) or min(box[2] + box[4], box[6]) <= max(box[2], 0)
+    ]
+    outside = [box for box in outside if box not in empty]
+    for found, fault in ((empty, 'are narrower or lower than a pixel'), (outside, 'lie outside of their image')):
+        if found:
+            many = len(found) > 0.1 * len(boxes)
+            entry = found[0][0]
+            yield Finding(
+                'error' if many else 'warning',
+                f'{path}: {len(found)} of {len(boxes)} boxes {fault}; mmdet leaves them out. The first is annotation '
+                f'{entry["id"]!r}: {entry["bbox"]}.',
+                'left, top, width and height in pixels, inside of the image',
+                'correct or remove them',
+            )
+
+
+def _check_masks(content: Mapping, path: Path) -> Iterator[Finding]:
+    sizes = {entry['id']: [entry['height'], entry['width']] for entry in content['images']}
+    without, other_size = [], []
+    for entry in content['annotations']:
+        mask = entry.get('segmentation')
+        if isinstance(mask, Mapping):
+            if list(mask.get('size') or ()) != sizes.get(entry['image_id'], []):
+                other_size.append(entry)
+        elif not (isinstance(mask, list) and mask and all(isinstance(p, list) and len(p) >= 6 for p in mask)):
+            without.append(entry)
+    if without:
+        yield Finding(
+            'error',
+            f'{path}: {len(without)} of {len(content["annotations"])} objects have no usable mask, the first is '
+            f'annotation {without[0]["id"]!r} (segmentation: {str(without[0].get("segmentation"))[:40]}).',
+            'polygons of at least three points, or run lengths',
+            'train a detector on boxes (configs/retinanet_*), or add masks',
+        )
+    if other_size:
+        entry = other_size[0]
+        yield Finding(
+            'error',
+            f'{path}: {len(other_size)} masks have another size than their image, the first is annotation '
+            f'{entry["id"]!r}: {entry["segmentation"].get("size")} in an image of {sizes.get(entry["image_id"])}.',
+            '`size` as height and width of the image',
+            'export the annotations again',
+        )
+
+
+def _check_files(content: Mapping, path: Path, folder: Path) -> Iterator[Finding]:
+    listings: dict[Path, set[str]] = {}
+    missing = []
+    for entry in content['images']:
+        file = folder / str(entry['file_name'])
+        if file.parent not in listings:
+            listings[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+        if file.name not in listings[file.parent]:
+            missing.append(entry['file_name'])
+    if missing:
+        prefixed = all((folder.parent / str(name)).is_file() for name in missing[:FEW])
+        yield Finding(
+            'error',
+            f'{len(missing)} of {len(content["images"])} images of {path} are not in {folder}: '
+            f'{first_few(missing, 1)}.',
+            fix=f'the names already hold the folder: set data_prefix=dict(img={str(folder.parent)!r})'
+            if prefixed
+            else 'copy the images there, correct `data_prefix.img`, or take them out of the file',
+        )
+
+
+def _check_what_is_left(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    images = content['images']
+    small = [entry for entry in images if min(entry['width'], entry['height']) < use.min_size]
+    wanted = {entry['id'] for entry in content['categories'] if not use.classes or entry['name'] in use.classes}
+    objects = [entry for entry in content['annotations'] if entry['category_id'] in wanted]
+    filled = {entry['image_id'] for entry in objects}
+    empty = [entry for entry in images if use.filter_empty and entry['id'] not in filled]
+    gone = {entry['id'] for entry in (*small, *empty)}
+    if len(gone) == len(images):
+        because = [f'{len(small)} are smaller than {use.min_size} pixels'] if small else []
+        because += [f'{len(empty)} have no object of the classes of the config'] if empty else []
+        yield Finding(
+            'error',
+            f'0 of {len(images)} images of {path} are left to train on'
+            + (f': {" and ".join(because)}.' if because else ': the file has none.'),
+            fix='add images with objects, or change `filter_cfg` of the data set',
+        )
+    elif objects and all(entry.get('iscrowd') for entry in objects):
+        yield Finding(
+            'error',
+            f'{path}: all {len(objects)} objects are crowds (`iscrowd` is 1), which nothing is learned from.',
+            fix='set `iscrowd` to 0 for single objects',
+        )

@@ -1,0 +1,5 @@
+"""Data of one's own: readers of the usual formats, and their conversion to the layouts of COCO and ADE20K."""
+
+from .convert import FORMATS, Converted, convert_dataset
+
+__all__ = ['FORMATS', 'Converted', 'convert_dataset']

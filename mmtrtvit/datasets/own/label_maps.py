@@ -1,0 +1,149 @@
+"""Images with label maps: one PNG an image, whose values or colours are classes."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import ConfigError, DataError
+from .records import find_images, image_size, split_of
+
+IGNORED = 255
+"""The label of pixels that belong to no class, as mmseg has it."""
+
+_IMAGE_FOLDERS = ('images', 'image', 'imgs', 'JPEGImages', 'leftImg8bit')
+_MAP_FOLDERS = ('masks', 'mask', 'labels', 'annotations', 'label_maps', 'SegmentationClass', 'gtFine')
+_SUFFIXES = ('', '_mask', '_label', '_labels', '_seg', '_gt', '_labelIds', '_labelTrainIds', '_gtFine_labelTrainIds')
+
+Value = int | tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelMapPair:
+    """An image and its label map.
+
+    Attributes:
+        image: The image file.
+        labels: The label map.
+        split: ``'train'``, ``'val'``, ``'test'`` or ``None``.
+    """
+
+    image: Path
+    labels: Path
+    split: str | None
+
+
+def parse_mapping(words: list[str]) -> dict[Value, str]:
+    """``['0=background', '255=cell', '0,0,255=sky']`` as value or colour to class name.
+
+    Raises:
+        ConfigError: If a word is not of that form.
+    """
+    found: dict[Value, str] = {}
+    for word in words:
+        value, _, name = word.partition('=')
+        try:
+            numbers = [int(number) for number in value.split(',')]
+            if len(numbers) not in (1, 3) or not name or not all(0 <= number <= 255 for number in numbers):
+                raise ValueError
+        except ValueError as error:
+            raise ConfigError(
+                f'--map {word}', expected='VALUE=CLASS or R,G,B=CLASS, such as 255=cell', fix='correct it'
+            ) from error
+        found[numbers[0] if len(numbers) == 1 else tuple(numbers)] = name
+    return found
+
+
+def find_pairs(folder: Path) -> list[LabelMapPair]:
+    """Images below a folder and the label maps that belong to them by name.
+
+    Raises:
+        DataError: If images lack label maps or label maps lack images; names the first.
+    """
+    everything = find_images(folder)
+    maps = {path.stem: path for path in everything if set(path.relative_to(folder).parts[:-1]) & set(_MAP_FOLDERS)}
+    images = [path for path in everything if path not in set(maps.values())]
+    if not maps or not images:
+        raise DataError(
+            f'{folder} has {len(images)} images and {len(maps)} label maps.',
+            expected=f'images in a folder {_IMAGE_FOLDERS[0]}/ and label maps of the same names in {_MAP_FOLDERS[0]}/',
+            fix='rename or link the folders',
+        )
+    pairs, lonely = [], []
+    for image in images:
+        labels = next((maps.pop(image.stem + suffix) for suffix in _SUFFIXES if image.stem + suffix in maps), None)
+        if labels is None:
+            lonely.append(image)
+        else:
+            pairs.append(LabelMapPair(image, labels, split_of(image.relative_to(folder).parent)))
+    for paths, what in ((lonely, 'images have no label map'), (list(maps.values()), 'label maps have no image')):
+        if paths:
+            raise DataError(
+                f'{len(paths)} {what}, the first is {paths[0]}.',
+                expected=f'names such as {images[0].stem}.png or {images[0].stem}_mask.png for {images[0].name}',
+                fix='add or remove files',
+            )
+    return pairs
+
+
+def read_values(pair: LabelMapPair) -> np.ndarray:
+    """The values of a label map: ``(H, W)`` uint8, or ``(H, W, 3)`` where it has colours.
+
+    Raises:
+        DataError: If it cannot be read or has another size than its image.
+    """
+    try:
+        with Image.open(pair.labels) as opened:
+            if opened.mode in ('1', 'RGBA'):
+                opened = opened.convert('L' if opened.mode == '1' else 'RGB')
+            values = np.array(opened)
+    except OSError as error:
+        raise DataError(f'The label map {pair.labels} cannot be read: {error}', fix='replace the file') from error
+    width, height = image_size(pair.image)
+    if values.shape[:2] != (height, width):
+        raise DataError(
+            f'The label map {pair.labels} has {values.shape[1]} x {values.shape[0]} pixels, its image {pair.image} '
+            f'{width} x {height}.',
+            fix='make the label map as large as the image (nearest neighbour)',
+        )
+    if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        raise DataError(
+            f'The label map {pair.labels} has values up to {values.max()}.',
+            expected='0 to 255',
+            fix='write it as 8 bits',
+        )
+    return values.astype(np.uint8)
+
+
+def text_of(value: Value | np.ndarray) -> str:
+    """A value or colour as the command line writes it, such as ``0,0,255``."""
+    return ','.join(map(str, np.atleast_1d(value)))
+
+
+def map_values(values: np.ndarray, mapping: Mapping[Value, str], classes: list[str], source: Path) -> np.ndarray:
+    """Labels 0 to n - 1 of a label map; pixels of the class ``ignore`` are 255.
+
+    Args:
+        values: ``(H, W)`` or ``(H, W, 3)`` uint8.
+        mapping: Value or colour to class name.
+        classes: Names in order.
+        source: The file, for messages.
+
+    Raises:
+        DataError: If the map has a value without a class.
+    """
+    number = {name: place for place, name in enumerate(classes)} | {'ignore': IGNORED}
+    labels = np.full(values.shape[:2], -1, np.int16)
+    for value, name in mapping.items():
+        if isinstance(value, tuple) == (values.ndim == 3):
+            labels[np.all(values == value, axis=2) if values.ndim == 3 else values == value] = number[name]
+    if (labels < 0).any():
+        y, x = np.argwhere(labels < 0)[0]
+        raise DataError(
+            f'The label map {source} has the value {text_of(values[y, x])} at x={x}, y={y}, which has no class.',
+            expected=', '.join(f'{text_of(value)} ({name})' for value, name in mapping.items()),
+            fix='add it by --map VALUE=CLASS (or VALUE=ignore), or correct the label map',
+        )
+    return labels.astype(np.uint8)
