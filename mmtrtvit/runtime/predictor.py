@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Predictor:
             DataError: If an image is none or cannot be read.
             DeployError: If the network does not take its size.
         """
-        images: Sequence[Image] = image if isinstance(image, (list, tuple)) else [image]
+        images: Sequence[Image] = image if isinstance(image, (list, tuple)) else [cast(Image, image)]
         found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(map(read_image, images))}
         results = [found[place] for place in range(len(images))]
         return results if isinstance(image, (list, tuple)) else results[0]
