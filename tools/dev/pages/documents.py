@@ -58,7 +58,7 @@ MEASURED = {
     'comparison': Measured(
         'comparison', measured.comparison_table, 'python tools/benchmark.py comparison', 'comparison.png', cites=True
     ),
-    'demo': Measured('demo', measured.demo_table, 'make demo', 'predictions.png'),
+    'demo': Measured('demo', measured.demo_table, 'make demo'),
     'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
     'precisions': Measured('precisions', measured.precisions_table, _PRECISIONS),
@@ -70,7 +70,6 @@ MEASURED = {
 CAPTIONS = {
     'latency.png': 'Median and 90th percentile of each backbone in PyTorch and ONNX Runtime',
     'comparison.png': 'Latency of all families against MACs and published accuracy',
-    'predictions.png': 'Truth, PyTorch and ONNX Runtime on images that training never saw',
     'training.png': 'Seconds and added memory of one training iteration',
 }
 """Pictures below tables, and their texts."""
