@@ -1,8 +1,8 @@
-"""The manifest of an exported artefact: its files and their hashes, and all that a runtime has to know.
+"""The manifest of an exported artefact: its files with their hashes, and everything that a runtime needs.
 
-A manifest is data, and may come from anyone: nothing in it is executed, and it names files of its own folder only. It
-holds the hash of every other file and of itself, which shows damage and careless edits; whoever means harm can
-compute them anew, so they say nothing of who made it.
+A manifest may come from anyone, so it is data only: nothing in it is executed, and it can name files of its own folder
+only. It holds a hash of every other file and of itself. The hashes reveal damage and careless edits. They do not prove
+who made the artefact, as an attacker can recompute them.
 """
 
 import hashlib
@@ -23,17 +23,17 @@ from .tasks import FLAVOURS, TASKS
 
 MANIFEST = 'manifest.json'
 FORMAT = 4
-"""Counted up when the manifest changes in a way that an older reader cannot follow."""
+"""Version of the format. Increase it when older readers would misunderstand a manifest."""
 
 _HASH = 'sha256'
-"""Key of the manifest's own hash."""
+"""Key of the hash of the manifest itself."""
 
 RESIZE_RULES = ('stretch', 'edges', 'fit')
-"""How an image comes to its size.
+"""Rules for resizing an image to a width and a height.
 
-``'stretch'``: exactly this width and height, whatever its proportions. The others keep these: ``'edges'`` bounds its
-longer side by the larger of the two and its shorter side by the smaller (mmcv's ``keep_ratio``); ``'fit'`` makes it as
-large as it fits into this width and height.
+``'stretch'`` resizes to exactly this size and ignores the aspect ratio. The others keep the aspect ratio: ``'edges'``
+limits the longer side of the image by the larger of the two numbers and the shorter side by the smaller one (mmcv's
+``keep_ratio``); ``'fit'`` makes the image as large as possible within this width and height.
 """
 
 _MODULES = (
@@ -46,7 +46,7 @@ _MODULES = (
 
 
 _MOST_PIXELS = 1 << 16
-"""Of a side: more than any image has that OpenCV reads and a network is given."""
+"""Limit of a side, pixels: far above the input of any network."""
 
 _FLOAT32_MAX = 3.4e38
 
@@ -60,7 +60,7 @@ def _is_side(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether float32 has it: neither NaN nor infinite, however many digits an integer has."""
+    """True if float32 can hold the value: not NaN, not infinite, and not an integer that is too large."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
 
 
@@ -73,11 +73,11 @@ def _is_list(value: Any, of: Callable[[Any], bool], length: int | None = None) -
 
 
 def _is_name(value: Any) -> bool:
-    """Whether this names a file in the folder itself, and file systems take it."""
+    """True if the value is a file name, without a folder, that file systems accept."""
     return (
         isinstance(value, str)
         and value not in ('', '.', '..')
-        and value.isprintable()  # neither control characters nor what UTF-8 has no form for
+        and value.isprintable()  # excludes control characters and lone surrogates
         and not set(value) & {'/', '\\', ':'}
         and len(value.encode()) <= 255
     )
@@ -121,7 +121,7 @@ def _is_profiles(value: Any) -> bool:
 
 
 Rule = tuple[Callable[[Any], bool], str]
-"""The test of a value, and what it asks for in words."""
+"""A test of a value, and the expected value in words."""
 
 
 def _one_of(names: Iterable[str]) -> Rule:
@@ -149,7 +149,7 @@ _RULES: dict[str, Rule] = {
     'preprocessing.std': (lambda value: _is_list(value, _is_deviation, 3), 'three numbers above 0'),
     'preprocessing.pad': (_is_padding, 'value, divisor and shape'),
 }
-"""Dotted key to the rule of its value."""
+"""Dotted key to the rule for its value."""
 
 _OPTIONAL: dict[str, Rule] = {
     'profiles': (
@@ -157,14 +157,14 @@ _OPTIONAL: dict[str, Rule] = {
         'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
     ),
 }
-"""Keys that may be absent."""
+"""Optional keys."""
 
 _TASK_RULES: dict[str, dict[str, Rule]] = {
     'detection': {},
     'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
     'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
 }
-"""Further keys, by task."""
+"""Additional keys of each task."""
 
 
 def _look_up(content: Mapping, dotted: str) -> Any:
@@ -174,14 +174,14 @@ def _look_up(content: Mapping, dotted: str) -> Any:
 
 
 def check_content(manifest: Mapping, path: Path) -> None:
-    """Make sure that a manifest says all that a runtime needs.
+    """Check that a manifest has everything a runtime needs.
 
     Args:
         manifest: The manifest.
-        path: Where it is from, for the message.
+        path: Its path, for the error message.
 
     Raises:
-        DeployError: Naming the first key that is missing or has a value that no runtime understands.
+        DeployError: Naming the first key that is missing or has an invalid value.
     """
     of_task = _TASK_RULES.get(str(manifest.get('task')), {})
     for key, (test, expected) in {**_RULES, **of_task, **_OPTIONAL}.items():
@@ -210,15 +210,15 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def sealed(manifest: Mapping) -> dict:
-    """A manifest with the SHA-256 of its own content: of its JSON with sorted keys and without spaces or this hash."""
+    """A manifest with the SHA-256 of its content: JSON with sorted keys, without spaces and without the hash."""
     content = {key: value for key, value in manifest.items() if key != _HASH}
     text = json.dumps(content, sort_keys=True, separators=(',', ':'))
     return {**content, _HASH: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of every module that had a part in an export."""
-    # this package may run from a checkout, which no distribution knows of
+    """Versions of Python and of every module that was involved in an export."""
+    # a checkout has no distribution to ask for the version
     found = {'python': platform.python_version(), 'mmtrtvit': f'mmtrtvit {__version__}'}
     distributions = importlib.metadata.packages_distributions()
     for module in _MODULES:
@@ -228,14 +228,14 @@ def versions() -> dict[str, str]:
 
 
 def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
-    """Write the manifest of the files that a folder holds.
+    """Write the manifest for the files in a folder.
 
     Args:
         folder: The artefact's folder; every file in it is listed with its size and hash.
-        content: What else to say: what :func:`~mmtrtvit.deploy.export.describe.describe_model` gives, ``backend``,
-            ``precision``, ``flavour``, ``engine`` (a file of the folder), ``inputs`` and ``outputs`` (name to
-            ``dtype`` and ``shape``), ``profiles`` where the engine has some (name of the input to ``min``, ``opt`` and
-            ``max`` shape), and whatever is good to know of where it came from.
+        content: All other keys: the result of :func:`~mmtrtvit.deploy.export.describe.describe_model`, ``backend``,
+            ``precision``, ``flavour``, ``engine`` (a file of the folder), ``inputs`` and ``outputs`` (name to ``dtype``
+            and ``shape``), ``profiles`` if the engine has them (name of the input to ``min``, ``opt`` and ``max``
+            shape), and anything worth knowing about its origin.
 
     Returns:
         The manifest as written.
@@ -247,16 +247,16 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
         if path.is_file() and path.name != MANIFEST
     }
     text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files})
-    manifest = sealed(json.loads(text))  # tuples of a config are lists in it
+    manifest = sealed(json.loads(text))  # tuples of a config become lists
     with atomic_file(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + '\n')
     return manifest
 
 
 def listed_files(folder: str | os.PathLike) -> list[str]:
-    """Names of the files that a folder's manifest lists, of whatever format it is; none where there is no manifest.
+    """Names of the files that a folder's manifest lists, in any version of the format; empty without a manifest.
 
-    They are of an artefact, and an export into the same folder may take them away.
+    These files belong to an artefact, so an export into the same folder may delete them.
     """
     try:
         files = json.loads((Path(folder) / MANIFEST).read_text())['files']
@@ -283,7 +283,7 @@ def read_manifest(folder: str | os.PathLike) -> dict:
     """Read the manifest of an artefact, and check it and every file that it lists.
 
     Raises:
-        DeployError: If there is no manifest, it is not one or not complete, or a file is missing or was changed.
+        DeployError: If the manifest is missing, invalid or incomplete, or if a file is missing or was changed.
     """
     folder = Path(folder)
     path = folder / MANIFEST

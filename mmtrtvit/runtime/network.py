@@ -1,4 +1,4 @@
-"""An exported network: it takes any number of images and gives the outputs of each."""
+"""An exported network that accepts any number of images and returns the outputs of each."""
 
 import os
 import warnings
@@ -14,15 +14,15 @@ from .tensor_names import EXACT
 
 
 class Network:
-    """Runs batches of any size on a session that may take few sizes only.
+    """Runs batches of any size on a session whose batch size may be limited.
 
     Args:
         session: The session.
         task: Name of the network's task, a key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
-        profiles: Name of the input to the least (``min``) and largest (``max``) shape, where the engine has limits.
+        profiles: Name of the input to its smallest (``min``) and largest (``max``) shape, if the engine has limits.
 
     Raises:
-        DeployError: If the network has not one image input, or lacks an output of its task.
+        DeployError: If the network does not have exactly one image input, or lacks an output of its task.
     """
 
     def __init__(self, session: Session, task: str, profiles: Mapping | None = None) -> None:
@@ -50,14 +50,13 @@ class Network:
         """Run the network.
 
         Args:
-            batch: ``(B, 3, H, W)`` float32. More images than the network takes go through it one batch after the
-                other; fewer are filled up.
+            batch: ``(B, 3, H, W)`` float32. A batch that is too large is split; one that is too small is filled up.
 
         Returns:
-            For each image, name to output without the batch.
+            One dictionary for each image: name to output, without the batch dimension.
 
         Raises:
-            DeployError: If the network does not take images of that size.
+            DeployError: If the network does not accept this image size.
         """
         results = []
         step = self._most or len(batch)
@@ -84,12 +83,12 @@ def open_network(
 
     Args:
         folder: Its folder.
-        manifest: Its manifest, which was checked.
-        threads: Threads to use, where the backend lets one choose (ONNX Runtime, OpenVINO).
-        device: ``'cpu'`` or ``'cuda'``, where the backend lets one choose (ONNX Runtime).
+        manifest: Its manifest, already checked.
+        threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
+        device: ``'cpu'`` or ``'cuda'``, if the backend has this option (ONNX Runtime).
 
     Raises:
-        DeployError: If the backend is missing or cannot load it, or it is not what the manifest says.
+        DeployError: If the backend is missing or cannot load the network, or the network does not match the manifest.
     """
     session = open_session(
         manifest['backend'],

@@ -1,6 +1,6 @@
-"""From the output of a network to what is in the image, as mmdet and mmseg do it.
+"""Turning network outputs into detections and label maps, exactly as mmdet and mmseg do.
 
-NumPy and OpenCV only.
+Uses NumPy and OpenCV only.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ def _names(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """Objects in an image, best first, in pixels of the image itself.
+    """Objects in an image, best first, in pixels of the original image.
 
     Attributes:
         boxes: ``(n, 4)`` float32: x1, y1, x2, y2.
         scores: ``(n,)`` float32.
         labels: ``(n,)`` int64.
-        masks: ``(n, H, W)`` bool, or None where the network gives none.
+        masks: ``(n, H, W)`` bool, or None if the network has no masks.
         classes: Names of all classes.
     """
 
@@ -41,11 +41,11 @@ class Detections:
 
     @property
     def names(self) -> list[str]:
-        """The name of the class of each."""
+        """Class name of each object."""
         return _names(self.labels, self.classes)
 
     def above(self, score: float) -> 'Detections':
-        """Those with a higher score."""
+        """The objects with a score above ``score``."""
         kept = self.scores > score
         masks = None if self.masks is None else self.masks[kept]
         return Detections(self.boxes[kept], self.scores[kept], self.labels[kept], masks, self.classes)
@@ -58,7 +58,7 @@ class LabelMap:
     Attributes:
         labels: ``(H, W)`` int64.
         classes: Names of all classes.
-        palette: ``(classes, 3)`` uint8 colours, RGB; empty where the data set has none.
+        palette: ``(classes, 3)`` uint8 RGB colours; empty if the data set has none.
     """
 
     labels: np.ndarray
@@ -67,20 +67,20 @@ class LabelMap:
 
     @property
     def names(self) -> list[str]:
-        """The names of the classes that occur."""
+        """Names of the classes that occur in the image."""
         return _names(np.unique(self.labels), self.classes)
 
 
 def _sampling_weights(first: np.float32, last: np.float32, start: int, stop: int, cells: int) -> np.ndarray:
-    """How much each cell of a mask gives to each pixel along one side of its box.
+    """Weight of each cell of a mask for each pixel along one side of its box.
 
-    That is bilinear sampling between the centres of the cells, with 0 beyond the mask, one direction at a time:
-    ``grid_sample`` of PyTorch with ``align_corners=False`` is the product of both.
+    This is bilinear sampling between the cell centres, with 0 outside the mask, in one direction. The product of both
+    directions equals PyTorch's ``grid_sample`` with ``align_corners=False``.
 
     Args:
-        first, last: Where the box begins and ends, pixels.
-        start, stop: The pixels.
-        cells: Size of the mask.
+        first, last: Edges of the box, pixels.
+        start, stop: Range of pixels.
+        cells: Side of the mask.
 
     Returns:
         ``(stop - start, cells)`` float32.
@@ -88,20 +88,20 @@ def _sampling_weights(first: np.float32, last: np.float32, start: int, stop: int
     pixels = np.arange(start, stop, dtype=np.float32) + np.float32(0.5)
     with np.errstate(divide='ignore', invalid='ignore'):
         across = (pixels - first) / (last - first) * 2 - 1  # from -1 to 1 over the box
-    across[~np.isfinite(across)] = 0  # a box without extent, as mmdet has it
+    across[~np.isfinite(across)] = 0  # an empty box, handled as in mmdet
     place = ((across + 1) * cells - 1) / 2
     distance = np.abs(place[:, None] - np.arange(cells, dtype=np.float32))
     return np.maximum(1 - distance, 0).astype(np.float32)
 
 
 def paste_masks(masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """Masks of an image from masks of boxes, as mmdet's ``FCNMaskHead`` does it on a CPU.
+    """Paste the masks of boxes into the image, as mmdet's ``FCNMaskHead`` does on a CPU.
 
     Args:
         masks: ``(n, m, m)`` probabilities.
         boxes: ``(n, 4)``, pixels of the image.
         size: Height and width of the image.
-        threshold: Probability from which on a pixel belongs to the object.
+        threshold: Pixels with at least this probability belong to the object.
 
     Returns:
         ``(n, H, W)`` bool.
@@ -111,7 +111,7 @@ def paste_masks(masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int], thr
     for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
         if not np.isfinite(box).all():
             continue
-        # as little as mmdet fills: a pixel more than the box on each side
+        # the same region as in mmdet: one pixel more than the box on each side
         left, top = (int(max(np.floor(side) - 1, 0)) for side in box[:2])
         right, bottom = (int(min(np.ceil(side) + 1, end)) for side, end in zip(box[2:], (width, height), strict=True))
         if right <= left or bottom <= top:
@@ -128,17 +128,17 @@ def detections(
     """The objects in one image.
 
     Args:
-        outputs: ``dets`` (K, 5) with x1, y1, x2, y2 in pixels of the input, and scores, 0 where there is nothing;
-            ``labels`` (K,); ``masks`` (K, m, m) where the network gives some.
-        frame: Where it lies in the input.
+        outputs: ``dets`` (K, 5): x1, y1, x2, y2 in pixels of the input, and the score, 0 for an unused row;
+            ``labels`` (K,); ``masks`` (K, m, m) if the network has masks.
+        frame: Position of the image in the input.
         classes: Names of all classes.
-        mask_threshold: As in :func:`paste_masks`. None: no masks.
+        mask_threshold: As in :func:`paste_masks`. None to skip the masks.
     """
     dets = outputs[DETS]
     found = dets[:, 4] > 0
     scale = np.array([*frame.scale, *frame.scale])
     boxes, masks = dets[found, :4], None
-    # mmdet multiplies by the inverse, but divides where it pastes masks: that shows in the last bit.
+    # mmdet multiplies by the inverse here but divides when it pastes masks, which differs in the last bit.
     if mask_threshold is None:
         boxes = boxes * (1 / scale).astype(np.float32)
     else:
@@ -148,7 +148,7 @@ def detections(
 
 
 def _planes(output: np.ndarray, frame: Frame) -> Iterator[np.ndarray]:
-    """The logits of one class after the other, without padding, at the size of the image (bilinear)."""
+    """The logits of one class after the other at the size of the image (bilinear), without padding."""
     (height, width), size = frame.resized, frame.original
     for plane in output:
         plane = np.ascontiguousarray(plane[:height, :width])
@@ -156,19 +156,19 @@ def _planes(output: np.ndarray, frame: Frame) -> Iterator[np.ndarray]:
 
 
 def logits_at(output: np.ndarray, frame: Frame) -> np.ndarray | None:
-    """The logits that :func:`label_map` chooses by, ``(C, H, W)`` at the size of the image.
+    """The logits that :func:`label_map` decides by, ``(C, H, W)`` at the size of the image.
 
-    They take much room, for which reason the runtime holds one class of them at a time.
+    They take a lot of memory. :func:`label_map` therefore holds one class at a time.
 
     Args:
-        output: As in :func:`label_map`; None is returned where it has no logits.
-        frame: Where the image lies in the input.
+        output: As in :func:`label_map`. The result is None if it holds classes and not logits.
+        frame: Position of the image in the input.
     """
     return np.stack(list(_planes(output, frame))) if output.dtype.kind == 'f' else None
 
 
 def nearest_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label map at another size, each pixel that of the nearest to its top left, as PyTorch's ``nearest``.
+    """Resize a label map like PyTorch's ``nearest``: each pixel takes the nearest label to its top left.
 
     Args:
         labels: ``(h, w)`` integers.
@@ -188,11 +188,11 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
     """The class of every pixel of one image.
 
     Args:
-        output: ``(C, H, W)`` float32 logits, or ``(1, H, W)`` integers: classes that the network chose itself.
-        frame: Where the image lies in the input.
+        output: ``(C, H, W)`` float32 logits, or ``(1, H, W)`` integers if the network outputs classes.
+        frame: Position of the image in the input.
 
     Returns:
-        ``(H, W)`` int64, at the image's own size.
+        ``(H, W)`` int64, at the original size of the image.
     """
     if output.dtype.kind != 'f':
         height, width = frame.resized

@@ -1,20 +1,20 @@
-"""Precisions, and how far from PyTorch an artefact of each may be."""
+"""Precisions, and the tolerance of each for differences from PyTorch."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """The type that the layers of an artefact compute in, and the tolerances that follow from it.
+    """The type that the layers of an artefact compute in, and its tolerances.
 
     Attributes:
-        name: As ``--precision`` and the manifest write it.
-        dtype: Name of the type, as NumPy writes it.
-        metric_drop: How much of a perfect mAP or mIoU the artefact may lose.
-        iou, score: Two detections are the same above this IoU of their boxes and below this difference of their scores.
-        matched: Share of the detections, or of the pixels of label maps, that have to be the same.
-        search_error: The error that a search for nodes to exclude aims at: share of the detections or pixels that may
-            differ.
+        name: Its name in ``--precision`` and the manifest.
+        dtype: The NumPy name of the type.
+        metric_drop: Allowed loss of mAP or mIoU, as a share of the perfect value.
+        iou, score: Two detections are the same if the IoU of their boxes is above ``iou`` and their scores differ by
+            less than ``score``.
+        matched: Minimum share of detections, or of label map pixels, that have to be the same.
+        search_error: Target of the search for nodes to exclude: the share of detections or pixels that may differ.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Precision:
 
     @property
     def title(self) -> str:
-        """As tables and pages write it."""
+        """Its name in tables and pages."""
         return self.name.upper()
 
 
@@ -40,4 +40,4 @@ PRECISIONS: dict[str, Precision] = {
         Precision('int8', 'int8', metric_drop=0.03, iou=0.75, score=0.2, matched=0.8, search_error=0.2),
     )
 }
-"""Every precision by its name, in the order of tables."""
+"""Name to precision. Tables keep this order."""

@@ -1,4 +1,4 @@
-"""An artefact of ``tools/deploy.py`` as a function of an image."""
+"""An artefact of ``tools/deploy.py``, loaded as a function of an image."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ Result = Detections | LabelMap
 
 
 class Predictor:
-    """Finds what is in images.
+    """Finds objects or classes in images.
 
-    It needs NumPy, OpenCV and the backend; neither PyTorch nor OpenMMLab nor the training config.
+    Needs NumPy, OpenCV and the backend, but not PyTorch, OpenMMLab or the training config.
 
     Args:
-        manifest: The manifest, which was checked.
+        manifest: The manifest, already checked.
         network: The network.
 
     Attributes:
@@ -38,19 +38,19 @@ class Predictor:
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
     def __call__(self, image: Image | Sequence[Image]) -> Result | list[Result]:
-        """Find what is in one image, or in each of several.
+        """Run the network on one image or on several.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR as ``cv2.imread`` gives it, or the path of a file; or a list of such.
-                Images of a list that need the same input size go through the network together. The result of an
-                image does not depend on the others.
+            image: ``(H, W, 3)`` uint8, BGR as read by ``cv2.imread``, or the path of a file; or a list of these.
+                Images of a list that need the same input size are batched. The result for an image does not depend
+                on the others.
 
         Returns:
-            :class:`Detections` or :class:`LabelMap`, a list of them for a list.
+            :class:`Detections` or :class:`LabelMap`; a list of them for a list of images.
 
         Raises:
-            DataError: If an image is none or cannot be read.
-            DeployError: If the network does not take its size.
+            DataError: If an image is invalid or cannot be read.
+            DeployError: If the network does not accept its size.
         """
         images: Sequence[Image] = image if isinstance(image, (list, tuple)) else [cast(Image, image)]
         found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(map(read_image, images))}
@@ -58,15 +58,15 @@ class Predictor:
         return results if isinstance(image, (list, tuple)) else results[0]
 
     def outputs(self, image: Image) -> tuple[dict[str, np.ndarray], Frame]:
-        """The outputs of the network for one image, and where the image lies in its input.
+        """The outputs of the network for one image, and the position of the image in the input.
 
-        :meth:`result` makes of them what a call gives; they are for those who look closer.
+        :meth:`result` turns them into the result of a call. Use both to inspect raw outputs.
         """
         ((_, outputs, frame),) = self._run([read_image(image)])
         return outputs, frame
 
     def _run(self, images: Iterable[np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray], Frame]]:
-        """Place, outputs and frame of each image, in batches of those that need the same input size."""
+        """Index, outputs and frame of each image, in batches of images with the same input size."""
         images = list(images)
         together: dict[tuple[int, int], list[int]] = {}
         for place, image in enumerate(images):
@@ -76,7 +76,7 @@ class Predictor:
             yield from zip(places, self.network(batch), frames, strict=True)
 
     def result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
-        """What is in an image, by the outputs of the network for it."""
+        """Turn the outputs of the network for one image into detections or a label map."""
         if self.manifest['task'] == 'segmentation':
             return LabelMap(label_map(outputs[OUTPUT], frame), self._classes, self._palette)
         threshold = self.manifest['postprocessing'].get('mask_threshold')
@@ -84,15 +84,15 @@ class Predictor:
 
 
 def load(folder: str | os.PathLike, *, threads: int | None = None, device: str | None = None) -> Predictor:
-    """Load what ``tools/deploy.py`` left in a folder.
+    """Load an artefact that ``tools/deploy.py`` wrote.
 
     Args:
-        folder: The folder.
-        threads: Threads to use, where the backend lets one choose (ONNX Runtime, OpenVINO).
-        device: ``'cpu'`` or ``'cuda'``, where the backend lets one choose (ONNX Runtime).
+        folder: The folder of the artefact.
+        threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
+        device: ``'cpu'`` or ``'cuda'``, if the backend has this option (ONNX Runtime).
 
     Returns:
-        A function of an image.
+        A predictor, called with an image.
 
     Raises:
         DeployError: If the artefact is incomplete or was changed, or its backend is missing or cannot load it.

@@ -1,6 +1,6 @@
-"""From an image to the input of a network, exactly as mmcv's transforms and OpenMMLab's data preprocessors do it.
+"""Turning images into the input of a network, exactly as mmcv's transforms and OpenMMLab's preprocessors do.
 
-NumPy and OpenCV only.
+Uses NumPy and OpenCV only.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ def _read_file(path: Path) -> np.ndarray:
     try:
         if not path.is_file():
             raise DataError(f'There is no image {path}.', fix='correct the path')
-        # as mmcv reads it: turned upright by its EXIF data
+        # like mmcv, rotate the image as its EXIF data says
         array = cv2.imdecode(np.frombuffer(path.read_bytes() or b'\0', np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:  # a name that is too long, a folder that others may not look into
+    except OSError as error:  # for example a name that is too long, or missing permissions
         array, reason = None, f' ({error.strerror})'
-    except cv2.error as error:  # more pixels than OpenCV takes
+    except cv2.error as error:  # the image has too many pixels for OpenCV
         array, reason = None, f' ({error.err})'
     if array is None:
         raise DataError(
@@ -35,13 +35,13 @@ def _read_file(path: Path) -> np.ndarray:
 
 
 def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
-    """An image as an array, read from its file if it is given by name.
+    """An image as an array. A path is read from its file.
 
     Returns:
         ``(H, W, 3)`` uint8, BGR.
 
     Raises:
-        DataError: If it is none.
+        DataError: If it is not a valid image.
     """
     if isinstance(image, (str, os.PathLike)):
         return _read_file(Path(image))
@@ -62,11 +62,11 @@ def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """Where an image lies in the input of the network.
+    """The position of an image in the input of the network.
 
     Attributes:
         original: Height and width of the image.
-        resized: Height and width of its place in the input, which begins at the top left.
+        resized: Height and width of the image in the input, where it starts at the top left.
     """
 
     original: tuple[int, int]
@@ -74,17 +74,17 @@ class Frame:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """How much wider and how much higher the image became."""
+        """Scale factors of width and height."""
         return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
 
 
 def resized(size: tuple[int, int], resize: Mapping | None) -> tuple[int, int]:
-    """The size that an image is resized to.
+    """The size of an image after resizing.
 
     Args:
-        size: Its height and width.
-        resize: ``width``, ``height`` and ``rule``, one of :data:`~mmtrtvit.runtime.manifest.RESIZE_RULES`. None: it
-            keeps its size.
+        size: Height and width of the image.
+        resize: ``width``, ``height`` and ``rule``, one of :data:`~mmtrtvit.runtime.manifest.RESIZE_RULES`; None to keep
+            the size.
 
     Returns:
         Height and width.
@@ -98,20 +98,20 @@ def resized(size: tuple[int, int], resize: Mapping | None) -> tuple[int, int]:
         factor = min(max(bounds) / max(size), min(bounds) / min(size))
     else:
         factor = min(bound / side for bound, side in zip(bounds, size, strict=True))
-    # halves are rounded up, as mmcv does; a side of no pixels, which OpenCV refuses, becomes one
+    # halves are rounded up, as in mmcv; a side is at least 1, because OpenCV rejects 0
     height, width = (max(int(side * factor + 0.5), 1) for side in size)
     return height, width
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How images become the input of a network: a manifest's ``preprocessing``, in force.
+    """Turns images into the input of a network, as described by the ``preprocessing`` of a manifest.
 
     Attributes:
         resize: ``width``, ``height`` and ``rule``, or None.
         rgb: Whether red comes first in the input.
         mean, std: Three numbers each.
-        pad_value: What is at the right and the bottom of an image, after normalisation.
+        pad_value: Value of the padding at the right and the bottom, after normalisation.
         pad_divisor: Height and width of the input are multiples of this.
         pad_shape: Height and width of an input of fixed size, or None.
     """
@@ -126,7 +126,7 @@ class Preprocessing:
 
     @classmethod
     def from_manifest(cls, described: Mapping) -> 'Preprocessing':
-        """Take over a manifest's ``preprocessing``, which was checked."""
+        """Create it from the ``preprocessing`` of a manifest that was already checked."""
         pad = described['pad']
         return cls(
             described['resize'],
@@ -139,7 +139,7 @@ class Preprocessing:
         )
 
     def frame(self, image: np.ndarray) -> Frame:
-        """Where an image will lie in the input."""
+        """The position that an image will have in the input."""
         original = image.shape[0], image.shape[1]
         return Frame(original, resized(original, self.resize))
 
@@ -147,7 +147,7 @@ class Preprocessing:
         """Height and width of the input that an image needs.
 
         Raises:
-            DeployError: If the network takes one size only, and the image does not fit.
+            DeployError: If the network has a fixed input size and the image does not fit.
         """
         if self.pad_shape is None:
             height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in frame.resized)
@@ -165,10 +165,10 @@ class Preprocessing:
         """Make the input of a network.
 
         Args:
-            images: ``(H, W, 3)`` uint8 images, BGR, that need the same shape of the input (:meth:`shape`).
+            images: ``(H, W, 3)`` uint8, BGR, all with the same input size (:meth:`shape`).
 
         Returns:
-            ``(B, 3, H, W)`` float32, and where each image lies in it.
+            ``(B, 3, H, W)`` float32, and the position of each image in it.
         """
         frames = [self.frame(image) for image in images]
         mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))

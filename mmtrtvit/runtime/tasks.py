@@ -1,4 +1,4 @@
-"""Tasks: what networks find, and the tensors that they say it by."""
+"""The tasks of networks, and the output tensors of each."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from .tensor_names import DETS, EXACT, LABELS, MASKS, OUTPUT
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One task.
+    """A task, such as object detection.
 
     Attributes:
-        name: As the manifest writes it.
+        name: Its name in the manifest.
         deploy_config: Its name in the files of ``configs/deploy``.
-        outputs: Name of each output of a network to its number of dimensions.
-        finds_boxes: Whether boxes are selected: by suppression, which the portable flavour spells out.
-        metric: How the names of the metrics end that the verdict looks at.
-        perfect: That metric of a perfect network: mmseg gives percent.
+        outputs: Name of each output of the network to its number of dimensions.
+        finds_boxes: Whether boxes are selected by suppression, which the portable flavour replaces.
+        metric: Suffix of the metrics that decide whether an artefact passes.
+        perfect: The metric of a perfect network; 100 for mmseg, which gives percent.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Task:
     perfect: float
 
     def output_names(self, flavour: str) -> list[str]:
-        """The outputs of a network of a flavour, in their order."""
+        """The outputs of a network in a given flavour, in order."""
         return [*self.outputs, *([EXACT] if self.finds_boxes and flavour == 'portable' else [])]
 
 
@@ -39,7 +39,7 @@ TASKS: dict[str, Task] = {
         Task('segmentation', 'semantic-seg', {OUTPUT: 4}, False, 'mIoU', 100.0),
     )
 }
-"""Every task by its name: boxes, boxes with masks, a label map."""
+"""Name to task: boxes, boxes with masks, a label map."""
 
 FLAVOURS = ('native', 'portable')
-"""``native``: the standard ``NonMaxSuppression`` and ``RoiAlign``; ``portable``: plain arithmetic only."""
+"""``native`` uses the standard ``NonMaxSuppression`` and ``RoiAlign``; ``portable`` uses plain arithmetic only."""

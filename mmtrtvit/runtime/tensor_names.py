@@ -1,7 +1,7 @@
-"""Names of the file, the input and the outputs of exported networks."""
+"""Names of the ONNX file and of the inputs and outputs of exported networks."""
 
 ONNX_FILE = 'end2end.onnx'
-"""As mmdeploy names it."""
+"""The file name that mmdeploy uses."""
 
 INPUT = 'input'
 
@@ -9,7 +9,7 @@ DETS, LABELS, MASKS = 'dets', 'labels', 'masks'
 """Outputs of detectors: boxes with scores, their classes, and masks within the boxes."""
 
 EXACT = 'exact'
-"""Output of portable detectors: 1 where the boxes are certain to be PyTorch's."""
+"""Output of portable detectors: 1 if the boxes are certain to equal PyTorch's."""
 
 OUTPUT = 'output'
 """Output of segmentors: logits."""

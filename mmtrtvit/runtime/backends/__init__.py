@@ -1,4 +1,4 @@
-"""The backends that run exported networks. To add one: describe it in a module of its own, and register it here."""
+"""The backends that run exported networks. To add one, describe it in its own module and register it here."""
 
 import difflib
 import os
@@ -11,14 +11,14 @@ from .openvino import OPENVINO
 from .tensorrt import TENSORRT, TENSORRT_RTX
 
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (ONNXRUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX)}
-"""Every backend by the name that ``--backend`` and the manifest give it, in the order of tables."""
+"""Name, as ``--backend`` and the manifest write it, to backend. Tables keep this order."""
 
 
 def find_backend(name: str) -> Backend:
-    """The backend of a name.
+    """Find a backend by name.
 
     Raises:
-        DeployError: If there is none; with the nearest name.
+        DeployError: If the name is unknown. The message suggests the nearest one.
     """
     if name in BACKENDS:
         return BACKENDS[name]
@@ -31,7 +31,7 @@ def find_backend(name: str) -> Backend:
 
 
 def open_session(name: str, path: str | os.PathLike, *, precision: str = 'fp32', **options: Any) -> Session:
-    """Load a network into the backend of a name; see :meth:`Backend.open_session`."""
+    """Load a network into the named backend; see :meth:`Backend.open_session`."""
     return find_backend(name).open_session(path, precision=precision, **options)
 
 

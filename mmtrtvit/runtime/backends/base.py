@@ -1,4 +1,4 @@
-"""A backend: everything that the package asks of it, and the session by which it runs a network."""
+"""The interface of a backend, and the session that runs a network."""
 
 import abc
 import dataclasses
@@ -20,9 +20,9 @@ class TensorSpec(NamedTuple):
     """An input or output of a network.
 
     Attributes:
-        name: Its name in the graph.
-        dtype: Name of its NumPy type, such as ``'float32'``.
-        shape: Its sides; those that are free by the name of the dimension (or -1 where it has none).
+        name: The tensor's name in the graph.
+        dtype: The NumPy type, such as ``'float32'``.
+        shape: The sides. A free side is given by the name of its dimension, or -1 if it is unnamed.
     """
 
     name: str
@@ -30,7 +30,7 @@ class TensorSpec(NamedTuple):
     shape: tuple[int | str, ...]
 
     def fits(self, array: np.ndarray) -> bool:
-        """Whether an array has this rank, and the sides that are fixed."""
+        """True if an array has this rank and these fixed sides."""
         return array.ndim == len(self.shape) and all(
             isinstance(side, str) or side in (-1, given) for side, given in zip(self.shape, array.shape, strict=True)
         )
@@ -40,8 +40,8 @@ class Session(abc.ABC):
     """A loaded network.
 
     Attributes:
-        device: Where it computes: ``'cpu'``, or ``'cuda'`` for a GPU. Latencies compare only on the same one.
-        inputs, outputs: What it takes and gives, in the order of the graph.
+        device: Device it computes on: ``'cpu'``, or ``'cuda'`` for a GPU. Compare latencies on the same device only.
+        inputs, outputs: Tensors it takes and returns, in the order of the graph.
     """
 
     device: str = 'cpu'
@@ -52,14 +52,14 @@ class Session(abc.ABC):
         """Run the network.
 
         Args:
-            feeds: Name to array for every input. Floating-point arrays are given as float32 whatever the precision
-                of the network.
+            feeds: Name to array for every input. Floating-point arrays are float32, whatever the precision of the
+                network.
 
         Returns:
-            Name to array for every output; floating-point ones as float32.
+            Name to array for every output. Floating-point arrays are float32.
 
         Raises:
-            DeployError: If an input is missing or has another shape than the network takes.
+            DeployError: If an input is missing or its shape does not fit the network.
         """
         for spec in self.inputs:
             given = feeds.get(spec.name)
@@ -76,35 +76,35 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the network on arrays that were checked."""
+        """Run the network on arrays that were already checked."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-    """One backend. Each is described once, in a module of this package; :data:`BACKENDS` registers it.
+    """A backend. Each one is described once, in a module of this package, and registered in :data:`BACKENDS`.
 
     Attributes:
-        name: As ``--backend`` and the manifest write it.
-        title: As tables and pages write it.
-        module: The Python module that it needs.
-        open: Opens a session: ``open(path, **options)`` with options among :attr:`session_options`. It imports the
-            module only then.
-        precisions: What it computes in.
-        devices: Where it computes: ``'cpu'``, ``'cuda'``; the first one unless another is chosen.
-        convert: Makes its own file of the ONNX file: ``convert(onnx_path, path)``. ``None``: it reads ONNX, or its
-            engines are built in :mod:`mmtrtvit.deploy.engines`.
+        name: Its name in ``--backend`` and the manifest.
+        title: Its name in tables and pages.
+        module: The Python module it needs.
+        open: Opens a session: ``open(path, **options)``, with options from :attr:`session_options`. Imports
+            the module only when called.
+        precisions: Precisions it can compute in.
+        devices: Devices it can run on: ``'cpu'``, ``'cuda'``. The first one is the default.
+        convert: Converts the ONNX file to the backend's own format: ``convert(onnx_path, path)``. ``None`` if it
+            reads ONNX, or if its engines are built in :mod:`mmtrtvit.deploy.engines`.
         engine_file: The file that it runs.
-        weights_file: The file with the weights, where they lie beside it.
-        session_options: What a user may choose when an artefact is loaded (``threads``, ``device``), and ``precision``
-            where the session has to be told.
-        build_options: What a user may choose when an engine is made.
-        precisions_by_setting: Precisions in which it computes the float32 graph when it is told so.
+        weights_file: The file with the weights, if they are stored separately.
+        session_options: Options a user may set when loading an artefact (``threads``, ``device``), and ``precision``
+            if the session needs it.
+        build_options: Options a user may set when building an engine.
+        precisions_by_setting: Precisions that it applies to the float32 graph by a setting of the session.
         int8_beside: Precision of the layers of an INT8 graph that are not quantised.
-        remarks: Precision to what there is to say of its arithmetic.
-        needs_shapes: Whether engines are for a range of input sizes.
-        selects_boxes: Whether it has ``NonMaxSuppression``, ``NonZero`` and ``RoiAlign``; the portable flavour needs
+        remarks: Precision to a remark on its arithmetic.
+        needs_shapes: Whether engines are built for a range of input sizes.
+        selects_boxes: Whether it has ``NonMaxSuppression``, ``NonZero`` and ``RoiAlign``. The portable flavour needs
             none of them.
-        mmdeploy: What mmdeploy calls it; by default as this package does.
+        mmdeploy: Its name in mmdeploy; the same name by default.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Backend:
 
     @property
     def place(self) -> str:
-        """Where it computes unless told otherwise, in words."""
+        """The default device, in words."""
         return {'cpu': 'the CPU', 'cuda': 'the GPU'}[self.devices[0]]
 
     def open_session(self, path: str | os.PathLike, *, precision: str = 'fp32', **options: Any) -> Session:
@@ -138,11 +138,11 @@ class Backend:
 
         Args:
             path: The engine file.
-            precision: What the artefact was made for; only backends that choose the precision themselves look at it.
-            options: What the user asks for, such as ``threads``. ``None`` stands for the backend's default.
+            precision: Precision of the artefact. Only backends that set the precision themselves use it.
+            options: Options set by the user, such as ``threads``. ``None`` means the backend's default.
 
         Raises:
-            DeployError: If the backend is not installed or does not know an option, or cannot load the file.
+            DeployError: If the backend is not installed, does not know an option, or cannot load the file.
         """
         given = {key: value for key, value in options.items() if value is not None}
         unknown = sorted(set(given) - set(self.session_options))
@@ -164,11 +164,11 @@ def import_package(module: str) -> ModuleType:
     """Import the Python module of a backend.
 
     Raises:
-        DeployError: If it is not installed, or broken.
+        DeployError: If it is not installed or cannot be imported.
     """
     try:
         return importlib.import_module(module)
-    except Exception as error:  # a broken native library raises what it likes
+    except Exception as error:  # a broken native library may raise anything
         part = next((part for part in PARTS if part.module == module), None)
         missing = isinstance(error, ModuleNotFoundError) and error.name == module
         state = 'is not installed' if missing else f'cannot be imported ({type(error).__name__}: {error})'

@@ -9,10 +9,10 @@ from ...errors import DeployError
 from .base import Backend, Session, TensorSpec, import_package
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
-"""Where to run: what ONNX Runtime calls it."""
+"""Device to execution provider."""
 
 _DTYPES = {'float': 'float32', 'double': 'float64'}
-"""ONNX Runtime's names of element types that are not NumPy's."""
+"""Element types that ONNX Runtime and NumPy name differently."""
 
 
 def _spec(value) -> TensorSpec:
@@ -25,7 +25,7 @@ class OnnxRuntimeSession(Session):
 
     Args:
         path: The file.
-        threads: How many threads one operator may use. By default as many as there are cores.
+        threads: Threads that one operator may use; by default one per core.
         device: ``'cpu'`` or ``'cuda'`` (which needs the package ``onnxruntime-gpu``).
 
     Raises:
@@ -44,14 +44,14 @@ class OnnxRuntimeSession(Session):
             )
         self.device = device
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3  # it warns of every fused node
+        settings.log_severity_level = 3  # hides a warning for every fused node
         if threads:
             settings.intra_op_num_threads = threads
-        # What CUDA has no kernel for runs on the CPU.
+        # Operators without a CUDA kernel run on the CPU.
         providers = list(dict.fromkeys([provider, PROVIDERS['cpu']]))
         try:
             self._session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
-        except Exception as error:  # it raises classes of its own for every kind of failure
+        except Exception as error:  # each kind of failure has its own class
             raise DeployError(
                 f'onnxruntime {onnxruntime.__version__} cannot load {path}: {str(error).splitlines()[0]}',
                 fix='export again with the versions that are installed now (tools/check_env.py lists them)',
@@ -60,7 +60,7 @@ class OnnxRuntimeSession(Session):
         self.outputs = tuple(map(_spec, self._session.get_outputs()))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the network on arrays that were checked."""
+        """Run the network on arrays that were already checked."""
         names = [spec.name for spec in self.outputs]
         return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
 

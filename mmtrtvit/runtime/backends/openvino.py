@@ -1,4 +1,4 @@
-"""OpenVINO, by its current Python API (2024 and newer; mmdeploy's is the one that was removed)."""
+"""OpenVINO through its current Python API (2024 and newer). mmdeploy uses the older one, which was removed."""
 
 import os
 from collections.abc import Mapping
@@ -23,44 +23,44 @@ def _read(openvino, path: Path):
             expected='a complete ONNX file, or an .xml file with its .bin file beside it',
             fix='export again with the versions that are installed now (tools/check_env.py lists them)',
         ) from error
-    if path.suffix == '.onnx':  # an IR was made from such a model
+    if path.suffix == '.onnx':  # an IR was already changed in this way
         take_equal_values_by_place(model)
     return model
 
 
 def _reason(error: Exception) -> str:
-    """The reason in an error of OpenVINO, whose first lines name its own source files."""
+    """The reason in an OpenVINO error. The first lines only name OpenVINO's source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(('Exception from', 'Check '))]
     return (said or lines or [type(error).__name__])[0]
 
 
 def save_ir(onnx_path: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Turn an ONNX file into OpenVINO's own format, which loads faster.
+    """Convert an ONNX file to OpenVINO's own format, which loads faster.
 
     Args:
         onnx_path: The ONNX file.
-        path: The ``.xml`` file to be; the weights go beside it, into a ``.bin`` file.
+        path: The ``.xml`` file to write. The weights go beside it, into a ``.bin`` file.
 
     Raises:
-        DeployError: If OpenVINO is not installed or cannot read the file (it names the operators).
+        DeployError: If OpenVINO is not installed or cannot read the file. The message names the operators.
     """
     openvino = import_package('openvino')
-    # Weights stay as they are in the graph: halving them behind the user's back would be another network.
+    # Weights keep their precision: OpenVINO's default would store them as FP16.
     openvino.save_model(_read(openvino, Path(onnx_path)), Path(path), compress_to_fp16=False)
 
 
 class OpenVinoSession(Session):
-    """An ONNX file or an IR (``.xml`` with ``.bin``) on the CPU, in OpenVINO.
+    """An ONNX file or an IR (``.xml`` with ``.bin``) in OpenVINO on the CPU.
 
     Args:
         path: The ``.onnx`` or ``.xml`` file.
-        threads: How many threads to use. By default as many as there are cores.
-        precision: Of the arithmetic: ``'fp32'``, or ``'bf16'`` where the CPU has it. Without being told, OpenVINO
-            computes in bfloat16 on CPUs that have AMX; so it is always told.
+        threads: Threads to use; by default one per core.
+        precision: Precision of the arithmetic: ``'fp32'``, or ``'bf16'`` if the CPU supports it. It is always set
+            explicitly, because OpenVINO defaults to bfloat16 on CPUs with AMX.
 
     Raises:
-        DeployError: If the package or the file cannot be used, or the CPU lacks the precision.
+        DeployError: If the package or the file cannot be used, or the CPU does not support the precision.
     """
 
     def __init__(self, path: str | os.PathLike, *, threads: int | None = None, precision: str = 'fp32') -> None:
@@ -93,9 +93,9 @@ class OpenVinoSession(Session):
         self.outputs = tuple(map(_spec, self._model.outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the network on arrays that were checked."""
+        """Run the network on arrays that were already checked."""
         found = self._request.infer(dict(feeds))
-        # Copies: the arrays that OpenVINO gives lie in memory that the next run writes to.
+        # Copies, because the next run overwrites the memory of OpenVINO's arrays.
         return {spec.name: np.array(found[place]) for place, spec in enumerate(self.outputs)}
 
 

@@ -1,17 +1,17 @@
-"""Top-k of OpenVINO in which the first of equal values wins, as ONNX has it."""
+"""An OpenVINO top-k that takes the first of equal values, as ONNX requires."""
 
 import importlib
 from types import ModuleType
 
 INDEX = 'i32'
-"""Indices are counted in what OpenVINO's CPU plugin computes quickly; it has no 64-bit integers."""
+"""Index type. OpenVINO's CPU plugin is fast with it and does not support 64-bit integers."""
 
 
 def take_equal_values_by_place(model) -> None:
-    """Give every top-k of a model ONNX's order: of equal values the one with the lower index comes first.
+    """Give every top-k of a model the order of ONNX: of equal values, the one with the lower index comes first.
 
-    OpenVINO reads ONNX's ``TopK`` as one that may choose any of them. Its own ``stable`` one compares all with all: a
-    thousand of 80 000 values took 0.7 s, against 1 ms for the quick one and the steps here (measured, one core).
+    OpenVINO lets ``TopK`` choose any of several equal values. Its ``stable`` mode compares all values with each other:
+    the top 1000 of 80 000 values took 0.7 s, against 1 ms for the fast mode with the steps here (measured, one core).
 
     Args:
         model: An ``openvino.Model`` read from ONNX; changed in place.
@@ -34,30 +34,30 @@ def take_equal_values_by_place(model) -> None:
 
 
 def _by_place(operators: ModuleType, values, k, axis: int) -> tuple:
-    """The ``k`` largest values and their indices, from quick top-ks of which each sorts what has no equals.
+    """The ``k`` largest values and their indices, from fast top-k operators that never see equal keys.
 
     Args:
-        operators: Of OpenVINO.
-        values: Output to select from, ``(..., N)``.
-        k: Output of a scalar, K.
-        axis: The last one.
+        operators: OpenVINO's operator set.
+        values: Output with the values, ``(..., N)``.
+        k: Scalar output, K.
+        axis: The last axis.
 
     Returns:
-        Outputs of shape ``(..., K)``: values, and indices in int32.
+        Two outputs of shape ``(..., K)``: values, and int32 indices.
     """
 
     def number(value: int):
         return operators.constant(value, dtype='int32')
 
     def smallest(keys):
-        """Of integers that are all different, so that there is nothing to choose."""
+        """The ``k`` smallest of distinct integers, which cannot tie."""
         return operators.topk(keys, k, axis, 'min', 'value', INDEX)
 
     count = operators.gather(operators.shape_of(values, INDEX), number(-1), number(0))
     k_whole = operators.convert(k, INDEX)
     step = operators.range(number(0), k_whole, number(1), INDEX)
 
-    # Which ones: all above the k-th value, and of its equals those with the lowest indices.
+    # Select: all values above the k-th one, and of those equal to it the ones with the lowest indices.
     best = operators.topk(values, k, axis, 'max', 'value', INDEX)
     sorted_values = best.output(0)
     least = operators.gather(sorted_values, operators.constant([-1], dtype='int32'), number(axis))
@@ -66,11 +66,11 @@ def _by_place(operators: ModuleType, values, k, axis: int) -> tuple:
     above = operators.reduce_sum(operators.convert(operators.greater(sorted_values, least), INDEX), number(axis), True)
     beyond = operators.maximum(operators.subtract(step, above), number(0))
     replacing = operators.gather_elements(equals, beyond, axis)
-    # Values that are rounded on the way to one operator and not to another, in bfloat16, may equal none.
+    # In bfloat16 a value may be rounded for one operator and not for another, so that nothing equals the k-th value.
     as_it_is = operators.logical_or(operators.less(step, above), operators.greater_equal(replacing, count))
     chosen = operators.select(as_it_is, best.output(1), replacing)
 
-    # In which order: numbers of the values, counted from the largest, come first, then the index.
+    # Sort: by rank of the value, counted from the largest, then by index.
     before = operators.gather(
         sorted_values, operators.maximum(operators.subtract(step, number(1)), number(0)), number(axis)
     )

@@ -1,6 +1,6 @@
 """Running an engine of TensorRT or TensorRT for RTX on PyTorch's memory and stream.
 
-Current API only: tensors by name and ``execute_async_v3``, which TensorRT has from 8.5 on.
+Uses the current API only: named tensors and ``execute_async_v3``, available since TensorRT 8.5.
 """
 
 import os
@@ -30,15 +30,15 @@ TORCH_TYPES = {
     'INT64': torch.int64,
     'BOOL': torch.bool,
 }
-"""TensorRT's data types, by name, that PyTorch has as well."""
+"""TensorRT data type, by name, to PyTorch type."""
 
 
 class LoadFailure(NamedTuple):
-    """Why an engine may not load.
+    """A known reason why an engine does not load.
 
     Attributes:
-        words: What the library's message then has in it, in lower case.
-        reason: What that means.
+        words: Words in the library's message, in lower case; any of them identifies the failure.
+        reason: The explanation for the user.
     """
 
     words: tuple[str, ...]
@@ -55,11 +55,11 @@ LOAD_FAILURES = (
     ),
     LoadFailure(('magic tag', 'truncat', 'corrupt', 'checksum'), 'it is not a complete engine'),
 )
-"""The first that fits is told."""
+"""Known failures. The first one that matches is reported."""
 
 
 def make_log(trt: ModuleType) -> 'trt.ILogger':
-    """A logger that keeps what the library says of errors."""
+    """A logger that keeps the error messages of the library."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -74,7 +74,7 @@ def make_log(trt: ModuleType) -> 'trt.ILogger':
 
 
 def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 'trt.IOutputAllocator':
-    """Memory for an output whose size is known only when the network has run."""
+    """Memory for an output whose size is known only after the run."""
 
     class Output(trt.IOutputAllocator):
         def __init__(self) -> None:
@@ -83,7 +83,7 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
             self.shape: tuple[int, ...] = ()
 
         def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
-            # PyTorch aligns to 512 bytes, more than TensorRT asks for; no address may be null
+            # PyTorch aligns to 512 bytes, more than TensorRT requires; an address must not be null
             self.memory = torch.empty(max(size, 1), dtype=torch.uint8, device=device)
             return self.memory.data_ptr()
 
@@ -94,7 +94,7 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
             self.shape = tuple(shape)
 
         def tensor(self) -> Tensor:
-            """The output, once the network has run."""
+            """The output, available after the run."""
             empty = torch.empty(self.shape, dtype=dtype, device='meta')
             size = empty.numel() * empty.element_size()
             if not size:
@@ -112,15 +112,15 @@ def load_engine(
     Args:
         trt: The package.
         path: The file.
-        log: Keeps what the package says.
+        log: Logger with the messages of the package.
         package: Its name, a key of :data:`~mmtrtvit.runtime.backends.tensorrt.support.PACKAGES`.
         capability: Compute capability of the GPU.
 
     Returns:
-        The runtime, which has to live as long as the engine, and the engine.
+        The runtime, which must outlive the engine, and the engine.
 
     Raises:
-        DeployError: If there is no such file, or it does not load, with what is known of the reason.
+        DeployError: If the file is missing or does not load. The message gives the reason if it is known.
     """
     if not path.is_file():
         raise DeployError(f'There is no engine {path}.', fix='build it with tools/deploy.py')
@@ -150,9 +150,9 @@ class TensorRTSession(Session):
     """An engine, ready to run.
 
     Args:
-        engine_path: The file.
-        package: ``'tensorrt'`` or ``'tensorrt_rtx'``: that which built it.
-        output_names: The outputs that are wanted, in their order; by default all, in the order of the engine.
+        engine_path: The engine file.
+        package: The package that built it: ``'tensorrt'`` or ``'tensorrt_rtx'``.
+        output_names: Outputs to return, in this order; by default all, in the order of the engine.
         device: The GPU.
 
     Attributes:
@@ -160,8 +160,8 @@ class TensorRTSession(Session):
         profiles: Name to the smallest, usual and largest shape of each input.
 
     Raises:
-        DeployError: If the package or a GPU is missing, the two do not go together, the engine does not load, or it has
-            no such output.
+        DeployError: If the package or a GPU is missing, the two do not work together, the engine does not load, or it
+            lacks one of the outputs.
     """
 
     device = 'cuda'
@@ -206,7 +206,7 @@ class TensorRTSession(Session):
         inputs, outputs = [], {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
-            # the name, as a module may lack the newer members
+            # by name, because older versions lack the newer members
             self._types[name] = TORCH_TYPES[engine.get_tensor_dtype(name).name]
             spec = TensorSpec(name, str(self._types[name]).removeprefix('torch.'), tuple(engine.get_tensor_shape(name)))
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
@@ -239,20 +239,20 @@ class TensorRTSession(Session):
         )
 
     def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run the network on PyTorch's current stream, without waiting for it.
+        """Run the network on PyTorch's current stream, without waiting for the result.
 
         Args:
-            feeds: Name to tensor for every input. Those on another device or of another type are copied.
+            feeds: Name to tensor for every input. A tensor on another device or of another type is copied.
 
         Returns:
-            Name to tensor on the GPU for every output that is wanted.
+            Name to tensor, on the GPU, for every requested output.
 
         Raises:
-            DeployError: If a shape is beyond what the engine was built for, or the run fails.
+            DeployError: If a shape is outside the range that the engine was built for, or the run fails.
         """
         context = self._context
         self._log.errors.clear()
-        held = {}  # until the run is queued: PyTorch reuses memory in the order of the stream
+        held = {}  # kept until the run is queued; PyTorch reuses memory in stream order
         for spec in self.inputs:
             if spec.name not in feeds:
                 raise DeployError(f'Input {spec.name!r}: nothing was given.', fix='give a tensor for every input')
@@ -265,13 +265,13 @@ class TensorRTSession(Session):
         results: dict[str, Callable[[], Tensor]] = {}
         for name in self._every_output:
             shape, dtype = tuple(context.get_tensor_shape(name)), self._types[name]
-            if min(shape, default=0) < 0:  # it depends on the data
+            if min(shape, default=0) < 0:  # the shape depends on the data
                 output = make_output(self._trt, self._gpu, dtype)
                 context.set_output_allocator(name, output)
                 results[name] = output.tensor
                 continue
             tensor = torch.empty(shape, dtype=dtype, device=self._gpu)
-            # an empty tensor has no address, and TensorRT takes no null
+            # an empty tensor has a null address, which TensorRT rejects
             held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self._gpu)
             context.set_tensor_address(name, held[name].data_ptr())
             results[name] = lambda tensor=tensor: tensor

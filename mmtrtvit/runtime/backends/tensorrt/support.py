@@ -1,4 +1,4 @@
-"""The packages TensorRT and TensorRT for RTX: which is installed, which combinations cannot work, and why."""
+"""The packages TensorRT and TensorRT for RTX: installed versions, and combinations that cannot work."""
 
 import importlib
 import importlib.metadata
@@ -21,11 +21,11 @@ class Package(NamedTuple):
         title: Its name in NVIDIA's documentation.
         distributions: Its names for pip.
         install: The command that installs it.
-        plugins: Whether some of ONNX's operators, such as ``RoiAlign``, are plugins in a library of its own, which has
-            to be registered in each process before a graph is read or an engine is loaded.
-        targets: GPUs that engines can be built for, by compute capability, without being there; empty: an engine is for
-            the GPU that it was built on.
-        usual_targets: Those that it builds for unless others are chosen.
+        plugins: Whether some ONNX operators, such as ``RoiAlign``, come from a separate plugin library. Each process
+            has to register that library before it reads a graph or loads an engine.
+        targets: GPUs, by compute capability, that engines can be built for without having one. Empty if an engine
+            only runs on the kind of GPU that built it.
+        usual_targets: The default targets.
     """
 
     title: str
@@ -47,24 +47,24 @@ PACKAGES = {
         title='TensorRT for RTX',
         distributions=('tensorrt-rtx', 'tensorrt-rtx-cu12', 'tensorrt-rtx-cu13'),
         install='pip install -r requirements/tensorrt-rtx.txt',
-        targets=('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121'),  # of version 1.7
+        targets=('sm75', 'sm80', 'sm86', 'sm89', 'sm120', 'sm121'),  # as of version 1.7
         usual_targets=('sm80', 'sm86', 'sm89', 'sm120', 'sm121'),
     ),
 }
-"""By the name of the Python module."""
+"""Name of the Python module to package."""
 
 
 class Refusal(NamedTuple):
-    """A combination that cannot work. What is left open (empty or None) always applies.
+    """A combination that cannot work. A condition that is empty or None always holds.
 
     Attributes:
         package: The Python module.
-        since, before: Versions, the first that it applies to and the first that it does not.
-        capabilities: Compute capabilities of the GPU.
-        uses: What would be used: ``'mmdeploy wrapper'``, ``'precision flags'``, ``'typed graph'`` (float16, bfloat16 or
+        since, before: The first affected version, and the first one that is no longer affected.
+        capabilities: Affected compute capabilities of the GPU.
+        uses: Affected feature: ``'mmdeploy wrapper'``, ``'precision flags'``, ``'typed graph'`` (float16, bfloat16 or
             quantised) or ``'float32 graph'``.
         reason: Why it cannot work.
-        instead: What does.
+        instead: A combination that works.
     """
 
     package: str
@@ -76,7 +76,7 @@ class Refusal(NamedTuple):
     uses: str = ''
 
     def applies(self, package: str, version: Version, capability: tuple[int, int] | None, uses: str) -> bool:
-        """Whether this is the combination."""
+        """True if this refusal covers the combination."""
         return (
             package == self.package
             and (not self.since or version >= self.since)
@@ -152,7 +152,7 @@ REFUSALS = (
         instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
     ),
 )
-"""The first that applies is told."""
+"""Known refusals. The first one that applies is reported."""
 
 
 def parse_version(text: str) -> Version:
@@ -161,7 +161,7 @@ def parse_version(text: str) -> Version:
 
 
 def installed_version(package: str) -> Version | None:
-    """Version of a package without importing it, or ``None`` where it is not installed."""
+    """Version of a package without importing it, or ``None`` if it is not installed."""
     if importlib.util.find_spec(package) is None:
         return None
     for distribution in PACKAGES[package].distributions:
@@ -169,7 +169,7 @@ def installed_version(package: str) -> Version | None:
             return parse_version(importlib.metadata.version(distribution))
         except importlib.metadata.PackageNotFoundError:
             continue
-    # installed by something else than pip, such as the system's packages
+    # not installed by pip, for example a package of the operating system
     return parse_version(import_package(package).__version__)
 
 
@@ -195,10 +195,10 @@ def import_package(package: str) -> ModuleType:
 
 
 def require_version(package: str) -> Version:
-    """Version of a package that has to be there.
+    """Version of a package that must be installed.
 
     Raises:
-        DeployError: If it is not.
+        DeployError: If it is not installed.
     """
     version = installed_version(package)
     if version is None:
@@ -209,23 +209,23 @@ def require_version(package: str) -> Version:
 def find_refusal(
     package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
 ) -> Refusal | None:
-    """The first of :data:`REFUSALS` that applies; arguments as those of :func:`refuse_combination`."""
+    """The first of :data:`REFUSALS` that applies. Takes the arguments of :func:`refuse_combination`."""
     return next((known for known in REFUSALS if known.applies(package, version, capability, uses)), None)
 
 
 def refuse_combination(
     package: str, version: Version, capability: tuple[int, int] | None = None, uses: str = ''
 ) -> None:
-    """End with the reason and the alternative if a combination cannot work.
+    """Raise an error with the reason and an alternative if a combination cannot work.
 
     Args:
         package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
         version: Its version.
-        capability: Compute capability of the GPU, if one plays a part.
-        uses: What would be used, see :class:`Refusal`.
+        capability: Compute capability of the GPU, or None to ignore it.
+        uses: The feature to be used, see :class:`Refusal`.
 
     Raises:
-        DeployError: If :data:`REFUSALS` has it.
+        DeployError: If one of :data:`REFUSALS` applies.
     """
     refusal = find_refusal(package, version, capability, uses)
     if refusal is None:
@@ -237,18 +237,18 @@ def refuse_combination(
 
 
 def target_of(capability: tuple[int, int]) -> str:
-    """A compute capability as ``--targets`` takes it: ``'sm86'`` of ``(8, 6)``."""
+    """A compute capability in the form of ``--targets``: ``(8, 6)`` becomes ``'sm86'``."""
     return 'sm{}{}'.format(*capability)
 
 
 def why_unfit(package: str, version: Version, capability: tuple[int, int], targets: Sequence[str]) -> str:
-    """Why a GPU cannot run an engine that was built on this machine, in words; empty where it can.
+    """The reason why a GPU cannot run an engine that was built on this machine; empty if it can.
 
     Args:
         package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
         version: Its version.
         capability: Compute capability of the GPU.
-        targets: What the engine was built for, in lower case; empty for the package's own choice.
+        targets: Targets that the engine was built for, in lower case; empty for the package's default.
     """
     refusal = find_refusal(package, version, capability)
     if refusal is not None:
