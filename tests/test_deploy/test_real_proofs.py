@@ -1,8 +1,8 @@
 """Whole networks of two sizes on real images: every method passes its proof in ONNX Runtime and OpenVINO.
 
 The networks are untrained: of their thousands of boxes one may fall to the other side of a threshold by the last bit,
-which depends on the processor (docs/deploy.md says where that happens). So detectors get enough images for the proof to
-allow one. Segmentors are compared pixel by pixel, and nearly all classes occur on a few images.
+which depends on the processor (docs/deploy_internals.md says where that happens). So detectors get enough images for
+the proof to allow one. Segmentors are compared pixel by pixel, and nearly all classes occur on a few images.
 """
 
 import pytest
