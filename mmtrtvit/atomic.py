@@ -16,7 +16,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     is removed when the block raises, so ``path`` is never half-written.
 
     Args:
-        path: The file to be. Its folder is made when missing.
+        path: The file to write. Its folder is made when missing.
 
     Yields:
         The temporary path to write to.
@@ -42,7 +42,7 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it takes the place of ``path`` when the block succeeds.
 
     Args:
-        path: The folder to be. One that exists is replaced as a whole, only after the block is done.
+        path: The folder to write. An existing one is replaced as a whole, and only after the block is done.
 
     Yields:
         The temporary folder to fill.
@@ -71,10 +71,10 @@ def atomic_files(folder: str | os.PathLike, last: str, obsolete: Iterable[str] =
     For a folder that may hold other things as well. Files of the same name are replaced.
 
     Args:
-        folder: Where the files go. It is made when missing.
+        folder: Destination of the files. It is made when missing.
         last: The file whose presence says that the others are complete: the old one is removed before any
             file moves, the new one moves after all others.
-        obsolete: Names of files of an earlier time. Those that have no successor are removed, before any file moves.
+        obsolete: Names of files of earlier versions. Those without a successor are removed before any file moves.
 
     Yields:
         The temporary folder to fill.

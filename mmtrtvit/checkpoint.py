@@ -17,7 +17,7 @@ from torch.hub import load_state_dict_from_url
 from .errors import CheckpointError
 
 _SHOWN = 6
-"""How many names of each kind a report prints."""
+"""Number of names of each kind that a report prints."""
 
 _NOTHING_FROZEN = {'frozen_stages': -1, 'norm_eval': False}
 """Settings of a backbone for training from scratch."""
@@ -73,10 +73,10 @@ def _part(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """How the names and shapes of a checkpoint fit a model.
+    """Comparison of a checkpoint's names and shapes with a model's.
 
     Attributes:
-        source: Where the checkpoint came from.
+        source: Origin of the checkpoint.
         loaded: Names that are in both with the same shape.
         missing: Names of the model that the checkpoint lacks.
         new: Names that it lacks as a whole because published weights have no such parts; see :func:`load_backbone`.
@@ -93,7 +93,7 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every parameter and buffer of the model is filled, those of new parts aside."""
+        """True if every parameter and buffer of the model is filled, those of new parts aside."""
         return not self.missing and not self.reshaped
 
     @property
@@ -123,7 +123,7 @@ def read_checkpoint(path: str | Path, or_else: str = '') -> Mapping[str, Any]:
 
     Args:
         path: A local file, or an address (``https://...``), which is kept in torch's download cache.
-        or_else: An alternative for the message where the address does not work.
+        or_else: An alternative to the address, for the message if it does not work.
 
     Returns:
         The checkpoint as saved, tensors on the CPU.
@@ -202,9 +202,9 @@ def compare(
     """Say how ``weights`` fit ``model`` without changing it.
 
     Tensors of ``new_parts`` (modules of these names, at any depth) are not missing if ``weights`` has none of
-    them: then they are of a network without these parts. If it has some, it is of one with them, and cut.
+    them: they then come from a network without these parts. If it has some, the others count as missing.
 
-    BatchNorm's ``num_batches_tracked`` counters do not count: they have no part in the result.
+    BatchNorm's ``num_batches_tracked`` counters do not count: they do not affect the result.
     """
     ours = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     counted = [name for name in ours if not name.endswith('num_batches_tracked')]
@@ -235,7 +235,7 @@ def check_checkpoint(
     allow_other_parts: bool = False,
     new_parts: Sequence[str] = (),
 ) -> tuple[LoadReport, dict[str, torch.Tensor]]:
-    """Read a checkpoint and make sure that it is one of ``model``, without loading it.
+    """Read a checkpoint and make sure that it fits ``model``, without loading it.
 
     Args:
         model: The network to be filled.
@@ -296,10 +296,10 @@ def check_provenance(backbone: object, checkpoint: Mapping, source: str) -> None
     Args:
         backbone: The backbone to fill; a setting that it lacks as an attribute is not compared.
         checkpoint: As read.
-        source: Where it came from, for the message.
+        source: Its origin, for the message.
 
     Raises:
-        CheckpointError: Naming the setting of the backbone to correct.
+        CheckpointError: If a setting differs; the message names it.
     """
     told = provenance_of(checkpoint) or {}
     for name, trained in told.get('settings', {}).items():
@@ -340,7 +340,7 @@ def load_backbone(
     Without ``prefix`` the checkpoint may be of the backbone itself or of a network that has it as
     ``backbone``. Its other parts (a classifier, heads, a stage that is not built) are
     reported and left out. Parts that only networks for dense prediction have, the backbone's ``new_parts``, may be
-    lacking as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
+    missing as a whole: published weights are those of a classifier. It is reported, and stays as it was initialised.
 
     A converted checkpoint says what settings its weights were trained with; a backbone with others is refused, unless
     ``allow_mismatch`` is given.

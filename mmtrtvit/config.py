@@ -15,7 +15,7 @@ from .errors import ConfigError, UserError
 PACKAGE = Path(__file__).resolve().parent
 
 VARIANTS = Path('_base_') / 'variants'
-"""Where variants lie below a folder of configs."""
+"""Folder of the variants below a folder of configs."""
 
 
 def find_variant(name: str, path: Path) -> Path:
@@ -64,7 +64,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
         The config.
 
     Raises:
-        ConfigError: If there is no such file or variant, or one cannot be read.
+        ConfigError: If the file or a variant does not exist or cannot be read.
         EnvironmentProblem: If a part is missing without which no detector and no segmentor can be built.
     """
     environment.require(networks=True)

@@ -67,7 +67,7 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def in_range(version: str, wanted: str) -> bool:
-    """Whether ``version`` satisfies all of ``wanted``, as ``'>=2.4,<2.14'``. An unreadable one does."""
+    """True if ``version`` satisfies all of ``wanted``, as ``'>=2.4,<2.14'``. An unreadable one does."""
     clauses = re.findall(r'(>=|<=|==|>|<)\s*([\d.]+)', wanted)
     bounds = [(_COMPARE[sign], release(bound)) for sign, bound in clauses]
     length = max(map(len, [release(version), *(bound for _, bound in bounds)]))
@@ -110,7 +110,7 @@ def stack() -> str:
 
 
 def is_there(module: str) -> bool:
-    """Whether ``module`` can be found, without importing more of it than its parents."""
+    """True if ``module`` can be found. Only its parents are imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -119,7 +119,7 @@ def is_there(module: str) -> bool:
 
 
 def _mmcv_operators() -> str:
-    """What mmcv's operators were compiled for: ``'CPU'`` or ``'CUDA 12.8'``."""
+    """The target that mmcv's operators were compiled for: ``'CPU'`` or ``'CUDA 12.8'``."""
     if not is_there('mmcv'):
         raise NotInstalled
     # The operators are linked against torch's libraries, which are only found once torch is loaded.
@@ -177,7 +177,7 @@ class Part:
             upstream stack, and others.
         install: Command that installs it, with ``{pip}`` and ``{requirement}`` filled in.
         repair: Command that fixes it when it is there but broken. Empty: ``install``.
-        expected: The words for ``wanted`` where there is no version to compare.
+        expected: Text in place of ``wanted`` for a part without a version to compare.
         required: Whether nothing works without it.
         fatal: Whether nothing works when it is there but broken.
         one_of: Parts of the same group are required together: one of them has to work.
@@ -201,7 +201,7 @@ class Part:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for: the pin of the requirement files, else the versions that work."""
+        """The argument for pip: the pin of the requirement files, else the versions that work."""
         if not self.distributions:
             return self.module
         upstream = len(self.distributions) > 1 and stack() == 'upstream'
@@ -303,13 +303,13 @@ class PartReport:
     Attributes:
         name: Its name in the table.
         found: Version, or ``''`` when the part is missing or broken.
-        wanted: Versions that work, or what is expected in words.
+        wanted: Versions that work, or a description in words.
         status: ``'ok'``, ``'missing'`` or ``'wrong'``.
         required: Whether mmtrtvit cannot be used before this is ``'ok'``.
         purpose: The feature that needs it.
-        problem: What is wrong, ``''`` when nothing is.
+        problem: The fault, ``''`` when nothing is wrong.
         fix: The command that fixes it, ``''`` when nothing is wrong.
-        remarks: What else is worth knowing about the version that was found.
+        remarks: Further notes on the version that was found.
     """
 
     name: str

@@ -25,7 +25,7 @@ class UserError(Exception):
 
     Args:
         message: The input and its fault, or the whole text.
-        expected: A description of right input.
+        expected: A description of valid input.
         fix: An instruction or a command.
     """
 

@@ -1,4 +1,4 @@
-"""Latency of one or more things, measured interleaved."""
+"""Latency of one or more functions, measured in turn."""
 
 import dataclasses
 import os
@@ -49,7 +49,7 @@ class Latency:
 
     @property
     def steady(self) -> bool:
-        """Whether :attr:`spread` is small enough for the figure to be quoted by itself."""
+        """True if :attr:`spread` is small enough for the figure to be quoted by itself."""
         return self.spread <= STEADY_SPREAD
 
     def to_dict(self) -> dict:
@@ -82,7 +82,7 @@ def measure(
     min_seconds: float = 3.0,
     max_seconds: float = 120.0,
 ) -> list[Latency]:
-    """Time things in turn, A B A B ..., so that a drift of the machine meets all of them alike.
+    """Time functions in turn, A B A B ..., so that a drift of the machine affects all of them alike.
 
     On a GPU every run waits for the device before the clock is read.
 
@@ -90,11 +90,11 @@ def measure(
         subjects: Name to a function without arguments that does the work once.
         scope: The part that the time covers.
         settings: Whatever else the figures depend on.
-        warmup_runs: Least number of runs of each that are not counted.
-        warmup_seconds: Least time that each is run without being counted.
-        min_runs: Least number of counted rounds.
-        min_seconds: Least time that each is counted for.
-        max_seconds: End after this time with the rounds there are, but never before three.
+        warmup_runs: Minimum number of uncounted runs of each.
+        warmup_seconds: Minimum time of the uncounted runs of each.
+        min_runs: Minimum number of counted rounds.
+        min_seconds: Minimum time of the counted runs of each.
+        max_seconds: Stop after this time, but never before three rounds.
 
     Returns:
         One row for each subject, in their order.

@@ -4,7 +4,7 @@ import argparse
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add ``--variant`` (``variants``) and ``--cfg-options``: what :func:`~mmtrtvit.apis.load_config` takes.
+    """Add ``--variant`` (``variants``) and ``--cfg-options``: arguments of :func:`~mmtrtvit.config.load_config`.
 
     Args:
         parser: The command line.

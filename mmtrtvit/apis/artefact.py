@@ -20,7 +20,7 @@ from ..runtime import load
 from ..visualization.predictions import DrawPredictions
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape')
-"""What data samples keep of an image that no transform has changed."""
+"""Keys of data samples for an image that no transform has changed."""
 
 
 def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
@@ -34,7 +34,7 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
         A copy.
 
     Raises:
-        DeployError: If the artefact is no network of this config's task and classes.
+        DeployError: If the artefact differs from this config in task or classes.
     """
     task, classes = task_of(model_config.model), dataset_metainfo(model_config).get('classes') or ()
     if task != manifest['task'] or list(classes) != manifest['classes']:
@@ -64,14 +64,14 @@ def evaluate_artefact(
     show_dir: str | None = None,
     cfg_options: Mapping | None = None,
 ) -> dict[str, float]:
-    """Evaluate what ``tools/deploy.py`` left, by mmengine's runner and the metrics of mmdet or mmseg.
+    """Evaluate an artefact of ``tools/deploy.py`` with mmengine's runner and the metrics of mmdet or mmseg.
 
     It runs as ``load(backend_dir)(image)`` does, with its own pre- and post-processing.
 
     Args:
         config: The model config; its test split and evaluator are used.
         backend_dir: The artefact's folder.
-        work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
+        work_dir: Folder for the log; ``work_dirs/<config name>`` by default.
         out: Write the predictions to this ``.pkl`` file as well.
         show_dir: As in :func:`mmtrtvit.apis.evaluate`.
         cfg_options: Changes to the config, dotted key to value.

@@ -125,7 +125,7 @@ def count_boxes(
     hits = bbox_overlaps(boxes, truth.bboxes) >= iou_thr
     which, what = np.nonzero(hits)
     np.add.at(matrix, (truth.labels[what], labels[which]), 1)
-    # How much of a detection lies in a crowd counts, as in COCO's evaluation: the crowd is larger.
+    # The share of a detection that lies in a crowd counts, as in COCO's evaluation: the crowd is larger.
     in_crowd = (bbox_overlaps(boxes, crowds, mode='iof') >= iou_thr).any(axis=1)
     np.add.at(matrix, (classes, labels[~hits.any(axis=1) & ~in_crowd]), 1)
     right = hits & (labels[:, None] == truth.labels[None])

@@ -29,7 +29,7 @@ from .evaluation import evaluate
 from .training import train
 
 PREFIX = 'coco/'
-"""What CocoMetric puts before the names of its figures."""
+"""Prefix of the names of CocoMetric's figures."""
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50')
 """The figures that the summary shows, of those that CocoMetric gives."""
@@ -72,7 +72,7 @@ def demo(
     Args:
         config: A detection config on the toy data set.
         deploy_cfg: The deploy config.
-        work_dir: Where everything goes: ``train/``, ``artefact/``, ``predictions.png``, ``summary.json``.
+        work_dir: Folder for all results: ``train/``, ``artefact/``, ``predictions.png``, ``summary.json``.
         train_images, val_images: Size of the toy data set.
         epochs: Fewer or more epochs than the config has.
         resume: Go on from the latest checkpoint of an earlier run that was stopped.

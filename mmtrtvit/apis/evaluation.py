@@ -72,7 +72,7 @@ def evaluate(
     Args:
         config: The config file.
         checkpoint: The checkpoint; it must fill the whole network.
-        work_dir: Where the log goes; ``work_dirs/<config name>`` by default.
+        work_dir: Folder for the log; ``work_dirs/<config name>`` by default.
         out: Write the predictions to this ``.pkl`` file as well.
         show_dir: Draw predictions beside the truth into this folder, below the run's time-stamped folder in the work
             dir unless it is absolute.

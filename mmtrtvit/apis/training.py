@@ -63,16 +63,16 @@ def set_resume(config: Config, resume: str | None) -> None:
 
 
 def fills_the_network(config: Config, allow_mismatch: bool) -> bool:
-    """Whether training starts from a checkpoint of the whole network, resumed or from ``load_from``."""
+    """True if training starts from a checkpoint of the whole network, resumed or from ``load_from``."""
     if config.get('resume'):
         return bool(config.get('load_from') or find_latest_checkpoint(config.work_dir))
     return bool(config.get('load_from')) and not allow_mismatch
 
 
 def forget_pretrained(model: nn.Module | ConfigDict) -> None:
-    """Leave pretrained weights of the backbone unread, which a checkpoint of the whole network would overwrite.
+    """Skip pretrained weights of the backbone that a checkpoint of the whole network would overwrite.
 
-    Their file need not be there any more. The config that the run has written already still names it.
+    Their file may be gone by now. The config that the run has already written still names it.
     """
     if not isinstance(model, nn.Module):  # of a FlexibleRunner, which builds it later
         model.backbone.init_cfg = None
@@ -100,7 +100,7 @@ def check_strategy(config: Config) -> None:
     """Make sure that a strategy that splits the training state can do what the config says.
 
     Raises:
-        ConfigError: If there is one process only, or gradients are to be clipped by the optimiser's wrapper.
+        ConfigError: If there is only one process, or the optimiser's wrapper is to clip gradients.
     """
     kind = str((config.get('strategy') or {}).get('type')).removeprefix('mmtrtvit.Resumable')
     if kind not in SHARDING:
@@ -135,7 +135,7 @@ def train(
 
     Args:
         config: The config file.
-        work_dir: Where logs and checkpoints go; ``work_dirs/<config name>`` by default.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/<config name>`` by default.
         resume: ``'auto'`` for the latest checkpoint of the work dir, or a checkpoint.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate to the batch that is really used.

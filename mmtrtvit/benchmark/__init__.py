@@ -1,4 +1,4 @@
-"""Measuring: complexity, latency, the cost of training, and what the figures were measured on."""
+"""Measuring: complexity, latency, the cost of training, and the machine behind the figures."""
 
 from ..latency import Latency, machine, measure, ratio
 from ..testing.random_inputs import random_batch

@@ -41,7 +41,7 @@ _MODULES = ('torch', 'onnx', 'mmtrtvit')
 
 
 def versions(runtimes: Sequence[str]) -> dict[str, str]:
-    """Versions of the modules that had a part in rows of these runtimes."""
+    """Versions of the modules that these runtimes use."""
     modules = (*_MODULES, *(BACKENDS[name] for name in runtimes if name in BACKENDS))
     return {name: importlib.import_module(name).__version__.split('-')[0] for name in modules}
 
@@ -87,7 +87,7 @@ def export_backbone(backbone: nn.Module, image: torch.Tensor, path: str | os.Pat
 
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[int]:
-    """PyTorch's number of threads, changed for a while."""
+    """Change PyTorch's number of threads inside a ``with`` block."""
     before = torch.get_num_threads()
     try:
         if number is not None:
@@ -149,7 +149,7 @@ def measure_backbones(
 
     Args:
         networks: Family and arch of each.
-        runtimes: What to time: ``'PyTorch'``, or names in :data:`BACKENDS`.
+        runtimes: Runtimes to time: ``'PyTorch'``, or names in :data:`BACKENDS`.
         size: Height and width of the input.
         batch: Images in the input.
         threads: Threads of every runtime; by default as many as PyTorch takes.

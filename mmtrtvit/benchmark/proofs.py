@@ -40,13 +40,13 @@ def proof_row(
     timed: bool,
     cfg_options: Mapping | None,
 ) -> dict:
-    """Convert a checkpoint; its proof as a row, or the message with which the conversion ended.
+    """Convert a checkpoint and return its proof as a row, or the message of a failed conversion.
 
     Args:
         about: The first fields of the row; among them ``backend``, ``precision`` and ``images``.
         config: The model config.
         checkpoint: The checkpoint.
-        folder: Where the artefact goes.
+        folder: Folder of the artefact.
         shapes: Input sizes, which TensorRT needs.
         timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
@@ -178,7 +178,7 @@ def benchmark_deployment(
         The content of ``deployment.json``: ``rows`` and the ``machine``.
 
     Raises:
-        ConfigError: If there is no such config, a number is not positive, or ``out`` cannot be written.
+        ConfigError: If no config matches, a number is not positive, or ``out`` cannot be written.
     """
     check_settings(images=images, size=size, threads=threads)
     if threads:

@@ -23,7 +23,7 @@ def check_settings(**settings: float | None) -> None:
         settings: Named as the options are; only those of :data:`COUNTS` are looked at. ``None`` is always right.
 
     Raises:
-        ConfigError: Naming the option that is not.
+        ConfigError: If one is not; the message names the option.
     """
     for name in COUNTS:
         value = settings.get(name)
@@ -34,7 +34,7 @@ def check_settings(**settings: float | None) -> None:
 
 
 def write_rows(result: Mapping[str, Sequence[Mapping]], path: str | os.PathLike) -> None:
-    """Write named lists of rows as JSON, one row a line."""
+    """Write named lists of rows as JSON, one row per line."""
     lists = [
         f' {json.dumps(name)}: [\n' + ',\n'.join(f'  {json.dumps(row)}' for row in rows) + '\n ]'
         for name, rows in result.items()
@@ -47,7 +47,7 @@ def read_rows(path: str | os.PathLike) -> dict | None:
     """Read a file of measured rows.
 
     Returns:
-        Its content, ``None`` where there is no such file.
+        Its content, or ``None`` if the file does not exist.
 
     Raises:
         DataError: If it is not JSON.
@@ -70,7 +70,7 @@ class Results:
 
     Args:
         out: Its folder, made if it is not there.
-        name: What was measured: the file is ``<name>.json``.
+        name: Name of the measurement: the file is ``<name>.json``.
 
     Attributes:
         path: The file.
@@ -83,11 +83,11 @@ class Results:
         self.path = make_work_dir(out) / f'{name}.json'
 
     def write(self, result: Mapping[str, Sequence[Mapping]]) -> None:
-        """Write named lists of rows, in place of those that are there."""
+        """Write named lists of rows, replacing those in the file."""
         write_rows(result, self.path)
 
     def add(self, row: Mapping, key: Sequence[str]) -> dict[str, list[dict]]:
-        """Write a row beside those of earlier runs, and take the place of one that it agrees with in all of ``key``.
+        """Add a row to those of earlier runs. It replaces an earlier one with the same values of ``key``.
 
         Returns:
             All ``rows``, and the ``machine`` that made the last one.

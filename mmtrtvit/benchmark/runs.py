@@ -19,15 +19,15 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     """The result of a training run.
 
     Args:
-        work_dir: Where ``tools/train.py`` wrote, and perhaps ``tools/test.py`` afterwards: the config, and a folder for
-            each start.
+        work_dir: The work dir of ``tools/train.py``, and perhaps of ``tools/test.py`` afterwards: the config, and a
+            folder for each start.
 
     Returns:
         ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, and
         the ``metrics`` of the last evaluation, as the data set gives them.
 
     Raises:
-        DataError: If it is no work dir, or nothing was evaluated.
+        DataError: If it is not a work dir, or nothing was evaluated.
     """
     work_dir = Path(work_dir)
     configs = sorted(work_dir.glob('*.py'))
@@ -69,7 +69,7 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
         The content of ``runs.json``: ``rows`` and the ``machine``.
 
     Raises:
-        DataError: If one of them is no work dir of a finished run.
+        DataError: If one of them is not the work dir of a finished run.
     """
     result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [machine()]}
     results = Results(out, 'runs')

@@ -40,12 +40,12 @@ _MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmtrtvit')
 
 
 def _resident() -> tuple[int, int]:
-    """Memory of this process, bytes: that which is resident now, and the most that ever was.
+    """Resident memory of this process in bytes: the current value and the peak.
 
-    Linux's own account is read, as ``getrusage`` counts what the process was forked from as well.
+    Linux's ``/proc`` is read, because ``getrusage`` also counts the parent that the process was forked from.
 
     Raises:
-        DeployError: Where there is no such account.
+        DeployError: If the system has no ``/proc``.
     """
     try:
         fields = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
@@ -59,14 +59,14 @@ def _resident() -> tuple[int, int]:
 
 
 def _memory(device: torch.device) -> tuple[int, int]:
-    """Memory in use and the most that ever was, bytes: PyTorch's own on a GPU, the process's on the CPU."""
+    """Memory in use and its peak, in bytes: PyTorch's own on a GPU, the process's on the CPU."""
     if device.type == 'cuda':
         return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
     return _resident()
 
 
 def _forget_peak(device: torch.device) -> None:
-    """Count the peak from here on."""
+    """Start a new peak."""
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats()
     else:
@@ -85,7 +85,7 @@ def build_training(
         size: Height and width of the images, and of the crops that segmentors pad to.
         checkpointing: Compute activations of the backbone again in the backward pass.
         amp: Mixed precision, as ``tools/train.py --amp``.
-        device: Where the network is to be.
+        device: Device of the network.
     """
     config = copy.deepcopy(config)
     config.model.backbone.update(with_cp=checkpointing, init_cfg=None)
@@ -101,7 +101,7 @@ def build_training(
 def _serve(
     connection: Connection, path: str, variant: dict, batch: int, size: int, threads: int | None, seed: int = 0
 ) -> None:
-    """The process of one row: build, then one iteration for each ``'step'``, then tell the memory."""
+    """The process of one row: build, then one iteration for each ``'step'``, then report the memory."""
     logging.disable(logging.INFO)  # mmengine names every parameter of the optimiser
     try:
         if threads is not None:
@@ -128,7 +128,7 @@ def _serve(
 
 
 class _Trainer:
-    """The process of one row, from outside."""
+    """Handle of the process that measures one row."""
 
     def __init__(self, *settings) -> None:
         # a fresh interpreter, not a fork: its memory is its own
@@ -162,12 +162,12 @@ class _Trainer:
         return self._receive()
 
     def memory(self) -> dict[str, int]:
-        """End, and tell the memory, bytes: when the network was ``built``, and the ``peak`` since the start."""
+        """End the process and return its memory in bytes: after the network was ``built``, and the ``peak`` since."""
         self.connection.send('end')
         return self._receive()
 
     def close(self) -> None:
-        """End the process, however it is."""
+        """End the process, whatever its state."""
         self.connection.close()
         self.process.join(timeout=10)
         if self.process.is_alive():
@@ -201,7 +201,7 @@ def benchmark_training(
 ) -> dict:
     """Measure time and memory of one training iteration of each method and size, in each of :data:`VARIANTS`.
 
-    An iteration is that of mmengine's runner with a batch that is loaded: preprocessing, forward pass, losses,
+    An iteration is that of mmengine's runner on a loaded batch: preprocessing, forward pass, losses,
     backward pass, step of the optimiser of the config. Images and truth are random, weights are as constructed.
     The variants of a network run in turn, each in a process of its own.
 
@@ -216,16 +216,16 @@ def benchmark_training(
         archs: Sizes; by default all.
         size: Height and width of the images.
         batch: Images in an iteration.
-        iterations: Timed iterations of each variant, after one that is not.
+        iterations: Timed iterations of each variant, after one untimed iteration.
         out: Folder for ``training.json``.
-        threads: Threads of PyTorch; by default as many as it takes.
+        threads: Threads of PyTorch; its own choice by default.
 
     Returns:
         The content of ``training.json``: ``training`` rows.
 
     Raises:
         ConfigError: If a name is unknown or a number is not positive.
-        DeployError: If memory cannot be measured, or a process ends.
+        DeployError: If memory cannot be measured, or a process ends early.
     """
     check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
     entries = select_configs(Path(root), family, methods, archs)

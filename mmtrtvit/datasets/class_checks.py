@@ -1,4 +1,4 @@
-"""Whether the heads of a network have as many classes as its data set."""
+"""Check that the heads of a network have as many classes as its data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A COCO file as mmdet and pycocotools read it: faults that either would pass over in silence or crash on late."""
+"""Faults of a COCO file that mmdet or pycocotools would ignore silently, or crash on late."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ FEW = 5
 
 @dataclasses.dataclass(frozen=True)
 class CocoUse:
-    """What a config does with a COCO file.
+    """A config's use of a COCO file.
 
     Attributes:
         classes: Names of the classes in the order of the labels; empty where the config accepts those of the file.
@@ -41,7 +41,7 @@ def check_coco(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
     Args:
         content: The content, with lists ``images``, ``annotations`` and ``categories``.
         path: The file, for messages.
-        use: What it is used for.
+        use: The config's use of it.
     """
     fields = list(_check_fields(content, path, use))
     yield from fields

@@ -22,12 +22,12 @@ RARE = 10
 """Objects of a class below which it can hardly be learned."""
 
 SMALL_SHARE = 0.05
-"""Share of the objects that may be smaller than half of the smallest anchor before it is told."""
+"""Share of the objects that may be smaller than half of the smallest anchor without a warning."""
 
 
 @dataclasses.dataclass
 class Diagnosis:
-    """What the doctor found.
+    """The faults of a data set, and counts and sizes of its objects.
 
     Attributes:
         findings: The faults, errors first.
@@ -42,7 +42,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is no error."""
+        """True if no error was found."""
         return all(finding.severity != 'error' for finding in self.findings)
 
     def to_dict(self) -> dict:

@@ -1,4 +1,4 @@
-"""One fault of a data set, and how it is told."""
+"""Faults of a data set, and their form as errors and warnings."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import DataError
 
 SEVERITIES = ('error', 'warning', 'note')
-"""``error``: training or its figures would be wrong, or a run ends in a crash; ``warning``: perhaps not intended."""
+"""``error``: training or its figures would be wrong, or the run would crash; ``warning``: perhaps not intended."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ IGNORED = 255
 
 
 def _loads_labels(pipeline: object) -> bool:
-    """Whether a pipeline, also within ``TestTimeAug`` and its like, loads label maps."""
+    """True if a pipeline loads label maps, also within ``TestTimeAug`` and its like."""
     if isinstance(pipeline, Mapping):
         return str(pipeline.get('type', '')).endswith('LoadAnnotations') or _loads_labels(list(pipeline.values()))
     return isinstance(pipeline, (list, tuple)) and any(map(_loads_labels, pipeline))
@@ -115,7 +115,7 @@ def check_segmentation_dataset(config: Mapping, scope: str | None) -> None:
             fix='copy the label maps there, take the images out, or set `seg_map_suffix` of the data set',
         )
     classes = dataset.metainfo.get('classes')
-    # Where classes are not known, or are renumbered, any label of 8 bits may be right.
+    # Any label of 8 bits may be right if classes are not known, or are renumbered.
     known = len(classes) if classes and dataset.label_map is None else IGNORED
     for index in np.unique(np.linspace(0, len(items) - 1, READ).round().astype(int)):
         item = items[index]

@@ -97,7 +97,7 @@ def check_dataset(config: Mapping, scope: str | None = None) -> None:
         scope: The ``default_scope`` of the whole config.
 
     Raises:
-        DataError: Naming the first path that is missing or wrong.
+        DataError: If a path is missing or wrong; names the first.
     """
     root = config.get('data_root')
     if root and not Path(root).is_dir():
@@ -120,7 +120,7 @@ def annotation_file(dataset: Mapping) -> Path | None:
 
 
 def is_coco(config: Mapping) -> bool:
-    """Whether a data set (or evaluator) reads COCO files."""
+    """True if a data set (or evaluator) reads COCO files."""
     return str(config.get('type', '')).endswith(('CocoDataset', 'CocoMetric'))
 
 
@@ -137,7 +137,7 @@ def evaluators_of(config: Config, split: str) -> list[Mapping]:
 
 
 def coco_use(config: Config, split: str, dataset: Mapping) -> CocoUse:
-    """What a config does with the COCO file of one of its data sets."""
+    """A config's use of the COCO file of one of its data sets."""
     evaluators = [evaluator for evaluator in evaluators_of(config, split) if is_coco(evaluator)]
     metrics = [evaluator.get('metric', 'bbox') for evaluator in evaluators]
     filters = dataset.get('filter_cfg') or {}
@@ -210,6 +210,6 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
         splits: Of ``train``, ``val``, ``test``.
 
     Raises:
-        DataError: Naming the first fault that would make training or its figures wrong.
+        DataError: If a fault would make training or its figures wrong; names the first.
     """
     raise_errors(find_faults(config, splits))

@@ -51,7 +51,7 @@ def _in_float32(value: Any) -> Any:
 
 
 def _is_head(module: nn.Module) -> bool:
-    """Whether a module turns features into predictions: heads of mmdet and mmseg compute a loss."""
+    """True if a module turns features into predictions: heads of mmdet and mmseg compute a loss."""
     return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target'))
 
 
@@ -105,7 +105,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 
 def amp_is_quicker() -> bool:
-    """Whether mixed precision is worth trying here: on a GPU, or on a CPU where bfloat16 beats float32."""
+    """True if mixed precision is worth trying here: on a GPU, or on a CPU where bfloat16 beats float32."""
     return torch.cuda.is_available() or bfloat16_slowdown() < 1
 
 

@@ -21,7 +21,7 @@ CPU_WRAPPERS = {
         (dict(type='MMFullyShardedDataParallel'), dict(device_id='cpu')),
     ),
 }
-"""How the model is wrapped: mmengine's default, and the settings that name no GPU. No strategy means DDPStrategy."""
+"""The wrapper of the model: mmengine's default, and the settings that name no GPU. No strategy means DDPStrategy."""
 
 FULL_STATE_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
@@ -33,7 +33,7 @@ FULL_STATE_ON_CPU = dict(
 
 @contextlib.contextmanager
 def _no_device_to_set() -> Iterator[None]:
-    """mmengine's launchers choose a CUDA device before they start the process group; here there is none."""
+    """Ignore the CUDA device that mmengine's launchers set before they start the process group."""
     set_device = torch.cuda.set_device
     torch.cuda.set_device = lambda device: None
     try:

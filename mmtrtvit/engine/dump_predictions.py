@@ -11,14 +11,14 @@ LEFT_OUT = ('seg_logits', 'gt_sem_seg', 'gt_instances', 'ignored_instances')
 
 
 def compact(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample without truth and class scores of pixels, masks as COCO's run lengths, label maps in one byte a pixel.
+    """Drop truth and pixels' class scores from a sample; store masks as run lengths and label maps compactly.
 
     Args:
         sample: As metrics get it.
 
     Returns:
         The sample; ``pred_instances.masks`` is a list of run lengths (``pycocotools.mask.decode`` reads them),
-        ``pred_sem_seg.data`` is ``(1, H, W)``, uint8 where there are no more than 256 classes.
+        ``pred_sem_seg.data`` is ``(1, H, W)``, uint8 for up to 256 classes.
     """
     kept = {key: value for key, value in sample.items() if key not in LEFT_OUT}
     instances = kept.get('pred_instances', {})

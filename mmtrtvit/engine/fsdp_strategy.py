@@ -8,9 +8,10 @@ from ..registry import STRATEGIES
 
 @STRATEGIES.register_module()
 class ResumableFSDPStrategy(FSDPStrategy):
-    """mmengine's ``FSDPStrategy``, which hands its arguments to PyTorch in an order that is of before PyTorch 2.1.
+    """mmengine's ``FSDPStrategy`` with a resume that works.
 
-    Arguments are those of mmengine's.
+    mmengine passes arguments to PyTorch in an order that was valid before PyTorch 2.1. Arguments are those of
+    mmengine's.
     """
 
     def load_optim_state_dict(self, state_dict: dict) -> None:

@@ -29,7 +29,7 @@ def seed_worker(worker_id: int) -> None:
     mmengine's own gives a worker the same numbers whenever it starts, which is every epoch unless workers persist.
 
     Args:
-        worker_id: The number of the worker in its loader; torch's seed has it already.
+        worker_id: The number of the worker in its loader; torch's seed already depends on it.
     """
     seed = torch.initial_seed()
     random.seed(seed)

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 
 def build_runner(make: Callable[..., Runner], *args: Any, **kwargs: Any) -> Runner:
-    """``make(*args, **kwargs)``, whose hundreds of lines of environment and config go to the log file only.
+    """Call ``make(*args, **kwargs)``; its hundreds of lines of environment and config go to the log file only.
 
     The runner's logger keeps the standard output that it finds when it is made, and is given the real one afterwards.
     """

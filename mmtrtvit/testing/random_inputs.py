@@ -52,7 +52,7 @@ def random_batch(config: Config, batch: int, height: int, width: int, seed: int 
         seed: The same seed gives the same batch.
 
     Returns:
-        ``inputs``: uint8 tensors ``(3, height, width)``; ``data_samples``: as mmdet's or mmseg's pipelines end with.
+        ``inputs``: uint8 tensors ``(3, height, width)``; ``data_samples``: as mmdet's or mmseg's pipelines return them.
     """
     generator = np.random.default_rng(seed)
     sample = _SAMPLES[METHODS[method_of(config)].dataset]

@@ -94,7 +94,7 @@ def _run(model: nn.Module, batch: torch.Tensor) -> None:
 
 
 def untrained_options(entry: Entry, size: int | None = None) -> dict:
-    """Changes to a config, as ``--cfg-options``: no weights of ImageNet, and perhaps another size of images.
+    """Changes to a config, as ``--cfg-options``: without ImageNet weights, and perhaps with another image size.
 
     Args:
         entry: The config.
@@ -109,7 +109,7 @@ def untrained_options(entry: Entry, size: int | None = None) -> dict:
 
 
 def save_spread(entry: Entry, options: dict, path: Path) -> None:
-    """Write a checkpoint of a network that was never trained, and whose outputs differ.
+    """Write a checkpoint of an untrained network whose outputs differ.
 
     Args:
         entry: Its config.

@@ -101,7 +101,7 @@ def browse(
         config: The config file of a detector or a segmentor.
         out: Folder for the contact sheets, ``train_01.png`` and so on.
         split: ``train``, ``val`` or ``test``.
-        number: How many images.
+        number: Number of images.
         seed: Of the order of the images and the augmentation.
         variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
 

@@ -15,7 +15,7 @@ def classes_in(labels: PixelData, metainfo: Mapping) -> list[int]:
 
 
 def has_ignored(labels: PixelData, metainfo: Mapping) -> bool:
-    """Whether some pixels of a label map have no class."""
+    """True if some pixels of a label map have no class."""
     return bool((labels.data >= len(metainfo['classes'])).any())
 
 

@@ -89,7 +89,7 @@ def _draw(
     out: Path,
     score_thr: float = DRAWN_ABOVE,
 ) -> Path:
-    """Draw image, truth if there is any, and prediction of one image as a PNG of its name, and return that."""
+    """Draw image, truth if there is any, and prediction of one image; return the PNG, named after the image."""
     predicted = next(name for name in TRUTH if name in found)
     columns = {path.name: None}
     if truth is not None and TRUTH[predicted] in truth:
@@ -101,7 +101,7 @@ def _draw(
 
 
 class DrawPredictions(Hook):
-    """Draw image, truth and prediction of every image of a test split side by side, one PNG an image.
+    """Draw image, truth and prediction of every image of a test split side by side, one PNG per image.
 
     Args:
         out: Folder for the pictures, which take the names of the images.
@@ -127,14 +127,14 @@ def visualize(
     cfg_options: Mapping | None = None,
     allow_mismatch: bool = False,
 ) -> list[Path]:
-    """Draw image, truth and prediction side by side, one PNG an image.
+    """Draw image, truth and prediction side by side, one PNG per image.
 
     Args:
         config: The config file of a detector or a segmentor.
         checkpoint: Its checkpoint; it must fill the whole network.
         out: Folder for the pictures, which take the names of the images.
         images: Image files, and folders of images, which have no truth; None for the test split.
-        number: How many images of the test split, at most.
+        number: Maximum number of images of the test split.
         score_thr: Score from which a detection is drawn.
         variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.

@@ -107,7 +107,7 @@ def detect(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, family:
         family: A name in :data:`~mmtrtvit.weights.sources.CONVERTIBLE`.
 
     Raises:
-        CheckpointError: If they are from none of them, from another family, or converted already.
+        CheckpointError: If they match none of them, are from another family, or were converted already.
     """
     found = {
         (name, source)
@@ -179,7 +179,7 @@ def _check_arguments(
     """Check the arguments before anything is read.
 
     Raises:
-        ConfigError: Naming the argument.
+        ConfigError: If an argument cannot be used; the message names it.
     """
     if family not in CONVERTIBLE:
         raise ConfigError(f'--family {family} is unknown.', expected=f'one of {", ".join(CONVERTIBLE)}')
@@ -238,7 +238,7 @@ def convert_weights(
         out: The checkpoint to write; the report goes beside it under the same name with ``.json``.
         source: The implementation it comes from, such as ``'timm'``; by default its names tell.
         arch: Its size; by default the shapes tell.
-        kv_pool: How Next-ViT's keys and values were pooled in training, where it is not as in the published weights.
+        kv_pool: Pooling of Next-ViT's keys and values in training, if it differs from that of the published weights.
 
     Returns:
         The report.

@@ -9,7 +9,7 @@ import torch
 from ..errors import CheckpointError
 
 _SHOWN = 6
-"""How many names an error shows."""
+"""Number of names that an error shows."""
 
 
 def shown(names: Sequence[str]) -> str:
@@ -24,7 +24,7 @@ class Rule:
     Attributes:
         pattern: Regular expression for the whole name.
         name: Their name here, as a template of :meth:`re.Match.expand`, or ``None`` to drop them.
-        reason: Why they are dropped.
+        reason: The reason to drop them.
     """
 
     pattern: str
@@ -58,11 +58,11 @@ def rename(
     Args:
         weights: Name to tensor.
         rules: The rules, in the order in which they are tried.
-        source: Where the weights are from, for messages.
-        known_as: Gives the name by which the rules know a tensor, from its own.
+        source: Origin of the weights, for messages.
+        known_as: Maps a tensor's own name to the name that the rules expect.
 
     Raises:
-        CheckpointError: If no rule knows a name, or two names become one.
+        CheckpointError: If no rule matches a name, or two names become one.
     """
     patterns = [(re.compile(rule.pattern), rule) for rule in rules]
     renamed, mapped, dropped, unknown = {}, {}, {}, []

@@ -14,7 +14,7 @@ _BLOCK = r'stages\.(\d+)\.blocks\.(\d+)'
 TIMM: tuple[Rule, ...] = (
     Rule(r'stem\.(\d+)\.conv\.(\w+)', r'stem.\1.conv.\2'),
     Rule(r'stem\.(\d+)\.norm\.(\w+)', r'stem.\1.bn.\2'),
-    # Where the resolution is halved, the average stands before the convolution.
+    # The average that halves the resolution stands before the convolution.
     Rule(r'stages\.([1-3])\.blocks\.0\.patch_embed\.conv\.(\w+)', r'stages.\1.0.patch_embed.1.conv.\2'),
     Rule(r'stages\.([1-3])\.blocks\.0\.patch_embed\.norm\.(\w+)', r'stages.\1.0.patch_embed.1.bn.\2'),
     Rule(rf'{_BLOCK}\.patch_embed\.conv\.(\w+)', r'stages.\1.\2.patch_embed.0.conv.\3'),
@@ -40,7 +40,7 @@ def timm_name(name: str, depths: Sequence[int]) -> str:
 
     Args:
         name: The official name. One that the official code does not use comes back as it is, or nearly so.
-        depths: How many blocks each stage has.
+        depths: Number of blocks in each stage.
     """
     places = [f'stages.{stage}.blocks.{block}.' for stage, depth in enumerate(depths) for block in range(depth)]
     name = re.sub(r'^features\.(\d+)\.', lambda match: places[int(match[1])], name)

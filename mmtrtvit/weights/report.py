@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class ConversionReport:
-    """A conversion: every name of the source and every name of the backbone is in it.
+    """Record of a conversion: it lists every name of the source and every name of the backbone.
 
     Attributes:
         file: Name of the source.

@@ -13,7 +13,7 @@ class Source:
     """An implementation of a family.
 
     Attributes:
-        rename: Gives weights their names here.
+        rename: Renames weights to the names of this package.
         mark: Regular expression for the start of names that this implementation of this family has and no other one.
         settings: Settings of the backbone that the weights were trained with and that neither names nor shapes tell.
     """
@@ -66,7 +66,7 @@ CONVERTIBLE: dict[str, Convertible] = {
         'TurboViT', TurboViT, {'timm': Source(turbovit.SOURCES['timm'], r'blocks\.\d+\.attn\.qkv\.')}
     ),
 }
-"""The families, by their names in the names of configs."""
+"""Families by their names in the names of configs."""
 
 OURS = r'(backbone\.)?stages\.\d+\.\d+\.'
 """Start of names that only weights of this package have."""

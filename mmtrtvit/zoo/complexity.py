@@ -30,15 +30,15 @@ IMAGENET_SIZES = {'imagenet': 224, 'imagenet_384': 384}
 """Tables of published ImageNet figures to the height and width of their input."""
 
 ATTENTION = ('bmm', 'baddbmm')
-"""Where attention's two matrix products are counted in the deploy form; mmcv's counter, by which the totals of
-detectors and segmentors are published, leaves them out."""
+"""Operators of attention's two matrix products in the deploy form. mmcv's counter, which gave the published totals of
+detectors and segmentors, leaves them out."""
 
 _COPIES = (torch.ops.aten.clone, torch.ops.aten._unsafe_view)
-"""Changes of layout, beside views: there is nothing to count in them."""
+"""Operators beside views that change the layout only, and cost no multiply-accumulates."""
 
 
 class _OperatorNames(TorchDispatchMode):
-    """Notes which operators run."""
+    """Records the operators that run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def network_complexity(config: Config, shape: tuple[int, int] | None = None) -> 
         shape: Height and width of the input; by default those of the published totals.
 
     Raises:
-        ConfigError: If the config is of no method that this package counts.
+        ConfigError: If the config's method is not one that this package counts.
     """
     name = method_of(config)
     shape = tuple(shape or METHODS[name].shape)

@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def recipe(self) -> str:
-        """Whose recipe it follows: it begins with ``published`` or ``adapted``."""
+        """The recipe that it follows; the text begins with ``published`` or ``adapted``."""
         recipe = self.backbones.recipes.get(self.table, self.backbones.recipe)
         return '; '.join(filter(None, (recipe, self.about.recipe)))
 
@@ -73,7 +73,7 @@ class Entry:
 
 
 def schedule_length(config: Config) -> tuple[str, int]:
-    """How long a config trains: ``('Epochs', 12)`` or ``('Iterations', 80000)``."""
+    """The length of a config's training: ``('Epochs', 12)`` or ``('Iterations', 80000)``."""
     unit, key = _SCHEDULE_UNITS[config.train_cfg.type]
     return unit, config.train_cfg[key]
 
@@ -114,7 +114,7 @@ def select_configs(
         archs: Sizes; by default all.
 
     Raises:
-        ConfigError: If a name is unknown, or there is no such config.
+        ConfigError: If a name is unknown, or no config matches.
     """
     entries = [e for e in find_configs(root) if e.family == family and e.schedule == e.about.schedule]
     for option, given, known in (

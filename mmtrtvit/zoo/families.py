@@ -17,8 +17,8 @@ class Family:
         blocks: Its parts, as a metafile lists them.
         paper: Title and address.
         page: Its page of the documentation.
-        recipe: Whose recipe its configs follow: published with it, or adapted from another one, and how.
-        weights: Where weights come from, if there are any.
+        recipe: The recipe of its configs: published with it, or adapted from another one, and how.
+        weights: Source of its weights, if there are any.
         licence: Of the authors' code, and of the weights where they say so.
         classifiers: Linear layers that end the network for ImageNet; with distillation there are two.
         recipes: The same as ``recipe`` of single tables, such as ``'maskrcnn_1x'``, where it is another one.
@@ -49,11 +49,11 @@ class Family:
         return tuple(self.type.arch_settings)
 
     def origin(self, arch: str) -> str:
-        """Where the widths and depths of a size come from, in a word or two, such as ``'reconstructed'``."""
+        """Origin of the widths and depths of a size, in a word or two, such as ``'reconstructed'``."""
         return self.type.arch_settings[arch]['provenance'].split(':')[0].split(' from ')[0]
 
     def name(self, arch: str) -> str:
-        """Name of a size, such as ``'TRT-ViT-C'``; a family of one size has no other name than its own."""
+        """Name of a size, such as ``'TRT-ViT-C'``; the only size of a family has the family's name."""
         return f'{self.title}-{arch.upper()}' if len(self.archs) > 1 else self.title
 
 
@@ -127,4 +127,4 @@ FAMILIES: dict[str, Family] = {
         licence='none: there is no code of the authors',
     ),
 }
-"""Name in the names of configs to the family."""
+"""Families by their names in the names of configs."""

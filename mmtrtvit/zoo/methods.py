@@ -32,8 +32,8 @@ class Method:
         architecture: Its parts, as a metafile lists them.
         model: ``type`` of ``config.model``, and of its ``decode_head`` where it has one.
         tasks: Task of ``mim search`` to the metrics that belong to it.
-        dataset: What it is trained on.
-        schedule: The schedule of a config whose name says none.
+        dataset: The data set that it is trained on.
+        schedule: The schedule of a config whose name does not mention one.
         shape: Height and width at which FLOPs are published.
         frozen_stages: Stages that are frozen, with the stem, in published totals of parameters; -1: nothing.
         head: The head that knows the number of classes.
@@ -120,11 +120,11 @@ METHODS: dict[str, Method] = {
         left_out='enlargement of the label map to the image',
     ),
 }
-"""Name in the names of configs to the method."""
+"""Methods by their names in the names of configs."""
 
 
 def classes_of(config: Config) -> int:
-    """How many classes the head of a config tells apart."""
+    """Number of classes that the head of a config tells apart."""
     head = config.model
     for part in METHODS[method_of(config)].head.split('.'):
         head = head[part]
@@ -135,7 +135,7 @@ def method_of(config: Config) -> str:
     """The name of the method of a config.
 
     Raises:
-        ConfigError: If its model is none of :data:`METHODS`.
+        ConfigError: If its model is not one of :data:`METHODS`.
     """
     found = (config.model.type, config.model.get('decode_head', {}).get('type'))
     for name, method in METHODS.items():

@@ -1,4 +1,4 @@
-"""Data of one's own: readers of the usual formats, and their conversion to the layouts of COCO and ADE20K."""
+"""Users' own data: readers of the usual formats, and conversion to the layouts of COCO and ADE20K."""
 
 from .convert import FORMATS, Converted, convert_dataset
 

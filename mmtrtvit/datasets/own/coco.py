@@ -23,7 +23,7 @@ _KEYS = ('images', 'annotations', 'categories')
 
 
 def matches(folder: Path) -> bool:
-    """Whether a JSON file below a folder has the keys of COCO."""
+    """True if a JSON file below a folder has the keys of COCO."""
     return any(True for _ in _annotation_files(folder))
 
 

@@ -27,7 +27,7 @@ LABEL_MAPS = 'label-maps'
 FORMATS = (*READERS, LABEL_MAPS)
 
 CLASSES_FILE = 'classes.txt'
-"""Names of the classes of label maps, one a line: PNG files hold numbers only."""
+"""Names of the classes of label maps, one per line: PNG files hold numbers only."""
 
 _SEG_SPLITS = {'train': 'training', 'val': 'validation', 'test': 'testing'}
 _SHOWN_NOTES = 5
@@ -38,7 +38,7 @@ class Converted:
     """A data set that was written.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         format: The format that it was read from.
         classes: Names of the classes, in the order of their numbers.
         counts: Split to class to objects (or images that show the class, for label maps).
@@ -87,16 +87,16 @@ def convert_dataset(
     Args:
         source: Folder with images and annotations: Pascal VOC, YOLO, LabelMe, COCO, or label maps.
         out: Folder to make: COCO's layout for objects, ADE20K's for label maps.
-        format: One of :data:`FORMATS`; by default it is told by the files.
+        format: One of :data:`FORMATS`; by default the files tell.
         val_share: Share of the images that become the split ``val`` where the source has none.
         seed: Decides which images these are.
         copy: Copy the images; by default they are linked.
         mapping: For label maps: ``VALUE=CLASS`` or ``R,G,B=CLASS``; the class ``ignore`` leaves pixels out.
-        classes: The classes in the order that their numbers shall have; for label maps without ``mapping``, the name of
+        classes: The classes in the order of their numbers; for label maps without ``mapping``, the name of
             each value from 0.
 
     Returns:
-        What was written.
+        The data set that was written.
 
     Raises:
         ConfigError: If an option cannot be used.
@@ -167,7 +167,7 @@ def _ordered(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 class _Splitter:
-    """Gives each image its split: that of the source, or a seeded share."""
+    """Give each image its split: that of the source, or a seeded share."""
 
     def __init__(self, val_share: float, seed: int) -> None:
         self.val_share, self.seed = val_share, seed

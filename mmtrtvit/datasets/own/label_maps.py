@@ -1,4 +1,4 @@
-"""Images with label maps: one PNG an image, whose values or colours are classes."""
+"""Images with label maps: one PNG per image, whose values or colours are classes."""
 
 import dataclasses
 from collections.abc import Mapping

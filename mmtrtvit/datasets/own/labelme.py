@@ -1,4 +1,4 @@
-"""LabelMe: one JSON file an image, with shapes drawn by hand."""
+"""LabelMe: one JSON file per image, with shapes drawn by hand."""
 
 import json
 import math
@@ -22,7 +22,7 @@ _CIRCLE_CORNERS = 32
 
 
 def matches(folder: Path) -> bool:
-    """Whether the first JSON file below a folder is LabelMe's."""
+    """True if the first JSON file below a folder is LabelMe's."""
     first = next(iter(sorted(folder.rglob('*.json'))), None)
     return first is not None and b'"shapes"' in first.read_bytes()
 

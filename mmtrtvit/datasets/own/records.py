@@ -69,7 +69,7 @@ class LabelledImage:
 
 @dataclasses.dataclass
 class LabelledData:
-    """What was read from a folder.
+    """A data set that was read from a folder.
 
     Attributes:
         format: Name of the format.
@@ -127,7 +127,7 @@ class Pictures:
             source: The annotation file. An image beside it, or of the same split, comes before others of the name.
 
         Raises:
-            DataError: If there is none, or it cannot be told which of several is meant.
+            DataError: If no image matches, or several match equally well.
         """
         name = name.replace('\\', '/')
         found = [path for path in (source.parent / name, self.folder / name) if name and path.is_file()][:1]
@@ -161,7 +161,7 @@ def check_told_size(path: Path, told: Sequence[float | None], picture: Path, siz
     """Make sure that an annotation file has the size of its image, where it has any.
 
     Raises:
-        DataError: If it has another one: the boxes are those of another image.
+        DataError: If the sizes differ: the boxes are those of another image.
     """
     if all(told) and tuple(map(int, told)) != size:
         raise DataError(
@@ -189,7 +189,7 @@ def box_around(polygons: Sequence[Sequence[float]]) -> tuple[float, float, float
 
 
 def objects_inside(image: LabelledImage) -> Iterator[tuple[LabelledObject | None, str]]:
-    """The objects of an image, cut off at its border, each with a note where it was changed or cannot be used.
+    """Cut the objects of an image off at its border; each comes with a note if it was changed or cannot be used.
 
     Yields:
         The object, ``None`` for one without area inside of the image; and the note, empty for an object that was left

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file an image, as LabelImg and many others write it."""
+"""Pascal VOC: one XML file per image, as LabelImg and many others write it."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,7 +10,7 @@ NAME = 'voc'
 
 
 def matches(folder: Path) -> bool:
-    """Whether a folder holds XML files of Pascal VOC."""
+    """True if a folder holds XML files of Pascal VOC."""
     first = next(iter(sorted(folder.rglob('*.xml'))), None)
     return first is not None and b'<annotation' in first.read_bytes()[:4096]
 

@@ -1,4 +1,4 @@
-"""YOLO: one text file an image, a line an object, everything as shares of the image (ultralytics, Roboflow)."""
+"""YOLO: one text file per image, one line per object, numbers as shares of the image (ultralytics, Roboflow)."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _NOT_LABELS = ('classes.txt', 'obj.names', 'train.txt', 'val.txt', 'valid.txt', 
 
 
 def matches(folder: Path) -> bool:
-    """Whether a folder holds text files of numbers beside images, or a data.yaml that names classes."""
+    """True if a folder holds text files of numbers beside images, or a data.yaml that names classes."""
     return _class_file(folder) is not None and any(_label_files(folder))
 
 

@@ -27,7 +27,7 @@ class CocoSplit:
 
     Args:
         folder: The folder that COCO calls its root.
-        split: Which half.
+        split: The half to write.
     """
 
     def __init__(self, folder: Path, split: Split) -> None:

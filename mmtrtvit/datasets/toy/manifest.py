@@ -1,4 +1,4 @@
-"""``embedded.json``: what a toy data set was made from, and whether a folder holds it whole."""
+"""``embedded.json``: the request behind a toy data set, and a check that a folder holds all of it."""
 
 import dataclasses
 import hashlib

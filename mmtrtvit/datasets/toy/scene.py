@@ -1,4 +1,4 @@
-"""One image of the toy data set: shapes on a photograph, and which pixels show which."""
+"""One image of the toy data set: shapes on a photograph, and the object that each pixel shows."""
 
 import colorsys
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def make_scene(seed: int, split: str, index: int, settings: SceneSettings) -> Sc
     Args:
         seed: Of the data set, 0 or above.
         split: Key of :data:`~mmtrtvit.datasets.toy.splits.SPLITS`.
-        index: Which image, from 0 on. Images do not depend on each other.
+        index: Number of the image, from 0. Images do not depend on each other.
         settings: The look of the scenes.
 
     Returns:
@@ -91,7 +91,7 @@ def _place(
     """Find a place in front of everything where enough of this object and of those behind it stays in sight.
 
     Returns:
-        The object's mask, bool (H, W), and the pixels its whole shape has; None when there is no such place.
+        The object's mask, bool (H, W), and the pixels its whole shape has; None when no place fits.
     """
     height, width = instances.shape
     for _ in range(settings.placement_tries):

@@ -8,7 +8,7 @@ from ...errors import ConfigError
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """How the scenes of the toy data set are composed. Pairs are ``(lowest, highest)``, drawn uniformly.
+    """Composition of the toy data set's scenes. Pairs are ``(lowest, highest)``, drawn uniformly.
 
     Attributes:
         image_side: Height and width of an image, pixels, drawn apart from each other.

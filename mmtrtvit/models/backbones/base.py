@@ -24,11 +24,11 @@ class PyramidBackbone(BaseModule):
 
     Args:
         arch: A name in :attr:`arch_settings`, or a dict with the same keys.
-        out_indices: Which stages to return, counted from 0. Stages after the last one are not built, so no
+        out_indices: Stages to return, counted from 0. Stages after the last one are not built, so no
             parameter is ever without a gradient.
-        frozen_stages: How much to freeze: -1 nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
+        frozen_stages: Parts to freeze: -1 nothing, 0 the stem, ``n`` the stem and the first ``n`` stages.
             Frozen parts stay in evaluation mode in training and get no gradient.
-        norm_eval: Keep every BatchNorm in evaluation mode in training (for batches of a few images a GPU).
+        norm_eval: Keep every BatchNorm in evaluation mode in training (for batches of a few images per GPU).
         with_cp: Compute activations again in the backward pass instead of keeping them, block by block.
         norm_cfg: The norms that a convolution can absorb; by default BatchNorm. Other norms are not folded.
         init_cfg: mmengine's initialisers, in place of :attr:`initialisers`. ``dict(type='Pretrained',
@@ -48,7 +48,7 @@ class PyramidBackbone(BaseModule):
     """
 
     arch_settings: ClassVar[Mapping[str, Mapping]] = {}
-    """The sizes by name: :attr:`arch_keys`, each with one value a stage, and ``provenance``."""
+    """The sizes by name: :attr:`arch_keys`, each with one value per stage, and ``provenance``."""
     arch_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
     integer_keys: ClassVar[tuple[str, ...]] = ('widths', 'depths')
     """Those of :attr:`arch_keys` whose values are positive integers."""
@@ -134,7 +134,7 @@ class PyramidBackbone(BaseModule):
         return dict(arch)
 
     def _is_right(self, key: str, values: object) -> bool:
-        """Whether an entry of an arch dict has one value a stage: positive integers, or the subclass's own."""
+        """True if an entry of an arch dict has one value per stage: positive integers, or the subclass's own."""
         if not isinstance(values, Sequence) or len(values) != len(self.stage_strides):
             return False
         return key not in self.integer_keys or all(isinstance(value, int) and value > 0 for value in values)
@@ -181,7 +181,7 @@ class PyramidBackbone(BaseModule):
 
     @property
     def num_stages(self) -> int:
-        """How many stages are built: up to the last one that is returned."""
+        """Number of stages that are built: up to the last one that is returned."""
         return self.out_indices[-1] + 1
 
     def _build_stages(
@@ -229,7 +229,7 @@ class PyramidBackbone(BaseModule):
             checkpoint.load_backbone(self, **self.pretrained)
 
     def init_blocks(self) -> None:
-        """Initialise the parameters that ``init_cfg`` cannot address; nothing unless a subclass has such."""
+        """Initialise the parameters that ``init_cfg`` cannot address: a hook for subclasses, empty here."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = self.stem(x)

@@ -223,7 +223,7 @@ class NTB(nn.Module):
         mlp_ratio: Hidden channels of the MLP over ``out_channels``.
         mix_ratio: r, the share of ``out_channels`` that E-MHSA makes, rounded to whole heads; MHCA makes the others.
         kv_ratio: Each key and value of E-MHSA stands for ``kv_ratio * kv_ratio`` pixels.
-        kv_pool: How they are pooled, a name in :data:`KV_POOLS`.
+        kv_pool: Their pooling, a name in :data:`KV_POOLS`.
         drop_path: Probability of dropping the MLP's branch, per sample; E-MHSA's has r times, MHCA's 1 - r times that.
         norm_cfg: The norms.
 
@@ -285,7 +285,7 @@ class NextViT(PyramidBackbone):
             ``block_types`` of the four stages. An entry of ``block_types`` is one letter for all blocks of the stage
             or one for each: ``C`` NCB, ``T`` NTB.
         kv_ratios: For each stage, the root of the number of pixels that a key or value of its NTBs stands for.
-        kv_pool: How keys and values are pooled: ``'tokens'`` (:class:`TokenPool`), as the official checkpoints and
+        kv_pool: Pooling of keys and values: ``'tokens'`` (:class:`TokenPool`), as the official checkpoints and
             timm's have been trained, or ``'windows'`` (:class:`WindowPool`), as the paper has it. The weights have the
             same names and shapes, so no loader can notice the wrong choice.
         mix_ratio: r, the share of an NTB's channels that E-MHSA makes.
@@ -375,7 +375,7 @@ class NextViT(PyramidBackbone):
         """Check the settings that are the same for all sizes.
 
         Raises:
-            ConfigError: Naming the argument that cannot be used.
+            ConfigError: If an argument cannot be used; the message names it.
         """
         stages = len(self.stage_strides)
         whole = isinstance(kv_ratios, Sequence) and len(kv_ratios) == stages

@@ -8,7 +8,7 @@ then local. The network is a ResNet-like pyramid with BottleNecks in the first t
 
 R = 0.5 is the shrink ratio. MixBlockA runs the two in parallel, MixBlockB runs the BottleNeck first.
 
-The widths and depths of the paper's table are in no text at hand. Those in :data:`ARCH_SETTINGS` are RECONSTRUCTED for
+The widths and depths of the paper's table were not available. Those in :data:`ARCH_SETTINGS` are RECONSTRUCTED for
 C and D (they reproduce the published parameters and MACs) and the project's OWN CHOICE, by the same rules, for A and B.
 Neither is published.
 """

@@ -37,10 +37,10 @@ ARCH_SETTINGS: dict[str, dict] = {
 """Widths, depths, heads and sides of the mask units (in tokens, 0 for attention over all) of the four stages."""
 
 POOL = 2
-"""Tokens a side that Q-pooling makes one of, at the start of every stage but the first."""
+"""Side in tokens of the squares that Q-pooling merges into one token, at the start of every stage but the first."""
 
 _EPS = 1e-6
-"""LayerNorm's, as in Hiera."""
+"""Epsilon of every LayerNorm, as in Hiera."""
 
 
 def pool_tokens(x: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ def _lacking(length: int, side: int) -> int:
 
 
 def pad_to_units(x: torch.Tensor, side: int, value: float = 0.0) -> torch.Tensor:
-    """Pad a map at its bottom and right to whole mask units; with ``side`` 0 there is nothing to pad.
+    """Pad a map at its bottom and right to whole mask units; with ``side`` 0 it stays as it is.
 
     Shape:
         ``(B, H, W, C) -> (B, H', W', C)``, ``H'`` and ``W'`` the next multiples of ``side``
@@ -90,7 +90,7 @@ class MaskUnitAttention(nn.Module):
         dim: Channels of the input.
         dim_out: Channels of the output, a multiple of ``heads``.
         heads: Number of heads.
-        side: Tokens a side of a mask unit before pooling; 0 for attention over all tokens.
+        side: Side of a mask unit in tokens, before pooling; 0 for attention over all tokens.
         pool: Max-pool the queries 2x2: the output has half the resolution.
 
     Shape:
@@ -198,12 +198,11 @@ class MaskUnitBlock(nn.Module):
 class PatchEmbedding(nn.Module):
     """Tokens of 4x4 pixels from a 7x7 convolution, with a learned position embedding.
 
-    On another number of tokens than it was learned for the embedding is interpolated linearly, centres of tokens
-    to centres of tokens.
+    For any other number of tokens the embedding is interpolated linearly, aligned by the centres of tokens.
 
     Args:
         dim: Channels ``C``.
-        resolution: Tokens a side that the position embedding is learned for.
+        resolution: Side in tokens of the map that the position embedding is learned for.
 
     Shape:
         ``(B, 3, H, W) -> (B, ceil(H / 4), ceil(W / 4), C)``
@@ -251,14 +250,14 @@ class TurboViT(PyramidBackbone):
         arch: ``'base'``, or a dict with ``widths``, ``depths``, ``heads`` and ``mask_units`` of the four stages. A
             mask unit is given by its side in tokens, 0 for attention over all tokens. As in Hiera, the first block
             of a stage, which pools the queries, still attends inside the units of the stage before it.
-        resolution: Tokens a side that the position embedding is learned for, a quarter of the pixels of the images
-            of pretraining. Any resolution serves any input size.
+        resolution: Side in tokens of the map that the position embedding is learned for, a quarter of the side in
+            pixels of the images of pretraining. Any resolution serves any input size.
         mlp_ratio: Hidden channels of the MLPs over their channels.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 in the first one.
         final_norm: The form for classification: a LayerNorm on the map of the last stage, as the classifier needs
             it, in place of the LayerNorm on every map that dense prediction has.
-        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`. There is no
-            BatchNorm, so ``norm_eval`` changes nothing.
+        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: As in :class:`PyramidBackbone`. The
+            network has no BatchNorm, so ``norm_eval`` changes nothing.
 
     Shape:
         ``(B, 3, H, W)`` -> tuple of ``(B, widths[i], ceil(H / s), ceil(W / s))``, ``s`` = 4, 8, 16, 32.
@@ -321,10 +320,10 @@ class TurboViT(PyramidBackbone):
         return right and (key != 'mask_units' or all(isinstance(value, int) and value >= 0 for value in values))
 
     def _check_arch(self) -> None:
-        """Whether heads divide the widths, and Q-pooling the mask units before it.
+        """Make sure that heads divide the widths, and Q-pooling the mask units before it.
 
         Raises:
-            ConfigError: If not.
+            ConfigError: If they do not.
         """
         for stage, (width, heads) in enumerate(zip(self.arch['widths'], self.arch['heads'], strict=True)):
             if width % heads:

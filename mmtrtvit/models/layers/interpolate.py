@@ -11,8 +11,8 @@ def tent_weights(positions: torch.Tensor, points: int) -> torch.Tensor:
     it and 0 for all others, so nothing changes at the size that a table was learned at.
 
     Args:
-        positions: Where to interpolate, from 0 to ``points - 1``, any shape.
-        points: How many samples there are.
+        positions: Positions to interpolate at, from 0 to ``points - 1``, any shape.
+        points: Number of samples.
 
     Returns:
         ``(*positions.shape, points)``, of the same type; each row is at least 0 and sums to 1.

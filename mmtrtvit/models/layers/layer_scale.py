@@ -5,7 +5,7 @@ import torch.nn as nn
 
 
 class LayerScale(nn.Module):
-    """``y = x * gamma``, one factor a channel (Touvron et al., arXiv:2103.17239).
+    """``y = x * gamma``, one factor per channel (Touvron et al., arXiv:2103.17239).
 
     Args:
         dim: Channels ``C``.

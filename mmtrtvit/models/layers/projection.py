@@ -7,8 +7,8 @@ from mmcv.cnn import ConvModule
 class Projection(nn.Sequential):
     """1x1 convolution that sets the channels, after a 2x2 average where the resolution is halved.
 
-    The patch embedding of Next-ViT (arXiv:2207.05501, section 3). The text at hand of TRT-ViT, an earlier paper of the
-    same authors, names the 1x1 convolution only: that it halves the resolution in this way is reconstructed.
+    The patch embedding of Next-ViT (arXiv:2207.05501, section 3). The available text of TRT-ViT, an earlier paper of
+    the same authors, names the 1x1 convolution only: halving the resolution in this way is reconstructed.
 
     Args:
         in_channels: Channels of the input.
