@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What is taken for what: tools/confusion_matrix.py CONFIG PREDICTIONS.pkl|CHECKPOINT --out DIR ..."""
+"""Count predicted classes by true class: tools/confusion_matrix.py CONFIG PREDICTIONS.pkl|CHECKPOINT --out DIR ..."""
 
 import argparse
 import sys

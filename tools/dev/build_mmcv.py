@@ -25,7 +25,7 @@ INSTALL = (*PIP, 'install', '--verbose', '--progress-bar=off', '--no-build-isola
 APART = 'pybind.cpp'
 MEMORY_PER_COMPILER = 2  # GiB
 
-# Operators that load are not yet operators that work: run two.
+# Operators that load may still not work: run two.
 TRY_OPERATORS = """
 import torch
 from mmcv.ops import nms, roi_align
@@ -35,7 +35,7 @@ regions = torch.tensor([[0., 0., 0., 4., 4.]])
 assert torch.allclose(roi_align(torch.full((1, 1, 8, 8), 3.), regions, (2, 2)), torch.tensor(3.))
 """
 
-# What the compiler says when something well known went wrong, and how to fix it.
+# Known messages of a failed build, and how to fix each.
 ADVICE = (
     (r'No space left on device', 'free some disk space, or point TMPDIR at a larger disk'),
     (r'Killed signal|\bKilled\b|\bMemoryError\b', 'the memory ran out: use fewer compilers at once, MAX_JOBS=1'),

@@ -56,7 +56,7 @@ CLASSES = (
     'Severity',
     'TensorIOMode',
 )
-"""What mmtrtvit/runtime/backends uses."""
+"""Names that mmtrtvit/runtime/backends uses."""
 
 CALLBACKS = {
     'ILogger': ('log',),

@@ -1,8 +1,8 @@
 """Let torchvision be imported beside a torch that its compiled operators do not fit.
 
 A CPU build of torch comes with no torchvision of its own on the package index, and the one that is there stops with
-'operator torchvision::nms does not exist'. What the reference implementations use of torchvision (transforms)
-needs none of its operators: it is enough that those named below are known. Calling them still fails.
+'operator torchvision::nms does not exist'. The reference implementations use only torchvision's transforms,
+which need none of its operators: it is enough that those named below are known. Calling them still fails.
 
 `tools/dev/link_venv.py` puts this file into the reference environment, whose Python imports it at start.
 It does nothing until torchvision is imported, and nothing then where torchvision's operators load.
@@ -14,7 +14,7 @@ import importlib.machinery
 import sys
 from pathlib import Path
 
-# What torchvision 0.28 registers for its operators without asking whether they have been loaded.
+# Schemas of the operators that torchvision 0.28 refers to without asking whether they have been loaded.
 SCHEMAS = (
     'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
     'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
@@ -28,7 +28,7 @@ class DefineSchemas:
     """The definitions end with this object, so it is kept."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """What the import system calls; always leaves the finding to the finders after it."""
+        """Called by the import system; always leaves the search to the finders after it."""
         if name != 'torchvision':
             return
         sys.meta_path.remove(self)

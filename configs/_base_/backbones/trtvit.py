@@ -1,4 +1,4 @@
-# TRT-ViT. Widths and depths are reconstructed (A, B: own choice), not published, and there are no weights.
+# TRT-ViT. Widths and depths are reconstructed (A, B: own choice), not published; nor are weights.
 backbone = dict(
     type='mmtrtvit.TRTViT',
     arch='b',

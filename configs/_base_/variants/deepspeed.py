@@ -1,6 +1,6 @@
 # DeepSpeed's ZeRO stage 2 through mmengine's FlexibleRunner: each process keeps its share of the gradients and of the
 # optimiser's state. In float32: RoIAlign has no bfloat16, and boxes need more than float16. Not run by any test here.
-# Buys: what `--variant fsdp` buys, and DeepSpeed's own settings (strategy.zero_optimization, strategy.config).
+# Buys: the same as `--variant fsdp`, and DeepSpeed's own settings (strategy.zero_optimization, strategy.config).
 # Costs: another package (pip install deepspeed; GPUs only); a checkpoint is a folder, from which only the same number
 # of processes can go on (best_*.pth is an ordinary file); gradients are clipped by strategy.gradient_clipping, since
 # DeepSpeedOptimWrapper has no clip_grad. Needs several processes:

@@ -1,5 +1,5 @@
-# Layer-wise learning-rate decay: what follows the backbone's n blocks learns at the full rate, the last block 0.9 times
-# as fast, the stem 0.9 ** (n + 1) times.
+# Layer-wise learning-rate decay: layers after the backbone's n blocks learn at the full rate, the last block at 0.9
+# times the rate, the stem at 0.9 ** (n + 1) times.
 # Buys: pretrained weights of early layers are kept; usual for fine-tuning Transformers. Costs: one parameter group for
 # each parameter, a few milliseconds an iteration. Useless from scratch, where early layers have everything to learn.
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# What every export has in common: `module` registers this package's rewriters, so mmdeploy's own tools convert these
+# Settings of every export: `module` registers this package's rewriters, so mmdeploy's own tools convert these
 # models as well.
 onnx_config = dict(
     type='onnx',

@@ -1,4 +1,4 @@
-# What every export of detectors has in common, and all of those without masks.
+# Settings of every export of a detector; complete for detectors without masks.
 _base_ = './common.py'
 
 onnx_config = dict(

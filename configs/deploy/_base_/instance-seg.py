@@ -1,4 +1,4 @@
-# What every export of Mask R-CNN has in common: detection.py with masks.
+# Settings of every export of Mask R-CNN: detection.py with masks.
 _base_ = './detection.py'
 
 onnx_config = dict(

@@ -1,4 +1,4 @@
-# What every export of segmentors has in common.
+# Settings of every export of a segmentor.
 _base_ = './common.py'
 
 onnx_config = dict(output_names=['output'], dynamic_axes=dict(output={0: 'batch', 2: 'height', 3: 'width'}))

@@ -1,4 +1,4 @@
-"""The documents with generated parts, and whether they are up to date.
+"""Write the documents with generated parts, or check that they are up to date.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``; the text between the marks is replaced.
 """
@@ -136,7 +136,7 @@ def rendered(root: Path) -> dict[Path, str]:
         Path to content: the documents with tables, the metafiles, and their index.
 
     Raises:
-        DataError: If ``root`` is no checkout, rows cannot be read, or a document asks for an unknown table.
+        DataError: If ``root`` is not a checkout, rows cannot be read, or a document asks for an unknown table.
     """
     published = Published.read(root)
     by_counting = counted_tables(root, published)
@@ -205,7 +205,7 @@ def page_of_rows(root: str | os.PathLike, path: str | os.PathLike) -> Path:
         The page.
 
     Raises:
-        DataError: If there is no such file, or no table is made of its kind.
+        DataError: If the file does not exist, or no table shows rows of its kind.
     """
     path, published = Path(path), Published.read(root)
     tables = [about for about in MEASURED.values() if about.rows == path.stem]

@@ -321,7 +321,7 @@ def exports_table(result: Mapping) -> str:
 
 
 def _share(parity: Mapping) -> str:
-    """How much is the same, such as ``'98 of 100, 2 extra'``, or a share of the pixels."""
+    """Agreement in words, such as ``'98 of 100, 2 extra'``, or as a share of the pixels."""
     if 'pixels' in parity:
         # rounded down: 100 % is all of them
         return f'{int(parity["agreement"] * 1e5) / 1e3:.3f} % of pixels'

@@ -34,7 +34,7 @@ def digest_of(result: Mapping) -> str:
 
 
 def drawn_from(path: str | os.PathLike) -> str | None:
-    """The digest of the rows that a picture was drawn from; ``None`` where there is no picture or it has none."""
+    """The digest of the rows that a picture was drawn from; ``None`` if the picture is missing or has none."""
     from PIL import Image
 
     if not Path(path).is_file():
@@ -65,7 +65,7 @@ def draw_latency(result: Mapping, path: str | os.PathLike) -> None:
     """Draw the median of each backbone in each runtime as a bar, with a mark at the 90th percentile.
 
     Args:
-        result: What ``backbones.json`` holds.
+        result: Content of ``backbones.json``.
         path: The PNG file to write.
     """
     latencies = {(row['arch'], row['runtime']): latency(row) for row in result['latency']}
@@ -101,7 +101,7 @@ def draw_complexity(result: Mapping, path: str | os.PathLike) -> None:
     """Draw the parameters and multiply-accumulates of each backbone as bars, stacked by stage.
 
     Args:
-        result: What ``backbones.json`` holds.
+        result: Content of ``backbones.json``.
         path: The PNG file to write.
     """
     rows = result['complexity']
@@ -149,7 +149,7 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
     to the right (only of the sizes that have one).
 
     Args:
-        result: What ``comparison.json`` holds, with ``published``: top-1 accuracy of the sizes that have one.
+        result: Content of ``comparison.json``, with ``published``: top-1 accuracy of the sizes that have one.
         path: The PNG file to write.
     """
     first = result['latency'][0]
@@ -200,7 +200,7 @@ def draw_training(result: Mapping, path: str | os.PathLike) -> None:
     """Draw time and memory of a training iteration as bars: a column of two plots for each method.
 
     Args:
-        result: What ``training.json`` holds.
+        result: Content of ``training.json``.
         path: The PNG file to write.
     """
     rows = result['training']

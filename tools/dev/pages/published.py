@@ -27,7 +27,7 @@ class Published:
         """Read the file of a checkout.
 
         Raises:
-            DataError: If there is none.
+            DataError: If the file is missing.
         """
         path = Path(root) / PATH
         if not path.is_file():

@@ -44,7 +44,7 @@ def milliseconds(row: Mapping) -> str:
 
 
 def gain(slow: Mapping, fast: Mapping) -> str:
-    """How many times as long the first row took as the second: the median over the rounds that they share."""
+    """Time of the first row over that of the second: the median over the rounds that they share."""
     return f'{ratio([latency(slow), latency(fast)], of=slow["name"], to=fast["name"]):.2f}'
 
 
