@@ -1,8 +1,8 @@
-"""From a checkpoint to an artefact that runs without PyTorch, and the check that it is the same network.
+"""Export of a checkpoint to an artefact that runs without PyTorch, and the proof that both give the same results.
 
 ``codebase_config.module=['mmtrtvit.deploy']`` in a deploy config registers the rewriters with mmdeploy. They are
-registered when mmdeploy has been imported, before this package or after it; nothing here imports it by itself.
-:func:`load` needs NumPy, OpenCV and a backend only.
+registered as soon as both this package and mmdeploy are imported, in either order; this package does not import
+mmdeploy by itself. :func:`load` needs NumPy, OpenCV and a backend only.
 """
 
 import importlib
@@ -20,7 +20,7 @@ _EXPORT = {
     'compare_label_maps': 'proof.segmentation_parity',
     'deploy': 'conversion',
 }
-"""Names that need PyTorch and OpenMMLab, and the module of each."""
+"""Name to module, for the names that need PyTorch and OpenMMLab."""
 
 __all__ = ['Detections', 'LabelMap', 'Predictor', 'load', *_EXPORT]
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to an artefact: the steps of ``tools/deploy.py``."""
+"""The export of a checkpoint to an artefact: the steps of ``tools/deploy.py``."""
 
 import dataclasses
 import json
@@ -38,24 +38,24 @@ from .request import DeployRequest, make_request
 from .steps import Steps, quiet
 
 MODEL_CONFIG, DEPLOY_CONFIG = 'model_config.json', 'deploy_config.json'
-"""Both configs, for people: nothing here reads them again."""
+"""File names of both configs. They are written for people and not read again."""
 
 CALIBRATION_IMAGES = 32
-"""Images that INT8 is calibrated on and precisions are compared on: not those of the proof, where there are others."""
+"""Number of images to calibrate INT8 and compare precisions on; different from those of the proof if possible."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The network to export, and what surrounds it.
+    """The network to export, with its configs and its description.
 
     Attributes:
         config: The model config, with the test pipeline that the artefact needs.
-        padded: The same, with a network that pads its input as the artefact does.
-        network: The network of ``padded`` in PyTorch.
+        padded: The same config, with a network that pads its input as the artefact does.
+        network: The PyTorch network of ``padded``.
         metainfo: Classes and palette of its test data set.
-        description: What a manifest says of it; see :func:`~mmtrtvit.deploy.export.describe.describe_model`.
-        image: ``(H, W, 3)`` uint8, BGR: an image to trace.
-        files: Names of the files that it comes from, and the hash of the checkpoint.
+        description: Its part of the manifest; see :func:`~mmtrtvit.deploy.export.describe.describe_model`.
+        image: ``(H, W, 3)`` uint8, BGR: the image to trace with.
+        files: Names of the source files, and the hash of the checkpoint.
     """
 
     config: Config
@@ -79,31 +79,31 @@ def deploy(
     allow_mismatch: bool = False,
     **request: Any,
 ) -> tuple[dict, Proof]:
-    """Export a checkpoint, compare the artefact with PyTorch, and leave it with all that belongs to it.
+    """Export a checkpoint, compare the artefact with PyTorch, and write it to a folder.
 
-    The folder then holds the ONNX file, the engine where the backend has one, both configs as JSON, where height and
-    width are free mmdeploy's SDK metadata (``deploy.json``, ``detail.json``, ``pipeline.json``), ``deploy_report.json``
-    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. Files appear all together when everything
-    succeeded.
+    The folder then holds the ONNX file, the engine if the backend has one, both configs as JSON, ``deploy_report.json``
+    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. If height and width are free, it also holds
+    the metadata of mmdeploy's SDK (``deploy.json``, ``detail.json``, ``pipeline.json``). The files appear all at once,
+    and only if every step succeeded.
 
     Args:
         model_cfg: The model config.
         checkpoint: The checkpoint.
-        work_dir: Where the artefact goes.
-        image: An image to trace, compare and draw; by default the first ones of the test split.
-        images: How many of the test split to compare and evaluate on.
+        work_dir: The folder of the artefact.
+        image: The image to trace, compare and draw; by default the first images of the test split.
+        images: Number of images of the test split to compare and evaluate on.
         timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.
-        request: What to make: ``backend``, ``precision``, ``flavour``, ``shapes``, ``deploy_cfg`` and the other
-            attributes of :class:`~mmtrtvit.deploy.request.DeployRequest`.
+        request: Attributes of :class:`~mmtrtvit.deploy.request.DeployRequest`, such as ``backend``, ``precision``,
+            ``flavour``, ``shapes`` and ``deploy_cfg``.
 
     Returns:
-        The manifest, and how the artefact compares with PyTorch.
+        The manifest, and the comparison of the artefact with PyTorch.
 
     Raises:
-        ConfigError, CheckpointError, DataError, DeployError: For input that cannot be used, or naming the
-            step that failed.
+        ConfigError, CheckpointError, DataError, DeployError: If the input cannot be used or a step failed. The message
+            names the step.
     """
     steps = Steps(7)
     with steps.step('read configs and checkpoint') as say, quiet():
@@ -152,7 +152,7 @@ def deploy(
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, source.metainfo, folder / 'visual_check.png')
         with steps.step('write report, metadata and manifest'), quiet():
-            if wanted.size is None:  # the SDK cannot fit an upright image into a lying frame
+            if wanted.size is None:  # the SDK cannot fit a portrait image into a landscape frame
                 export_sdk_metadata(source.config, deploy_config, checkpoint, folder)
             source.config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
@@ -163,7 +163,7 @@ def deploy(
 
 
 def _deploy_config(request: DeployRequest) -> Config:
-    """mmdeploy's deploy config for a request."""
+    """The mmdeploy deploy config for a request."""
     if request.deploy_cfg is not None:
         return load_deploy_config(request.deploy_cfg)
     return make_deploy_config(request.task, request.backend, request.flavour, request.shapes)
@@ -177,12 +177,12 @@ def _read_source(
     image: str | None,
     allow_mismatch: bool,
 ) -> Source:
-    """The network of a model config with the weights of a checkpoint.
+    """Build the network of a model config with the weights of a checkpoint.
 
     Raises:
-        CheckpointError: If there is no such file, or it does not fill the network.
-        DataError: If there is no image.
-        DeployError: If the config cannot be described to a runtime.
+        CheckpointError: If the checkpoint is missing or does not fill the network.
+        DataError: If no image is available.
+        DeployError: If a runtime cannot follow the config.
     """
     config = follow_input_shape(config, request.shapes)
     padded = pad_to_input_shape(config, request.shapes)
@@ -204,7 +204,7 @@ def _digest_of(checkpoint: str | os.PathLike) -> str:
     """SHA-256 of a checkpoint.
 
     Raises:
-        CheckpointError: If it is not a local file.
+        CheckpointError: If the checkpoint is not a local file.
     """
     if not Path(checkpoint).is_file():
         raise CheckpointError(
@@ -216,10 +216,10 @@ def _digest_of(checkpoint: str | os.PathLike) -> str:
 
 
 def _feeds(source: Source, request: DeployRequest, say: Callable[[str], None]) -> list[Feed]:
-    """Inputs to calibrate and to compare precisions on, as large as the engine takes them.
+    """Inputs for calibration and for comparing precisions, in the size of the engine.
 
     Raises:
-        DataError: If INT8 would be calibrated on images that have nothing to do with the network's.
+        DataError: If INT8 would be calibrated on images unrelated to the training data.
     """
     images, origin = images_of(source.padded, CALIBRATION_IMAGES, ('train', 'test'))
     if request.precision == 'int8' and origin == PHOTOGRAPHS:
@@ -242,7 +242,7 @@ def _profiles(request: DeployRequest) -> dict:
 def _describe_artefact(
     source: Source, request: DeployRequest, deploy_config: Config, engine: Engine, path: Path
 ) -> dict:
-    """All that manifest and report say of an artefact but its proof."""
+    """The contents of manifest and report, except for the proof."""
     model = read_graph(path)
     return dict(
         **source.description,

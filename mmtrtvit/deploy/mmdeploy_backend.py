@@ -1,9 +1,9 @@
 """mmdeploy's backend ``tensorrt`` on TensorRT 10 and 11.
 
-mmdeploy 1.3 builds and runs engines through an API that TensorRT 10 removed. Where TensorRT 10 or later is installed,
-:func:`register` puts builder and session of this package in their place, so that mmdeploy's own tools work. What they
-export then has standard operators only (:func:`records_of_standard_operators`). With TensorRT 8.6 nothing is changed,
-and mmdeploy's plugins keep working.
+mmdeploy 1.3 builds and runs engines through an API that TensorRT 10 removed. With TensorRT 10 or later,
+:func:`register` replaces mmdeploy's builder and session with those of this package, so that mmdeploy's own tools work.
+Their exports then use standard operators only (:func:`records_of_standard_operators`). With TensorRT 8.6 nothing is
+changed, and mmdeploy's plugins keep working.
 """
 
 import importlib
@@ -25,15 +25,15 @@ from ..runtime.tensor_names import INPUT
 from .engines.tensorrt_builder import build_engine
 
 LOWEST = TENSORRT_TYPED
-"""The first version that mmdeploy's own code does not work with."""
+"""The first version that mmdeploy's own code does not support."""
 
 
 class TensorRTWrapper(BaseWrapper):
-    """An engine behind mmdeploy's interface of a backend.
+    """An engine behind mmdeploy's backend interface.
 
     Args:
         engine: The engine's file.
-        output_names: The outputs in the order that mmdeploy wants them; all of the engine's by default.
+        output_names: Outputs in the order that mmdeploy expects; by default all outputs of the engine.
         device: The GPU.
     """
 
@@ -59,7 +59,7 @@ class TensorRTWrapper(BaseWrapper):
 
 
 def _gpu(device: str) -> int:
-    """Number of the GPU that mmdeploy names."""
+    """Number of the GPU in mmdeploy's name of the device."""
     if not device.startswith('cuda'):
         raise DeployError(f'TensorRT was asked to work on {device!r}.', expected='a GPU', fix='give --device cuda:0')
     return torch.device(device).index or 0
@@ -70,7 +70,7 @@ class CurrentTensorRTManager(BaseBackendManager):
 
     @classmethod
     def is_available(cls, with_custom_ops: bool = False) -> bool:
-        """Whether TensorRT is installed. There are no custom operators, and none are needed."""
+        """True if TensorRT is installed and custom operators are not requested: there are none."""
         return not with_custom_ops and installed_version('tensorrt') is not None
 
     @classmethod
@@ -95,7 +95,7 @@ class CurrentTensorRTManager(BaseBackendManager):
     def to_backend(
         cls, ir_files: Sequence[str], work_dir: str, deploy_cfg: Any, device: str = 'cuda', **kwargs
     ) -> list[str]:
-        """Build an engine of each ONNX file with the shapes and the workspace limit of a deploy config.
+        """Build an engine from each ONNX file, with the shapes and the workspace limit of a deploy config.
 
         Raises:
             DeployError: If the config asks for a precision by builder flags, or an engine cannot be built.
@@ -132,7 +132,7 @@ class CurrentTensorRTManager(BaseBackendManager):
 
 
 def plugins_are_there() -> bool:
-    """Whether the TensorRT of mmdeploy's plugin library is installed."""
+    """True if the TensorRT version of mmdeploy's plugin library is installed."""
     version = installed_version('tensorrt')
     return version is not None and version < LOWEST
 
@@ -141,14 +141,14 @@ _records_of_mmdeploy = RewriterRegistry.get_records
 
 
 def records_of_standard_operators(self: RewriterRegistry, env: dict) -> list:
-    """The rewriters that are in force during an export: those for ONNX Runtime in the place of those for TensorRT.
+    """The rewriters for an export, with those for ONNX Runtime in place of mmdeploy's for TensorRT.
 
-    mmdeploy's own for ``tensorrt`` write operators of its plugin library (anchors, RoIAlign, InstanceNorm) and put
-    sizes of the traced image into the graph as constants (the K of a top-k). TensorRT 10 and later have no such
-    library and need none of that. Where TensorRT 8 is installed, they stay.
+    mmdeploy's own for ``tensorrt`` write operators of its plugin library (anchors, RoIAlign, InstanceNorm) and store
+    sizes of the traced image as constants (the K of a top-k). TensorRT 10 and later do not need these rewriters, and
+    mmdeploy has no plugin library for them. With TensorRT 8 they are kept.
 
     Args:
-        self: One of mmdeploy's registries of rewriters.
+        self: One of mmdeploy's rewriter registries.
         env: Backend, IR and versions of an export.
     """
     if env['backend'] == Backend.TENSORRT and not plugins_are_there():
@@ -160,19 +160,19 @@ RewriterRegistry.get_records = records_of_standard_operators
 
 
 def register() -> bool:
-    """Put this module in the place of mmdeploy's backend ``tensorrt`` where TensorRT 10 or later is installed.
+    """Replace mmdeploy's backend ``tensorrt`` with this module if TensorRT 10 or later is installed.
 
     Returns:
-        Whether it was.
+        True if it was replaced.
     """
     version = installed_version('tensorrt')
     if version is None or version < LOWEST:
         return False
     try:
-        # importing it registers mmdeploy's own, which must not come after ours
+        # importing it registers mmdeploy's own backend, which must happen before ours
         importlib.import_module('mmdeploy.backend.tensorrt')
     except (ImportError, OSError):
-        return False  # TensorRT without its libraries: whoever uses it is told then
+        return False  # TensorRT without its libraries; using it raises an error
     BACKEND_MANAGERS.register(Backend.TENSORRT.value)(CurrentTensorRTManager)
     BACKEND_WRAPPER.register_module(Backend.TENSORRT.value, module=TensorRTWrapper, force=True)
     return True

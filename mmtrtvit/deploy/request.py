@@ -1,4 +1,4 @@
-"""The request: what is to be made of a checkpoint. It is read once, from options or from a deploy config."""
+"""The request: the settings of an export, read once from options or from a deploy config."""
 
 import dataclasses
 import os
@@ -15,26 +15,26 @@ from .precision.calibration import METHODS
 from .precision.convert import check_exclusion
 
 BUILD_OPTIONS = ('targets', 'timing_cache', 'workspace_mib')
-"""Options that only some backends know; see :attr:`mmtrtvit.runtime.backends.Backend.build_options`."""
+"""Options that only some backends have; see :attr:`mmtrtvit.runtime.backends.Backend.build_options`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeployRequest:
-    """An artefact to make.
+    """Settings of an artefact to export.
 
     Attributes:
         task: The network's task, a key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
         backend: A key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         precision: A key of :data:`~mmtrtvit.runtime.precisions.PRECISIONS`.
         flavour: ``native`` or ``portable``.
-        shapes: Input sizes; ``None`` for any, which TensorRT does not take.
-        deploy_cfg: The deploy config that backend, flavour and shapes were read from.
-        nodes_to_exclude: Nodes and modules that stay in FP32 whatever the precision.
-        search: Whether to look for further ones until the outputs meet the tolerance of the precision.
-        calibration: How the ranges of INT8 are chosen: ``minmax``, ``percentile`` or ``entropy``.
+        shapes: Input sizes; ``None`` for any size, which TensorRT does not support.
+        deploy_cfg: Path of the deploy config that backend, flavour and shapes were read from.
+        nodes_to_exclude: Nodes and modules that stay in FP32 in any precision.
+        search: Whether to search for more of them until the outputs meet the tolerance of the precision.
+        calibration: Method that chooses the ranges of INT8: ``minmax``, ``percentile`` or ``entropy``.
         targets: GPUs to build for, such as ``('sm86', 'sm120')``; TensorRT for RTX only.
-        timing_cache: A file of measured kernels, read if it is there and written afterwards; TensorRT only.
-        workspace_mib: Limit of the scratch memory, MiB; TensorRT only, without it there is none.
+        timing_cache: File with kernel timings, read if it exists and updated afterwards; TensorRT only.
+        workspace_mib: Limit of the scratch memory, MiB; TensorRT only, unlimited by default.
     """
 
     task: str
@@ -52,19 +52,19 @@ class DeployRequest:
 
     @property
     def runs_on(self) -> Backend:
-        """The backend."""
+        """The backend that runs the artefact."""
         return BACKENDS[self.backend]
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the input where they are fixed."""
+        """Height and width of the input if they are fixed."""
         return self.shapes.size if self.shapes else None
 
     def check(self) -> None:
-        """Make sure that the parts of the request go together.
+        """Check that the settings are compatible with each other.
 
         Raises:
-            ConfigError: Naming the option that does not.
+            ConfigError: Naming the option that is not compatible.
         """
         for option, given, known in (
             ('--backend', self.backend, BACKENDS),
@@ -104,17 +104,17 @@ class DeployRequest:
 def make_request(
     model: Mapping, deploy_cfg: str | os.PathLike | None = None, flavour: str | None = None, **options: Any
 ) -> DeployRequest:
-    """The request for a network.
+    """Make the request for a network.
 
     Args:
         model: ``config.model``.
-        deploy_cfg: A deploy config of mmdeploy in place of ``backend``, ``flavour`` and ``shapes``.
-        flavour: ``native`` or ``portable``; by default ``portable`` where the backend cannot select boxes.
+        deploy_cfg: An mmdeploy deploy config, instead of ``backend``, ``flavour`` and ``shapes``.
+        flavour: ``native`` or ``portable``; by default ``portable`` if the backend cannot select boxes.
         options: Other attributes of :class:`DeployRequest`.
 
     Raises:
         ConfigError: If options are unknown, contradict each other or do not suit the network.
-        DeployError: If the deploy config is for a backend that nothing is exported to.
+        DeployError: If the deploy config is for a backend that this package does not export to.
     """
     task = TASKS[task_of(model)]
     if deploy_cfg is not None:
@@ -140,10 +140,10 @@ def make_request(
 
 
 def _check_size(model: Mapping, request: DeployRequest) -> None:
-    """Make sure that PyTorch can pad images to a fixed size as well.
+    """Check that PyTorch can pad images to a fixed size, too.
 
     Raises:
-        ConfigError: If its sides are no multiples of the number that a detector pads to.
+        ConfigError: If its sides are not multiples of the number that a detector pads to.
     """
     divisor = model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
     if request.size is None or not any(side % divisor for side in request.size):

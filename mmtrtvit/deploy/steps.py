@@ -1,4 +1,4 @@
-"""The steps of a long command, shown as they run."""
+"""Progress display for the steps of a long command."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ from ..errors import DeployError, UserError
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the tracer's and the registries' warnings, hundreds of lines of no use to a user, off the screen."""
+    """Hide the warnings of the tracer and the registries, hundreds of lines that do not help users."""
     loggers = [logging.getLogger(name) for name in ('mmdeploy', 'mmengine')]
     loggers += [MMLogger.get_current_instance()]
     levels = [logger.level for logger in loggers]
@@ -29,10 +29,10 @@ def quiet() -> Iterator[None]:
 
 
 class Steps:
-    """The steps of a conversion, shown as they run; an error says in which of them it happened.
+    """Shows the steps of a conversion as they run. An error names the step that raised it.
 
     Args:
-        total: How many steps there are.
+        total: Number of steps.
     """
 
     def __init__(self, total: int) -> None:
@@ -41,14 +41,14 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Show a step, and how long it took when it is done.
+        """Show a step while it runs, and its duration at the end.
 
         Yields:
-            A function that takes what there is to say about its result.
+            A function that adds a remark on the result of the step.
 
         Raises:
-            UserError: Of the step's own kind where it raised one, :class:`~mmtrtvit.errors.DeployError` for any
-                other error.
+            UserError: With the name of the step in front. The class stays the same; any other error becomes a
+                :class:`~mmtrtvit.errors.DeployError`.
         """
         self.number += 1
         place = f'Step {self.number} of {self.total} ({name})'
@@ -57,7 +57,7 @@ class Steps:
         print(f'[{self.number}/{self.total}] {name} ...', flush=True)
         try:
             yield said.append
-        except UserError as error:  # whose text says what was expected and what to do
+        except UserError as error:  # its text already has the fix
             raise type(error)(f'{place}: {error}') from error
         except Exception as error:
             raise DeployError(

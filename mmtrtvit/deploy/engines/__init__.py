@@ -1,1 +1,1 @@
-"""From an ONNX file to what a backend runs."""
+"""Building the engine of a backend from an ONNX file."""

@@ -1,4 +1,4 @@
-"""From an ONNX file to an engine of any backend."""
+"""Building the engine of any backend from an ONNX file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +11,18 @@ from .engine import Engine, megabytes
 MAKERS: dict[str, Callable[[DeployRequest, Path], Engine]] = {
     backend.name: tensorrt.make for backend in (TENSORRT, TENSORRT_RTX)
 }
-"""Backends whose engines need more than the ``convert`` of their :class:`~mmtrtvit.runtime.backends.Backend`."""
+"""Builders, by name, of the backends for which :attr:`~mmtrtvit.runtime.backends.Backend.convert` is not enough."""
 
 
 def make_engine(request: DeployRequest, path: Path) -> Engine:
-    """Make what a backend runs, beside its ONNX file.
+    """Build the engine of a backend beside its ONNX file.
 
     Args:
         request: The request.
-        path: The ONNX file, in its precision.
+        path: The ONNX file, already in its final precision.
 
     Raises:
-        DeployError: If the backend is missing or cannot use the file.
+        DeployError: If the backend is missing or cannot use the ONNX file.
     """
     return MAKERS.get(request.backend, _convert)(request, path)
 

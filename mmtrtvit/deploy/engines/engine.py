@@ -1,4 +1,4 @@
-"""An engine: what a backend runs, and a session to prove it by."""
+"""An engine: the file that a backend runs, and a session for its proof."""
 
 import dataclasses
 from pathlib import Path
@@ -11,13 +11,13 @@ class Engine:
     """The file that a backend runs.
 
     Attributes:
-        file: Its name in the artefact's folder.
-        session: What the proof is made with.
-        subject: What the session runs, in words.
-        runs_here: Whether the session is the engine itself, so that its latency can be measured.
-        summary: One line about it.
-        bytes: Size of the file, or of the file with the weights beside it.
-        page: A part of the report page, where the backend gives one.
+        file: Name in the folder of the artefact.
+        session: The session that the proof runs.
+        subject: Description of what the session runs.
+        runs_here: Whether the session runs the engine itself, so that its latency can be measured.
+        summary: Summary in one line.
+        bytes: Size of the file, including a separate file with the weights.
+        page: Section of the report page, if the backend provides one.
         report: The same as data.
     """
 
@@ -32,5 +32,5 @@ class Engine:
 
 
 def megabytes(path: Path) -> str:
-    """The size of a file, for people."""
+    """The size of a file in readable form."""
     return f'{path.stat().st_size / 1e6:.1f} MB'

@@ -19,14 +19,14 @@ from .tensorrt_report import to_markdown
 
 
 def make(request: DeployRequest, path: Path) -> Engine:
-    """Build an engine. Where it cannot run here, its graph stands in for it in the proof.
+    """Build an engine. If it cannot run on this machine, its graph takes its place in the proof.
 
     Args:
         request: The request.
-        path: The ONNX file, in its precision.
+        path: The ONNX file, already in its final precision.
 
     Raises:
-        DeployError: If TensorRT is missing or cannot use the file.
+        DeployError: If TensorRT is missing or cannot use the ONNX file.
     """
     backend = request.runs_on
     engine = path.with_name(backend.engine_file)
@@ -61,14 +61,14 @@ def make(request: DeployRequest, path: Path) -> Engine:
 
 
 def _why_not_run(package: str, targets: Sequence[str]) -> str:
-    """Why this machine cannot run an engine that it built, in words; empty where it can."""
+    """The reason why this machine cannot run an engine that it built; empty if it can."""
     if not torch.cuda.is_available():
         return 'there is no GPU here'
     return why_unfit(package, require_version(package), torch.cuda.get_device_capability(), targets)
 
 
 def _stand_in(path: Path, precision: str) -> Session:
-    """The graph in ONNX Runtime, with every tensor rounded as the engine's types say."""
+    """The graph in ONNX Runtime, with every tensor rounded to the type that the engine uses."""
     if precision == 'fp32':
         return open_session(ONNXRUNTIME.name, path)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""Engines of TensorRT and TensorRT for RTX from an ONNX file.
+"""Building engines of TensorRT and TensorRT for RTX from an ONNX file.
 
-TensorRT for RTX builds without a GPU, for any of its targets; TensorRT builds for the GPU that it runs on.
+TensorRT for RTX builds without a GPU, for any of its targets. TensorRT builds for the GPU that it runs on.
 """
 
 import json
@@ -31,14 +31,14 @@ _SHOWN_ERRORS = 5
 
 
 def check_profiles(inputs: Mapping[str, Sequence[int]], profiles: Mapping[str, Profile]) -> None:
-    """Make sure that every input with free sides has shapes, and that they fit it.
+    """Check that every input with free sides has shapes, and that the shapes fit.
 
     Args:
-        inputs: Name to shape of the inputs of the graph; -1 for sides that are free.
-        profiles: Name to the smallest, usual and largest shape.
+        inputs: Name of each input of the graph to its shape, -1 for a free side.
+        profiles: Name of each input to its smallest, usual and largest shape.
 
     Raises:
-        DeployError: Naming the input and what is wrong with its shapes.
+        DeployError: Naming the input and the problem with its shapes.
     """
 
     def bad(message: str) -> DeployError:
@@ -69,7 +69,7 @@ def check_profiles(inputs: Mapping[str, Sequence[int]], profiles: Mapping[str, P
 
 
 def _check_machine(package: str, version: tuple[int, ...], targets: Sequence[str], typed: bool) -> None:
-    """End where this package cannot build here, or not for these targets."""
+    """Raise an error if this package cannot build on this machine or for these targets."""
     title, offered = PACKAGES[package].title, PACKAGES[package].targets
     uses = 'typed graph' if typed else 'float32 graph'
     refuse_combination(package, version, uses=uses)
@@ -99,7 +99,7 @@ def _check_machine(package: str, version: tuple[int, ...], targets: Sequence[str
 
 
 def _named(nodes: Sequence[Mapping], model: onnx.ModelProto) -> list[BadNode]:
-    """The nodes that a parser refused, each with the name that it has in the graph."""
+    """Match the nodes that a parser refused to their names in the graph."""
     named = []
     for node in nodes:
         index = node.get('index', -1)
@@ -116,16 +116,16 @@ def _named(nodes: Sequence[Mapping], model: onnx.ModelProto) -> list[BadNode]:
 
 
 def _environment(device: int) -> dict[str, str]:
-    """The environment in which the GPU of this number is the only one."""
+    """An environment in which only the GPU with this number is visible."""
     visible = [name for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if name]
     return {**os.environ, 'CUDA_VISIBLE_DEVICES': visible[device] if device < len(visible) else str(device)}
 
 
 def _run(request: dict, device: int, timeout: float, progress: Callable[[str], None] | None) -> tuple[dict | None, str]:
-    """Run the process that builds.
+    """Run the build in a separate process.
 
     Returns:
-        What it left, and, where it left nothing, what became of it.
+        The result it wrote, or None and the way the process ended.
     """
     stage, late = 'start', threading.Event()
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as errors:
@@ -151,13 +151,13 @@ def _run(request: dict, device: int, timeout: float, progress: Callable[[str], N
                 process.stdin.write(json.dumps(request))
                 process.stdin.close()
             except BrokenPipeError:
-                pass  # it ended before it read; its status says how
+                pass  # it exited before reading the request; its status is reported below
             for line in process.stdout:
                 try:
                     told = json.loads(line)
                     stage = told['stage']
                 except (ValueError, TypeError, KeyError):
-                    continue  # a library wrote it
+                    continue  # output of a library
                 if progress:
                     progress(
                         f'{told["phase"]} {told["done"]}/{told["total"]}' if 'phase' in told else f'{told["stage"]} ...'
@@ -179,7 +179,7 @@ def _run(request: dict, device: int, timeout: float, progress: Callable[[str], N
 
 
 def _explain(result: Mapping, package: str, model: onnx.ModelProto) -> None:
-    """Turn a failure that the library told of into an error."""
+    """Turn a failure that the library reported into an error."""
     title = PACKAGES[package].title
     errors = list(dict.fromkeys(' '.join(error.split()) for error in result['errors']))[:_SHOWN_ERRORS]
     if result['failed'] == 'parse' and result['nodes']:
@@ -215,30 +215,30 @@ def build_engine(
     timeout: float = 3600.0,
     progress: Callable[[str], None] | None = None,
 ) -> EngineReport:
-    """Build an engine. The precision of the engine is that of the graph.
+    """Build an engine in the precision of the graph.
 
-    The work is done in a process of its own, so that an abort of the library becomes an error here.
+    The build runs in a separate process, so that an abort of the library becomes an error here.
 
     Args:
         onnx_path: The graph.
-        engine_path: Where the engine goes; it appears whole or not at all.
+        engine_path: The engine file. It is written completely or not at all.
         package: ``'tensorrt'`` or ``'tensorrt_rtx'``.
-        profiles: Input to its smallest, usual and largest shape; every input with free sides needs them.
-        targets: GPUs to build for, such as ``('sm86', 'sm120')``. TensorRT for RTX only, by default its own choice.
-        timing_cache: A file of measured kernels, read if it is there and written afterwards. One of another GPU or
-            version is ignored and left as it is, with a warning in the report.
-        workspace_mib: Limit of the scratch memory, MiB. Without it the library may use what the GPU has.
-        tf32: Allow the 10-bit mantissa of TF32 in float32 products: faster, and further from PyTorch.
+        profiles: Input to its smallest, usual and largest shape. Every input with free sides needs them.
+        targets: GPUs to build for, such as ``('sm86', 'sm120')``. TensorRT for RTX only; by default its own choice.
+        timing_cache: File with kernel timings, read if it exists and updated afterwards. A cache of another GPU or
+            version is ignored and not changed; the report then has a warning.
+        workspace_mib: Limit of the scratch memory, MiB. By default only the GPU limits it.
+        tf32: Allow TF32 (10-bit mantissa) in float32 products: faster, but further from PyTorch.
         device: Number of the GPU that TensorRT builds on and for.
         timeout: Seconds after which the build is stopped.
-        progress: Takes one line of text, several times a second at most.
+        progress: Called with a line of text, at most a few times a second.
 
     Returns:
-        What the engine is made of.
+        A report on the engine: its layers, data types and memory.
 
     Raises:
-        DeployError: If the package is missing or cannot work here, the graph or the shapes cannot be used (with
-            every node that cannot be built), or the build fails.
+        DeployError: If the package is missing or cannot work on this machine, the graph or the shapes cannot be used
+            (naming every node that cannot be built), or the build fails.
     """
     version = require_version(package)
     title = PACKAGES[package].title
@@ -268,7 +268,7 @@ def build_engine(
             timing_cache_out=os.path.join(scratch, 'timing.cache'),
             workspace_mib=workspace_mib,
             tf32=tf32,
-            inspect=not PACKAGES[package].targets,  # an engine for other GPUs does not load here
+            inspect=not PACKAGES[package].targets,  # an engine for other GPUs may not load on this one
             plugins=PACKAGES[package].plugins,
         )
         result, ended = _run(request, device, timeout, progress)
@@ -281,7 +281,7 @@ def build_engine(
         if 'failed' in result:
             _explain(result, package, model)
         measured = Path(request['timing_cache_out'])
-        if measured.is_file():  # it is not where there is no cache, or the one that was given is of no use
+        if measured.is_file():  # missing if no cache was requested, or if the given one was ignored
             with atomic_file(timing_cache) as cache:
                 cache.write_bytes(measured.read_bytes())
     told = read_log(result['log'])

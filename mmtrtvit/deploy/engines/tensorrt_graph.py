@@ -1,4 +1,4 @@
-"""What of a graph TensorRT cannot build, and what a builder has to know of it."""
+"""Properties of an ONNX graph that matter to TensorRT: nodes it cannot build, inputs, and data types."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ from ...errors import DeployError
 from ...runtime.backends.tensorrt.support import PACKAGES
 
 TOPK_LIMIT = 3840
-"""Largest K of a TopK in TensorRT."""
+"""Largest K of a TopK that TensorRT supports."""
 
 _TYPED = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
 class OperatorLimit(NamedTuple):
-    """An operator that the parser takes and the engine cannot have.
+    """An operator that the parser accepts but the engine does not support.
 
     Attributes:
-        operator: Its name in ONNX.
-        packages: Python modules that this is so in.
-        reason: What is wrong with it.
-        largest_k: Only above this constant second input; ``None`` for any.
+        operator: Its ONNX name.
+        packages: Python modules with this limit.
+        reason: The limit, in words.
+        largest_k: The limit applies only if the constant second input exceeds this; ``None`` for always.
     """
 
     operator: str
@@ -40,12 +40,12 @@ OPERATOR_LIMITS = (
 
 
 class BadNode(NamedTuple):
-    """A node of the graph that cannot be built.
+    """A node of the graph that TensorRT cannot build.
 
     Attributes:
-        name: Its name, which begins with the layer of the network that it was traced from.
+        name: Name of the node. It begins with the layer of the network that it was traced from.
         operator: Its ONNX operator.
-        reason: What is wrong with it.
+        reason: The problem with it.
     """
 
     name: str
@@ -70,9 +70,9 @@ def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
 
 
 def unsupported_nodes(model: onnx.ModelProto, package: str) -> list[BadNode]:
-    """Every node that the tables of this module say cannot be built.
+    """Find the nodes that cannot be built according to the tables of this module.
 
-    What a parser refuses by itself is not among them.
+    Nodes that the parser itself refuses are not included.
 
     Args:
         model: The graph.
@@ -97,10 +97,10 @@ def unsupported_nodes(model: onnx.ModelProto, package: str) -> list[BadNode]:
 
 
 def refuse_nodes(nodes: Iterable[BadNode], package: str) -> None:
-    """End with one message that names every node of a list, if there is one in it.
+    """Raise one error that names every given node; do nothing if there are none.
 
     Raises:
-        DeployError: If there is any.
+        DeployError: If at least one node is given.
     """
     nodes = list(nodes)
     if not nodes:
@@ -114,7 +114,7 @@ def refuse_nodes(nodes: Iterable[BadNode], package: str) -> None:
 
 
 def graph_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
-    """Name to shape of the inputs of a graph; -1 for sides that are free."""
+    """Name of each input of a graph to its shape, -1 for a free side."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return {
         value.name: [side.dim_value if side.HasField('dim_value') else -1 for side in value.type.tensor_type.shape.dim]
@@ -124,7 +124,7 @@ def graph_inputs(model: onnx.ModelProto) -> dict[str, list[int]]:
 
 
 def is_typed(model: onnx.ModelProto) -> bool:
-    """Whether the graph computes in anything but float32: by its constants, casts and quantisation."""
+    """True if constants, casts or quantisation make the graph compute in another type than float32."""
     return any(tensor.data_type in _TYPED and math.prod(tensor.dims) > 1 for tensor in model.graph.initializer) or any(
         node.op_type in ('QuantizeLinear', 'DequantizeLinear') for node in model.graph.node
     )

@@ -1,7 +1,7 @@
-"""What an engine is made of: its layers, what was fused into each, data types and memory.
+"""Report on an engine: its layers, the operators fused into each, data types and memory.
 
-TensorRT for RTX tells it while it builds, in a message of its log, without a GPU; TensorRT by its engine inspector,
-on the GPU that the engine is for. Both become the same :class:`EngineReport`.
+TensorRT for RTX describes an engine in a log message while it builds, without a GPU. TensorRT describes it through its
+engine inspector, on the GPU that the engine is for. Both become the same :class:`EngineReport`.
 """
 
 import collections
@@ -27,7 +27,7 @@ _DATA_TYPES = {
     'int64': 'int64',
     'bool': 'bool',
 }
-"""Names of TensorRT's log and inspector, in lower case, to ours."""
+"""Data types in TensorRT's log and inspector, in lower case, to our names."""
 
 _BYTES = {
     'float32': 4,
@@ -42,7 +42,7 @@ _BYTES = {
 }
 
 _COMPUTED = ('float32', 'float16', 'bfloat16', 'float8', 'int8')
-"""Types that layers compute on; the others are indices, shapes and conditions."""
+"""Types that layers compute in. The other types hold indices, shapes and conditions."""
 
 _FIELDS = ('LayerType', 'Inputs', 'Constants', 'Outputs', 'TacticName', 'StreamId', 'Metadata')
 _FIELD = re.compile(rf', ({"|".join(_FIELDS)}): ?')
@@ -55,11 +55,11 @@ _MEMORY = {
 }
 
 FUSIONS_SHOWN = 15
-"""Rows of the table of fusions."""
+"""Number of rows in the table of fusions."""
 
 
 def data_type(name: str) -> str:
-    """Our name of a data type that TensorRT wrote, possibly with its format (``Row major linear FP16 format``)."""
+    """Our name for a data type of TensorRT, which may include the format (``Row major linear FP16 format``)."""
     for word in re.findall(r'\w+', name.lower()):
         if word in _DATA_TYPES:
             return _DATA_TYPES[word]
@@ -68,13 +68,13 @@ def data_type(name: str) -> str:
 
 @dataclasses.dataclass
 class EngineLayer:
-    """A layer of an engine: what runs as one piece.
+    """A layer of an engine: a unit of execution.
 
     Attributes:
         name: Its name.
-        kind: TensorRT's type of it, such as ``gemm``, ``correlation`` (a convolution) or ``kgen`` (a generated kernel).
-        inputs, outputs: Data types of what it reads and writes.
-        fused: The ONNX nodes in it, as far as TensorRT names them.
+        kind: TensorRT's layer type, such as ``gemm``, ``correlation`` (a convolution) or ``kgen`` (a generated kernel).
+        inputs, outputs: Data types of its inputs and outputs.
+        fused: The ONNX nodes fused into it, as far as TensorRT names them.
     """
 
     name: str
@@ -85,34 +85,34 @@ class EngineLayer:
 
     @property
     def data_type(self) -> str:
-        """What it computes on: the first type that is no index, of what it reads and then of what it writes.
+        """The type it computes in: the first type in :data:`_COMPUTED` among its inputs, then its outputs.
 
-        ``'none'`` if it handles shapes only.
+        A layer without such a type handles indices or shapes; its first type is given, or ``'none'``.
         """
         types = self.inputs + self.outputs
         return next((name for name in types if name in _COMPUTED), next(iter(types), 'none'))
 
     @property
     def converts(self) -> bool:
-        """Whether it reads one type to compute on and writes another."""
+        """True if it reads one compute type and writes another."""
         read, written = ([name for name in side if name in _COMPUTED] for side in (self.inputs, self.outputs))
         return bool(read and written) and read[0] != written[0]
 
 
 @dataclasses.dataclass
 class EngineReport:
-    """One engine, as it was built.
+    """Report on one engine, made when it was built.
 
     Attributes:
-        package, version: What built it.
-        targets: GPUs that it was built for, by compute capability; empty for TensorRT's own choice.
+        package, version: The package that built it.
+        targets: GPUs that it was built for, by compute capability; empty for TensorRT's default.
         profiles: Input to its smallest, usual and largest shape.
         engine_bytes: Size of the file.
-        seconds: What took how long.
-        layers: Its layers; empty if TensorRT did not tell.
-        weights: Bytes of the constants of each data type; empty if TensorRT did not tell.
-        activation_bytes, weights_bytes, scratch_bytes: Memory that TensorRT says it needs at most.
-        warnings: What TensorRT warned of.
+        seconds: Stage of the build to its duration.
+        layers: Its layers; empty if TensorRT did not list them.
+        weights: Data type to the bytes of the constants; empty if TensorRT did not list them.
+        activation_bytes, weights_bytes, scratch_bytes: Upper bounds of the memory use, reported by TensorRT.
+        warnings: Warnings of TensorRT.
     """
 
     package: str
@@ -129,17 +129,17 @@ class EngineReport:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def share_of_layers(self) -> dict[str, float]:
-        """Data type to the share, 0 to 1, of the layers that compute on it; layers that handle shapes left out."""
+        """Data type to the share, 0 to 1, of the layers that compute in it, without layers that handle shapes."""
         counts = collections.Counter(layer.data_type for layer in self.layers if layer.data_type != 'none')
         return {name: count / counts.total() for name, count in counts.most_common()}
 
     def share_of_weights(self) -> dict[str, float]:
-        """Data type to the share, 0 to 1, of the bytes of the constants."""
+        """Data type to its share, 0 to 1, of the bytes of the constants."""
         total = sum(self.weights.values())
         return {name: size / total for name, size in sorted(self.weights.items(), key=lambda item: -item[1])}
 
     def to_dict(self) -> dict:
-        """As plain data, with the shares."""
+        """The report as plain data, including the shares."""
         return dict(
             dataclasses.asdict(self),
             share_of_layers=self.share_of_layers(),
@@ -148,7 +148,7 @@ class EngineReport:
 
 
 def _tensors(text: str) -> list[tuple[str, str, int]]:
-    """Name, data type and number of elements (negative where free) of each tensor in a list of the log."""
+    """Name, data type and number of elements (negative if free) of each tensor in a list of the log."""
     return [
         (
             found['name'],
@@ -168,7 +168,7 @@ def read_log(messages: Iterable[str]) -> dict:
         messages: Messages of the log, among them the one that begins with ``Layers:``.
 
     Returns:
-        Arguments of :class:`EngineReport`; those that the log says nothing of are left out.
+        Arguments of :class:`EngineReport`, without those that the log does not mention.
     """
     found: dict = {}
     for message in messages:
@@ -204,7 +204,7 @@ def read_inspector(text: str) -> dict:
     """Layers and weights from the JSON of TensorRT's engine inspector.
 
     Args:
-        text: What ``get_engine_information`` gives at detailed verbosity.
+        text: Result of ``get_engine_information`` at detailed verbosity.
 
     Returns:
         Arguments of :class:`EngineReport`.
@@ -212,7 +212,7 @@ def read_inspector(text: str) -> dict:
     layers: list[EngineLayer] = []
     weights: collections.Counter[str] = collections.Counter()
     for layer in json.loads(text).get('Layers', []):
-        if isinstance(layer, str):  # an engine that was built without details: names only
+        if isinstance(layer, str):  # names only, as the engine was built without details
             layers.append(EngineLayer(layer, 'unknown', [], [], []))
             continue
         types = {
@@ -222,7 +222,7 @@ def read_inspector(text: str) -> dict:
             for side in ('Inputs', 'Outputs')
         }
         held = {key: layer[key] for key in ('Weights', 'Bias') if isinstance(layer.get(key), Mapping)}
-        # where shapes are free it may say "N/A due to dynamic shapes", but weights are of the type computed on
+        # with free shapes it may say "N/A due to dynamic shapes", but weights have the type that is computed in
         own = data_type(held.get('Weights', {}).get('Type', ''))
         types['Inputs'] = [own if name == 'unknown' else name for name in types['Inputs']]
         layers.append(
@@ -246,7 +246,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def to_markdown(report: EngineReport) -> str:
-    """A report to read, as a section of a page: figures, data types, the largest fusions, kinds of layers."""
+    """The report as a section of a page: figures, data types, the largest fusions, kinds of layers."""
     targets = ', '.join(report.targets) or 'as TensorRT chooses'
     shapes = '; '.join(
         f'{name} ' + ' / '.join('x'.join(map(str, shape)) for shape in shapes)

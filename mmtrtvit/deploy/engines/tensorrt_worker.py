@@ -1,11 +1,11 @@
-"""Builds one engine: the process that :mod:`mmtrtvit.deploy.engines.tensorrt_builder` starts.
+"""Build one engine, in the process that :mod:`mmtrtvit.deploy.engines.tensorrt_builder` starts.
 
-A process of its own, because TensorRT can abort, and a script that imports nothing but TensorRT, because importing the
-package would take longer than most builds. It takes a request as JSON on standard input, tells its progress as lines of
-JSON on standard output, and leaves the engine and, as JSON, what there is to say about it in files.
+The build has its own process because TensorRT can abort. This script imports nothing but TensorRT, because importing
+the package would take longer than most builds. It reads a request as JSON from standard input, reports progress as
+lines of JSON on standard output, and writes the engine and a JSON file with the result.
 
-One code for TensorRT 8.6 to 11 and TensorRT for RTX: what only some of them have is looked for, not derived from the
-version. No precision flags: the precision of an engine is that of the graph.
+The same code serves TensorRT 8.6 to 11 and TensorRT for RTX. It detects features by looking for them, not by the
+version. It sets no precision flags: the engine has the precision of the graph.
 """
 
 import json
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 KEPT = ('Layers:', 'Total Activation Memory', 'Total Weights Memory', 'Max Scratch Memory')
-"""Beginnings of the messages that a report is made of."""
+"""Prefixes of the log messages that the report is made of."""
 
 
 class Failure(Exception):
-    """A build that did not succeed: the stage, what the library said, and the nodes that it named."""
+    """A failed build: the stage, and the nodes that the library named."""
 
     def __init__(self, stage: str, nodes: list[dict] | None = None) -> None:
         super().__init__(stage)
@@ -53,7 +53,7 @@ def make_log(trt: ModuleType) -> 'trt.ILogger':
 
 
 def make_monitor(trt: ModuleType, tell: Callable[..., None]) -> 'trt.IProgressMonitor':
-    """A monitor that tells the share of each phase, a few times a second at most."""
+    """A monitor that reports the progress of each phase, at most a few times a second."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -68,7 +68,7 @@ def make_monitor(trt: ModuleType, tell: Callable[..., None]) -> 'trt.IProgressMo
             if time.monotonic() - self.told > 0.25:
                 self.told = time.monotonic()
                 tell(stage='build', phase=phase_name, done=step + 1, total=self.steps.get(phase_name, 0))
-            return True  # go on
+            return True  # continue the build
 
         def phase_finish(self, phase_name: str) -> None:
             self.steps.pop(phase_name, None)
@@ -77,7 +77,7 @@ def make_monitor(trt: ModuleType, tell: Callable[..., None]) -> 'trt.IProgressMo
 
 
 def network_flags(trt: ModuleType) -> int:
-    """Explicit batch where it can be chosen (before 11), strong typing where it can be (from 10 on)."""
+    """Explicit batch if it is still a flag (before 11), and strong typing if it is available (since 10)."""
     flags = 0
     for name in ('EXPLICIT_BATCH', 'STRONGLY_TYPED'):
         flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
@@ -90,10 +90,10 @@ def parse(trt: ModuleType, network: 'trt.INetworkDefinition', log: 'trt.ILogger'
     """Read the graph into a network.
 
     Returns:
-        The parser, which has to live as long as the network: it owns the weights.
+        The parser, which owns the weights and must outlive the network.
 
     Raises:
-        Failure: With every node that was refused.
+        Failure: Naming every node that was refused.
     """
     parser = trt.OnnxParser(network, log)
     if parser.parse_from_file(path):
@@ -109,10 +109,10 @@ def parse(trt: ModuleType, network: 'trt.INetworkDefinition', log: 'trt.ILogger'
 
 
 def use_timing_cache(config: 'trt.IBuilderConfig', path: str) -> str:
-    """Give a build the kernels that were measured before.
+    """Load earlier kernel timings into a build.
 
     Returns:
-        What there is to warn of: a cache that another GPU or version made is ignored. Empty if there is nothing.
+        A warning if the cache is ignored because another GPU or version made it; otherwise empty.
     """
     content = b''
     if os.path.isfile(path):
@@ -128,10 +128,10 @@ def use_timing_cache(config: 'trt.IBuilderConfig', path: str) -> str:
 
 
 def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Callable[..., None]) -> tuple:
-    """The settings of a build but for its timing cache.
+    """Create the settings of a build, except for its timing cache.
 
     Returns:
-        The config, and what has to live as long as it: the profile and the monitor.
+        The config, and the objects that must outlive it: the profile and the monitor.
     """
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -158,14 +158,14 @@ def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Call
 
 
 def inspect(trt: ModuleType, log: 'trt.ILogger', plan: bytes) -> dict:
-    """What the engine says of itself at its usual shapes. Needs a GPU."""
+    """Data of the engine inspector for the usual shapes. Needs a GPU."""
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise Failure('inspect')
     inspector = engine.create_engine_inspector()
     context = engine.create_execution_context()
-    if context is not None:  # without one, data types of an engine for free sizes are not told
+    if context is not None:  # without it, the inspector omits the data types if sizes are free
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
@@ -178,15 +178,15 @@ def inspect(trt: ModuleType, log: 'trt.ILogger', plan: bytes) -> dict:
 
 
 def build(trt: ModuleType, request: dict, tell: Callable[..., None]) -> dict:
-    """Build what a request asks for.
+    """Build the engine of a request.
 
     Args:
         trt: ``tensorrt`` or ``tensorrt_rtx``.
         request: See :func:`mmtrtvit.deploy.engines.tensorrt_builder.build_engine`.
-        tell: Takes progress by keywords.
+        tell: Called with progress as keywords.
 
     Returns:
-        What there is to say about the engine, which lies at ``request['engine']``; or which stage failed, and how.
+        The data on the engine at ``request['engine']`` for a report, or the stage that failed and the errors.
     """
     log = make_log(trt)
     said = dict(version=trt.__version__)
@@ -228,7 +228,7 @@ def build(trt: ModuleType, request: dict, tell: Callable[..., None]) -> dict:
 
 def main() -> None:
     """Serve the one request on standard input."""
-    # as a script, its folder stands first in the path and would hide packages by its neighbours' names
+    # the folder of a script comes first in the path, where its modules would hide packages of the same name
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder or '.') != here]
     request = json.load(sys.stdin)

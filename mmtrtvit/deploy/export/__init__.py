@@ -1,1 +1,1 @@
-"""From a network of mmdet or mmseg to an ONNX file, through mmdeploy."""
+"""Export of mmdet and mmseg networks to ONNX files through mmdeploy."""

@@ -1,4 +1,4 @@
-"""Deploy configs of mmdeploy: reading one, and making one from the files in ``configs/deploy/_base_``."""
+"""mmdeploy's deploy configs: read one, or make one from the files in ``configs/deploy/_base_``."""
 
 import copy
 import difflib
@@ -18,11 +18,11 @@ from .input_shapes import CHANNELS, InputShapes
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
 
 _FOLDERS = (PACKAGE / '.mim' / 'configs' / 'deploy', PACKAGE.parent / 'configs' / 'deploy')
-"""Where the deploy configs are in a wheel and in a checkout."""
+"""Folder of the deploy configs in a wheel, and in a checkout."""
 
 
 def _base_config(task: Task) -> Config:
-    """The part that all deploy configs of a task have in common, with every side free."""
+    """The part that all deploy configs of a task share, with all sides free."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
     config = Config.fromfile(folder / '_base_' / f'{task.deploy_config}.py')
     if task.finds_boxes:
@@ -31,17 +31,17 @@ def _base_config(task: Task) -> Config:
 
 
 def make_deploy_config(task: str, backend: str, flavour: str = 'native', shapes: InputShapes | None = None) -> Config:
-    """The deploy config for mmdeploy that a request stands for.
+    """Make the mmdeploy deploy config for a request.
 
     Args:
         task: A key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
         backend: A key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         flavour: ``'native'`` or ``'portable'``.
-        shapes: Input sizes; ``None`` for any.
+        shapes: Input sizes; ``None`` for any size.
 
     Returns:
-        The config, with ``backend_config.type`` as mmdeploy calls the backend and ``codebase_config.backend`` as this
-        package does.
+        The config. ``backend_config.type`` holds mmdeploy's name of the backend, ``codebase_config.backend`` the name
+        in this package.
     """
     config = _base_config(TASKS[task])
     settings = config.onnx_config
@@ -66,7 +66,7 @@ def make_deploy_config(task: str, backend: str, flavour: str = 'native', shapes:
 
 
 def load_deploy_config(path: str | os.PathLike) -> Config:
-    """Read an mmdeploy deploy config and make sure that it can be used here.
+    """Read an mmdeploy deploy config and check that it can be used here.
 
     Args:
         path: The file, such as ``configs/deploy/instance-seg_onnxruntime_dynamic.py``.
@@ -75,9 +75,9 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
         The config.
 
     Raises:
-        ConfigError: If there is no such file, it is not a deploy config, it names inputs or outputs that no network
-            here has, or it is for TensorRT and does not say which sizes.
-        DeployError: If it names a backend that is unknown or that this version does not export to.
+        ConfigError: If the file is missing, is not a deploy config, names inputs or outputs that do not match a task,
+            or is for TensorRT without input sizes.
+        DeployError: If the backend is unknown or this version cannot export to it.
     """
     path = Path(path)
     if not path.is_file():
@@ -92,7 +92,7 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
         )
     try:
         config = load_config(str(path))[0]
-    except Exception as error:  # a config is a program: anything may be raised in it
+    except Exception as error:  # a config is a program and may raise anything
         raise ConfigError(f'The deploy config {path} cannot be read: {error}', fix='correct the file') from error
     missing = [key for key in _KEYS if key not in config]
     if missing:
@@ -126,10 +126,10 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
 
 
 def _check_tensor_names(config: Config, path: Path) -> None:
-    """Make sure that the inputs and outputs are those of a task.
+    """Check that the inputs and outputs match a task.
 
     Raises:
-        ConfigError: If they are not.
+        ConfigError: If they do not.
     """
     given = [list(config.onnx_config.get(key) or ()) for key in ('input_names', 'output_names')]
     known = list({tuple(task.outputs): None for task in TASKS.values()})
@@ -143,7 +143,7 @@ def _check_tensor_names(config: Config, path: Path) -> None:
 
 
 def backend_name(deploy_config: Config) -> str:
-    """The backend of a deploy config as this package calls it, such as ``'onnxruntime'`` or ``'tensorrt-rtx'``."""
+    """The name of a deploy config's backend in this package, such as ``'onnxruntime'`` or ``'tensorrt-rtx'``."""
     return deploy_config.codebase_config.get('backend', deploy_config.backend_config.type)
 
 
@@ -153,10 +153,10 @@ def flavour_name(deploy_config: Config) -> str:
 
 
 def shapes_of(deploy_config: Config) -> InputShapes | None:
-    """The input sizes of a deploy config, ``None`` where it takes any.
+    """The input sizes of a deploy config; ``None`` if it accepts any size.
 
     Raises:
-        ConfigError: If only a part of them is fixed and the deploy config does not give the range of the others.
+        ConfigError: If some sides are fixed and the range of the others is missing.
     """
     inputs = deploy_config.backend_config.get('model_inputs') or []
     profile = inputs[0].get('input_shapes', {}).get(INPUT) if inputs else None
@@ -184,16 +184,17 @@ def shapes_of(deploy_config: Config) -> InputShapes | None:
 
 
 def read_deploy_config(path: str | os.PathLike) -> dict:
-    """What a deploy config asks for: ``backend``, ``flavour`` and ``shapes``; raises as :func:`load_deploy_config`."""
+    """Read ``backend``, ``flavour`` and ``shapes`` from a deploy config. Raises as :func:`load_deploy_config`."""
     config = load_deploy_config(path)
     return dict(backend=backend_name(config), flavour=flavour_name(config), shapes=shapes_of(config))
 
 
 def for_export(deploy_config: Config) -> Config:
-    """The deploy config by which the ONNX is made: with every side free, and by the rewriters of ONNX Runtime.
+    """The deploy config used for tracing: all sides free, with the rewriters of ONNX Runtime.
 
-    A fixed size is put into the graph afterwards, which folds whatever depends on it: one way of exporting for all
-    sizes and backends. mmdeploy's own rewriters for TensorRT are left out, as they need its plugin library.
+    A fixed size is written into the graph afterwards, and everything that depends on it is folded. So all sizes and
+    backends are exported in the same way. mmdeploy's own rewriters for TensorRT are not used, as they need its plugin
+    library.
     """
     config = copy.deepcopy(deploy_config)
     settings = config.onnx_config

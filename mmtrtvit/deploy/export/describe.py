@@ -1,7 +1,7 @@
-"""What surrounds a network, as plain data: how an image becomes its input, and its output a result.
+"""Description of a network's pre- and postprocessing as plain data.
 
-A test pipeline and a data preprocessor of OpenMMLab are programs. What an artefact needs of them is a handful of
-numbers, written down here; a pipeline that takes more than these numbers is refused.
+Test pipelines and data preprocessors of OpenMMLab are programs. An artefact needs only a few numbers of them, which are
+extracted here. A pipeline that cannot be described by these numbers is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from ...errors import DeployError
 
 _LOADING = ('LoadImageFromFile', 'LoadImageFromNDArray')
 _WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
-"""Transforms that leave the image as it is."""
+"""Transforms that do not change the image."""
 
 _RESIZING = {'Resize': ('scale', 'keep_ratio'), 'FitResize': ('scale',)}
-"""Transforms that resize, and their settings that a description has words for."""
+"""Transforms that resize, and the settings that the description covers."""
 
 _DEFAULTS: dict[str, dict[str, tuple]] = {
     **dict.fromkeys(
@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, dict[str, tuple]] = {
     },
     'FitResize': {},
 }
-"""Settings of a transform that a description has no word for, and the values under which it needs none."""
+"""Settings of a transform that the description does not cover, and the values at which they have no effect."""
 
 _DETECTION_TRAINING = (
     *('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'boxtype2tensor', 'non_blocking', 'batch_augments'),
@@ -46,20 +46,20 @@ _TRAINING_ONLY = {
     'FixedShapeDetDataPreprocessor': _DETECTION_TRAINING,
     'SegDataPreProcessor': ('size', 'size_divisor', 'seg_pad_val', 'batch_augments'),
 }
-"""Settings of each data preprocessor that do nothing to a test image."""
+"""Settings of each data preprocessor that do not affect test images."""
 
 _PADDING = {
     'DetDataPreprocessor': ('pad_size_divisor', 'pad_value'),
     'FixedShapeDetDataPreprocessor': ('pad_size_divisor', 'pad_value', 'fixed_shape'),
     'SegDataPreProcessor': ('test_cfg', 'pad_val'),
 }
-"""Settings of each that pad."""
+"""Settings of each data preprocessor that control padding."""
 
 _NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
 
 def unscoped(name: Any) -> str:
-    """The name of a ``type`` in a config without its scope; configs may also hold the class itself."""
+    """The name of a ``type`` in a config without its scope. The config may also hold the class itself."""
     return str(getattr(name, '__name__', name)).rpartition('.')[2]
 
 
@@ -81,7 +81,7 @@ def _describe_resize(name: str, transform: Mapping) -> dict:
 
 
 def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
-    """The one resize of a test pipeline, None where there is none."""
+    """The only resize of a test pipeline; None if it does not resize."""
     resize = None
     for transform in pipeline:
         name = unscoped(transform['type'])
@@ -103,7 +103,7 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
 
 
 def _describe_padding(name: str, preprocessor: Mapping, input_shape: Sequence[int] | None) -> dict:
-    """To which size images are padded, at the right and the bottom, and with what."""
+    """The size that images are padded to, at the right and the bottom, and the padding value."""
     if name == 'SegDataPreProcessor':
         test = preprocessor.get('test_cfg') or {}
         divisor, size = test.get('size_divisor') or 1, test.get('size')
@@ -116,11 +116,11 @@ def _describe_padding(name: str, preprocessor: Mapping, input_shape: Sequence[in
 
 
 def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | None = None) -> dict:
-    """What a test pipeline and a data preprocessor do to an image, as plain data.
+    """Describe the preprocessing by a test pipeline and a data preprocessor.
 
     Args:
         model_config: A config of mmdet or mmseg; ``test_pipeline`` and ``model.data_preprocessor`` are read.
-        input_shape: Height and width of the network's input where it takes one size only: images are padded to it.
+        input_shape: Height and width of the network's input if they are fixed. Images are padded to this size.
 
     Returns:
         ``resize``: ``width``, ``height`` and ``rule`` (one of :data:`RESIZE_RULES`), or None;
@@ -128,7 +128,7 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
         ``pad``: ``value`` (after normalisation), ``divisor`` and ``shape`` (height and width, or None).
 
     Raises:
-        DeployError: If they do something that this has no word for.
+        DeployError: If the preprocessing cannot be described in this way.
     """
     resize = _describe_pipeline(model_config['test_pipeline'])
     preprocessor = model_config['model'].get('data_preprocessor') or {}
@@ -152,7 +152,7 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
 
 
 def task_of(model: Mapping) -> str:
-    """What a network gives, one of :data:`TASKS`.
+    """The task of a network, one of :data:`TASKS`.
 
     Args:
         model: ``config.model``.
@@ -163,17 +163,17 @@ def task_of(model: Mapping) -> str:
 
 
 def describe_postprocessing(model: Mapping) -> dict:
-    """What becomes of the outputs of a network, as plain data.
+    """Describe the postprocessing of a network's outputs.
 
     Args:
         model: ``config.model``.
 
     Returns:
-        For segmentation ``align_corners`` (False), how logits are resized; for instances ``mask_threshold``; for boxes
-        nothing.
+        For segmentation ``align_corners`` (False), which says how logits are resized; for instances
+        ``mask_threshold``; empty for boxes.
 
     Raises:
-        DeployError: If there is no word for it.
+        DeployError: If the postprocessing cannot be described in this way.
     """
     task = task_of(model)
     if task == 'instance':
@@ -197,18 +197,18 @@ def describe_postprocessing(model: Mapping) -> dict:
 
 
 def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequence[int] | None = None) -> dict:
-    """All of a manifest that follows from the model config.
+    """The part of a manifest that follows from the model config.
 
     Args:
         model_config: A config of mmdet or mmseg.
-        metainfo: ``classes`` and perhaps ``palette`` of its test data set.
+        metainfo: ``classes`` and optionally ``palette`` of its test data set.
         input_shape: As in :func:`describe_preprocessing`.
 
     Raises:
-        DeployError: If there is no word for what the config does.
+        DeployError: If the config cannot be described.
     """
     model = model_config['model']
-    palette = metainfo.get('palette') or ()  # mmdet also knows palettes by name
+    palette = metainfo.get('palette') or ()  # mmdet also allows the name of a palette
     return {
         'method': unscoped(model['type']),
         'task': task_of(model),

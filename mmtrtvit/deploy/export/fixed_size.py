@@ -1,4 +1,4 @@
-"""Networks that take one size only: how images are resized to fit into it, and padded to it."""
+"""Networks with a fixed input size: images are resized to fit into it, then padded to it."""
 
 import copy
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from .input_shapes import InputShapes
 
 @TRANSFORMS.register_module()
 class FitResize(Resize):
-    """Makes an image as large as it fits into a width and a height, without changing its proportions.
+    """Resizes an image to the largest size that fits into a width and a height, keeping its aspect ratio.
 
-    mmcv's ``Resize`` with ``keep_ratio`` does not do that: it bounds the longer side of an image by the larger of the
-    two, so an upright image becomes higher than a lying frame.
+    mmcv's ``Resize`` with ``keep_ratio`` does something else: it limits the longer side of the image by the larger of
+    the two numbers. A portrait image thus becomes taller than a landscape frame.
 
     Args:
         scale: Width and height, pixels.
@@ -39,14 +39,14 @@ class FitResize(Resize):
 
 @MODELS.register_module()
 class FixedShapeDetDataPreprocessor(DetDataPreprocessor):
-    """mmdet's data preprocessor, which then pads every batch to one height and width at the right and the bottom.
+    """mmdet's data preprocessor that also pads every batch to a fixed height and width, at the right and the bottom.
 
     Args:
         fixed_shape: Height and width, pixels.
         kwargs: Arguments of :class:`mmdet.models.DetDataPreprocessor`.
 
     Raises:
-        DeployError: If an image is larger.
+        DeployError: If an image is larger than the fixed shape.
     """
 
     def __init__(self, fixed_shape: tuple[int, int], **kwargs) -> None:
@@ -70,22 +70,22 @@ class FixedShapeDetDataPreprocessor(DetDataPreprocessor):
 
 
 def is_resize(transform: Mapping) -> bool:
-    """Whether a transform of a test pipeline gives the image its size."""
+    """True if a transform of a test pipeline sets the size of the image."""
     return unscoped(transform['type']) in ('Resize', FitResize.__name__)
 
 
 def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
-    """The model config with the test pipeline that an artefact with these input sizes needs.
+    """The model config with the test pipeline for an artefact with these input sizes.
 
-    Where height and width are fixed, images are made to fit into them as large as their aspect ratio allows; they are
-    then padded to them at the right and at the bottom (see :func:`pad_to_input_shape`).
+    If height and width are fixed, images are resized to the largest size that fits into them with their aspect ratio.
+    They are then padded at the right and at the bottom (see :func:`pad_to_input_shape`).
 
     Args:
-        model_config: The model config, left as it is.
+        model_config: The model config; not changed.
         shapes: The input sizes.
 
     Returns:
-        A copy; its test data loader gives one image at a time.
+        A copy, whose test data loader has batches of one image.
     """
     config = copy.deepcopy(model_config)
     config.test_dataloader.batch_size = 1
@@ -99,12 +99,12 @@ def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
 
 
 def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:
-    """The model config whose network in PyTorch pads its input as a fixed engine needs it.
+    """The model config whose PyTorch network pads its input like the artefact.
 
-    Comparing the two is fair only on the same input: attention sees the padding.
+    The comparison of both needs identical inputs, because attention also sees the padding.
 
     Returns:
-        A copy, or the config itself where height and width are free.
+        A copy, or the config itself if height and width are free.
     """
     if shapes is None or shapes.size is None:
         return model_config

@@ -1,4 +1,4 @@
-"""The input sizes that an artefact takes: one, or a range."""
+"""The input sizes that an artefact accepts: one size, or a range."""
 
 import dataclasses
 import re
@@ -14,9 +14,9 @@ CHANNELS = 3
 
 @dataclasses.dataclass(frozen=True)
 class InputShapes:
-    """Smallest, usual and largest input; the same three times where there is one size only.
+    """Smallest, usual and largest input; all the same for a fixed size.
 
-    ``None`` in place of an instance stands for any size at all, which ONNX Runtime and OpenVINO take.
+    ``None`` instead of an instance stands for any size, which ONNX Runtime and OpenVINO accept.
     """
 
     smallest: Shape
@@ -25,21 +25,21 @@ class InputShapes:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width where they are fixed."""
+        """Height and width if they are fixed."""
         return self.usual[2:] if self.smallest[2:] == self.largest[2:] else None
 
     @property
     def batch(self) -> int | None:
-        """Images in the input where their number is fixed."""
+        """Number of images in the input if it is fixed."""
         return self.usual[0] if self.smallest[0] == self.largest[0] else None
 
     @property
     def profile(self) -> tuple[Shape, Shape, Shape]:
-        """As TensorRT wants it."""
+        """The shapes in the form of a TensorRT profile."""
         return self.smallest, self.usual, self.largest
 
     def to_dict(self) -> dict[str, list[int]]:
-        """As a manifest has it."""
+        """The shapes in the form of a manifest."""
         return {'min': list(self.smallest), 'opt': list(self.usual), 'max': list(self.largest)}
 
 
@@ -47,7 +47,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Height and width from ``'800x1344'``.
 
     Raises:
-        ConfigError: If it is no size.
+        ConfigError: If the text is not a size.
     """
     found = re.fullmatch(r'(\d+)x(\d+)', text.strip().lower())
     height, width = map(int, found.groups()) if found else (0, 0)
@@ -61,15 +61,15 @@ def parse_size(text: str) -> tuple[int, int]:
 def input_shapes(
     shape: str | None = None, dynamic: Sequence[str] | None = None, batch: Sequence[int] | None = None
 ) -> InputShapes | None:
-    """The input sizes that ``--shape``, ``--dynamic`` and ``--batch`` ask for.
+    """The input sizes given by ``--shape``, ``--dynamic`` and ``--batch``.
 
     Args:
-        shape: One size, ``'800x1344'``.
+        shape: A fixed size, ``'800x1344'``.
         dynamic: Smallest, usual and largest size.
-        batch: One number of images, or the smallest, usual and largest; 1 by default.
+        batch: The number of images, or the smallest, usual and largest number; 1 by default.
 
     Returns:
-        The shapes, or ``None`` when neither size nor batch is given: any size.
+        The shapes; ``None``, for any size, if neither size nor batch is given.
 
     Raises:
         ConfigError: If they contradict each other or are in the wrong order.

@@ -1,7 +1,7 @@
-"""What mmdeploy 1.3.1 needs in order to export on a current PyTorch.
+"""Patches that let mmdeploy 1.3.1 export on a current PyTorch.
 
-mmdeploy's last release is of 2023. The patches here are registered with mmdeploy's own rewriters, so they are in force
-only while mmdeploy exports, but for two that make it quicker. Each says when it can go.
+mmdeploy's last release is from 2023. The patches are registered with mmdeploy's own rewriters and are active only
+during an export, except for two that make it faster. Each one says when it can be removed.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from mmdeploy.utils import IR
 from ...errors import DeployError
 
 LOWEST_OPSET = 17
-"""The first opset with ``LayerNormalization``; below it a LayerNorm is spelled out and overflows in FP16."""
+"""The first opset with ``LayerNormalization``. Below it, a LayerNorm becomes several nodes and overflows in FP16."""
 
 
 def get_frame_func(top: int = 1) -> Callable:
-    """The function that called, ``top`` frames up the stack.
+    """The calling function, ``top`` frames up the stack.
 
-    Reason: mmdeploy asks at every rewritten call, and reads the source of every frame of the stack to answer, which
-    takes most of the time of an export. Can go: when mmdeploy looks at the one frame that it wants.
+    Reason: mmdeploy looks it up at every rewritten call and reads the source of every frame of the stack to do so,
+    which takes most of the time of an export. Remove when mmdeploy only looks at the one frame that it needs.
     """
     frame = sys._getframe(top)
     return frame.f_globals[frame.f_code.co_name]
@@ -37,36 +37,36 @@ for _module in (function_rewriter, symbolic_rewriter):
 
 
 class QuickFunctionRewriter(FunctionRewriter):
-    """Put the rewritten functions in place, and back, with one search of the memory instead of one a function.
+    """Installs and removes the rewritten functions with a single search of the memory.
 
-    Reason: mmdeploy asks the garbage collector for the lists and dictionaries that hold a function, some 20 functions
-    an export and twice each. That takes seconds in a process with OpenMMLab in it. Can go: when mmdeploy asks once.
+    Reason: mmdeploy asks the garbage collector for the lists and dictionaries that hold a function, twice for each of
+    some 20 functions. This takes seconds in a process with OpenMMLab loaded. Remove when mmdeploy asks once.
     """
 
     def enter(self, cfg: dict | None = None, env: dict | None = None, **kwargs) -> None:
-        """Rewrite the functions that are registered for ``env``."""
+        """Install the functions that are registered for ``env``."""
         with _holders_known(path for path, _ in self._registry.get_records(env or {})):
             super().enter({} if cfg is None else cfg, env or {}, **kwargs)
 
     def exit(self) -> None:
-        """Put the original functions back."""
+        """Restore the original functions."""
         with _holders_known(function['func_path'] for function in self._origin_functions):
             super().exit()
 
 
 IGNORED_KEYS = ('origin_func',)
-"""Where mmdeploy keeps the function that it replaces."""
+"""Keys under which mmdeploy keeps the function that it replaces."""
 
 
 @contextlib.contextmanager
 def _holders_known(paths: Iterable[str]) -> Iterator[None]:
-    """Replace the functions at ``paths`` in the lists and dictionaries that hold one of them now."""
+    """Replace the functions at ``paths`` in the lists and dictionaries that currently hold one of them."""
     functions = {}
     for path in paths:
         with contextlib.suppress(Exception):  # mmdeploy warns of a function that does not exist
             function = function_rewriter.import_function(path)[0]
             functions[id(function)] = function
-    places = defaultdict(list)  # by the identity of a function: the list or dictionary, and the index or key
+    places = defaultdict(list)  # id of a function to (list or dictionary, index or key)
     for holder in gc.get_referrers(*functions.values()):
         if isinstance(holder, (dict, MutableSequence)) and holder is not functions:
             for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
@@ -90,10 +90,10 @@ FUNCTION_REWRITER.__class__ = QuickFunctionRewriter
 
 @FUNCTION_REWRITER.register_rewriter(func_name='torch.onnx.export', ir=IR.ONNX)
 def export_by_torchscript(*args, **kwargs) -> None:
-    """Export through TorchScript. Operators that ONNX has no word for stay in the graph, where all can be named.
+    """Export through TorchScript. Operators that ONNX lacks stay in the graph, so that an error can name all of them.
 
-    Reason: from torch 2.9 on, ``torch.onnx.export`` goes through dynamo by default, which knows nothing of
-    mmdeploy's symbolics. Can go: when mmdeploy passes ``dynamo=False`` itself.
+    Reason: from torch 2.9 on, ``torch.onnx.export`` uses dynamo by default, which ignores mmdeploy's symbolics. Remove
+    when mmdeploy passes ``dynamo=False`` itself.
     """
     ctx = FUNCTION_REWRITER.get_context()
     opset = kwargs.get('opset_version') or 0
@@ -113,7 +113,7 @@ def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, poo
     """mmcv's RoIAlign as the standard ``RoiAlign``.
 
     Reason: mmdeploy's symbolic imports ``torch.onnx.symbolic_opset9._cast_Long``, which torch removed.
-    Can go: when mmdeploy casts by an operator of its own.
+    Remove when mmdeploy casts with its own code.
 
     ``features`` is (B, C, H, W), ``rois`` is (n, 5) with the index of the image first.
     """

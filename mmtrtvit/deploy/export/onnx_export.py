@@ -1,4 +1,4 @@
-"""From a network in PyTorch to an ONNX file of standard operators. mmdeploy is called here, and nowhere else."""
+"""Export of a PyTorch network to an ONNX file of standard operators. Only this module calls mmdeploy's export."""
 
 import copy
 import os
@@ -20,7 +20,7 @@ from .input_shapes import InputShapes
 from .onnx_graph import fix_input_shape, require_standard_operators, simplify
 
 EXPORT_SIDE = 320
-"""Longer side, pixels, of the image that is traced. The graph serves all sizes, and a small one is traced sooner."""
+"""Longer side, pixels, of the image to trace. The graph works for all sizes, and a small image is traced faster."""
 
 
 def export_onnx(
@@ -31,15 +31,15 @@ def export_onnx(
     path: Path,
     shapes: InputShapes | None = None,
 ) -> tuple[int, int]:
-    """Export a network to ONNX through mmdeploy, fold what is constant, and check the operators.
+    """Export a network to ONNX through mmdeploy, fold constants, and check the operators.
 
     Args:
-        config: The model config, left as it is.
+        config: The model config; not changed.
         deploy_config: mmdeploy's deploy config.
-        network: The network, whose weights are exported. mmdeploy builds one of its own, which changes its form.
-        image: ``(H, W, 3)`` uint8, BGR: an image to trace.
+        network: The network with the weights. It is not changed, as mmdeploy builds and rewrites its own copy.
+        image: ``(H, W, 3)`` uint8, BGR: the image to trace.
         path: The file to write.
-        shapes: Input sizes, ``None`` for any.
+        shapes: Input sizes; ``None`` for any size.
 
     Returns:
         The number of nodes before and after folding.
@@ -49,17 +49,17 @@ def export_onnx(
     """
     scale = EXPORT_SIDE / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale) if scale < 1 else image
-    config = copy.deepcopy(config)  # mmdeploy changes the test pipeline for an image that is in memory
+    config = copy.deepcopy(config)  # mmdeploy changes the test pipeline for an image in memory
     for place, transform in enumerate(config.test_pipeline):
         if is_resize(transform):
             config.test_pipeline[place] = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
     config.test_dataloader.dataset.pipeline = config.test_pipeline
     with tempfile.TemporaryDirectory() as folder:
-        # What a checkpoint lacks, or has another shape for, is random: the same in both only if it is handed on.
+        # Weights that were not filled from the checkpoint are random. Handing them on makes both networks the same.
         weights = str(Path(folder) / 'weights.pth')
         torch.save(dict(state_dict=network.state_dict()), weights)
         torch2onnx(small, str(path.parent), path.name, for_export(deploy_config), config, weights, device='cpu')
-    require_standard_operators(onnx.load(path))  # before others stumble over them
+    require_standard_operators(onnx.load(path))  # first, for a clear error
     if shapes is not None:
         fix_input_shape(path, shapes)
     return simplify(path)
@@ -67,13 +67,13 @@ def export_onnx(
 
 def export_sdk_metadata(config: Config, deploy_config: Config, checkpoint: str | os.PathLike, folder: Path) -> None:
     """Write the metadata of mmdeploy's SDK: ``deploy.json``, ``detail.json`` and ``pipeline.json``."""
-    config = copy.deepcopy(config)  # mmdeploy turns its test pipeline into that of the SDK
-    config.data_preprocessor = config.model.data_preprocessor  # where mmdeploy looks for mmseg's
+    config = copy.deepcopy(config)  # mmdeploy changes its test pipeline into the SDK's
+    config.data_preprocessor = config.model.data_preprocessor  # mmdeploy expects mmseg's here
     export2SDK(for_export(deploy_config), config, str(folder), pth=str(checkpoint), device='cpu')
 
 
 def tensors_of(values) -> dict[str, dict]:
-    """Name to element type and shape of a graph's inputs or outputs; free sides by their name."""
+    """Name of each input or output of a graph to its element type and shape, with free sides by name."""
     return {
         value.name: dict(
             dtype=onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower(),

@@ -1,4 +1,4 @@
-"""Simplifying an ONNX graph and looking into it."""
+"""Reading, checking and simplifying ONNX graphs."""
 
 import collections
 import os
@@ -16,7 +16,7 @@ STANDARD_DOMAINS = ('', 'ai.onnx')
 
 
 def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
-    """Read an ONNX file and check that it is one.
+    """Read an ONNX file and check that it is valid.
 
     Raises:
         DeployError: If it is missing, truncated, not ONNX, or has an invalid graph.
@@ -27,7 +27,7 @@ def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, checker and shape inference each have errors of their own
+    except Exception as error:  # protobuf, checker and shape inference raise different classes
         raise DeployError(
             f'{path} ({path.stat().st_size} bytes) is not a valid ONNX model: {str(error).splitlines()[0]}',
             expected='a complete file as tools/deploy.py leaves it',
@@ -50,16 +50,16 @@ def _operator_of(node: onnx.NodeProto) -> str:
 
 
 def operators(model: onnx.ModelProto) -> collections.Counter[str]:
-    """How often each operator occurs in a graph and its subgraphs; those of other domains as ``domain::name``."""
+    """Number of occurrences of each operator in a graph and its subgraphs. Non-standard ones are ``domain::name``."""
     return collections.Counter(map(_operator_of, _all_nodes(model.graph)))
 
 
 def require_standard_operators(model: onnx.ModelProto) -> None:
-    """Make sure that a graph runs without a plugin library.
+    """Check that a graph runs without a plugin library.
 
     Raises:
-        DeployError: Naming every operator that is not of the ONNX standard, with the nodes that need it: PyTorch
-            names a node after its layer.
+        DeployError: Naming every operator that is not in the ONNX standard, with the nodes that use it. PyTorch names a
+            node after its layer.
     """
     custom: dict[str, list[str]] = {}
     for node in _all_nodes(model.graph):
@@ -90,22 +90,22 @@ def simplify(path: str | os.PathLike) -> tuple[int, int]:
 
 
 def fix_input_shape(path: str | os.PathLike, shapes: InputShapes) -> None:
-    """Write the sides of the input that do not vary into an ONNX file, in place.
+    """Write the fixed sides of the input into an ONNX file, in place.
 
-    What depends on them becomes constant when the graph is simplified afterwards.
+    Values that depend on them become constant when the graph is simplified afterwards.
 
     Args:
-        path: An ONNX file with one image input, all sides but the channels free.
+        path: An ONNX file with one image input, in which all sides but the channels are free.
         shapes: Smallest and largest input.
     """
     model = read_graph(path)
     sides = model.graph.input[0].type.tensor_type.shape.dim
     for side, least, most in zip(sides, shapes.smallest, shapes.largest, strict=True):
         if least == most:
-            side.dim_value = least  # which takes the place of the name
+            side.dim_value = least  # replaces the name
     del model.graph.value_info[:]
     for output in model.graph.output:
-        # not the shape as a whole: of some outputs inference does not even find the number of sides
+        # only the sides and not the whole shape, because inference may not even find the rank of an output
         for side in output.type.tensor_type.shape.dim:
             side.Clear()
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)

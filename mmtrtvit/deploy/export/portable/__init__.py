@@ -1,7 +1,7 @@
-"""Detection operators in plain arithmetic, for engines that have no ``NonMaxSuppression``, ``RoiAlign`` or ``NonZero``.
+"""Detection operators in plain arithmetic, for engines without ``NonMaxSuppression``, ``RoiAlign`` or ``NonZero``.
 
-Everything here is ordinary PyTorch on batches of fixed rank, without loops over data and without integers taken from
-shapes, so that what is traced serves every batch, height and width.
+The code is ordinary PyTorch on batches of fixed rank. It does not loop over data and does not take integers from
+shapes, so a traced graph works for every batch, height and width.
 """
 
 from .roi_align import PyramidAtlas, roi_levels

@@ -1,9 +1,9 @@
 """RoIAlign on a whole pyramid by a single ``GridSample``.
 
-The levels of the pyramid are laid side by side in one map, the atlas, and every sample is moved to where its box's
-level lies. mmcv clamps the coordinates of a sample to the centres of the outermost pixels before it interpolates, so a
-sample never reads a pixel of a neighbouring level, and the result is RoIAlign's: no level is computed for boxes that
-are not of it, and no list of varying length is made.
+The levels of the pyramid are laid out side by side in one map, the atlas. Each sample is moved to the place of its
+box's level. mmcv clamps the coordinates of a sample to the centres of the outermost pixels before it interpolates, so a
+sample never reads a pixel of a neighbouring level, and the result equals RoIAlign. Each box is pooled from its own
+level only, and no list of varying length is needed.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 def roi_levels(rois: Tensor, levels: int, finest_scale: float) -> Tensor:
-    """Level of the pyramid that each box is pooled from (FPN, equation 1), as mmdet's ``SingleRoIExtractor`` maps it.
+    """Level of the pyramid that each box is pooled from (FPN, equation 1), as in mmdet's ``SingleRoIExtractor``.
 
-    mmdet takes ``floor(log2(sqrt(area) / finest_scale + 1e-6))``; comparing with the powers of two is the same without
-    the logarithm, whose last bit differs between engines.
+    mmdet takes ``floor(log2(sqrt(area) / finest_scale + 1e-6))``. Comparing with powers of two gives the same result
+    without the logarithm, whose last bit differs between engines.
 
     Args:
         rois: ``(..., 4)``, x1 y1 x2 y2.
         levels: Number of levels.
-        finest_scale: Side of a square box, pixels, below twice of which level 0 is taken.
+        finest_scale: Square boxes with less than twice this side, pixels, are pooled from level 0.
 
     Returns:
         ``(...)`` of the type of ``rois``: 0 to ``levels - 1``.
@@ -61,13 +61,13 @@ class PyramidAtlas:
             self.origins.append((self.sizes[0][0], left))
             left = left + width
         below = torch.cat(strip, dim=-1)
-        # whichever is the narrower gets zeros at its right, which no sample ever reads
+        # the narrower row gets zeros at its right, which are never sampled
         gap = first.shape[-1] - below.shape[-1]
         right = torch.clamp(torch.as_tensor(gap), min=0), torch.clamp(-torch.as_tensor(gap), min=0)
         self.map = torch.cat([F.pad(first, (0, right[1], 0, 0)), F.pad(below, (0, right[0], 0, 0))], dim=-2)
 
     def _of_level(self, values: Sequence[Tensor | float], level: Tensor) -> Tensor:
-        """For each entry of ``level`` the value of that level."""
+        """The value of its level for each entry of ``level``."""
         chosen = torch.zeros_like(level)
         for index, value in enumerate(values):
             chosen = chosen + (level == index).to(level.dtype) * value
@@ -80,11 +80,11 @@ class PyramidAtlas:
 
         Args:
             rois: ``(B, N, 4)``, x1 y1 x2 y2 in pixels of the input.
-            level: ``(B, N)``: the level of each.
+            level: ``(B, N)``: the level of each box.
             strides: Stride of each level.
             output_size: Rows and columns of bins.
-            samples: Samples a bin and side, mmcv's ``sampling_ratio``; its 0 (as many as a box is large) has no such
-                form.
+            samples: Samples per bin and side, mmcv's ``sampling_ratio``. Its value 0 (a number that depends on the box)
+                is not supported.
 
         Returns:
             ``(B, N, C, *output_size)``.
@@ -105,7 +105,7 @@ class PyramidAtlas:
             # align_corners=False: pixel i has its centre at (2 i + 1) / size - 1
             grids.append(((2.0 * (clamped + origin) + 1.0) / whole - 1.0, inside))
         (rows, rows_inside), (columns, columns_inside) = grids
-        # all boxes of an image below each other: (B, N * rows, columns, 2)
+        # all boxes of an image, stacked vertically: (B, N * rows, columns, 2)
         shape = rows.unsqueeze(-1) + 0.0 * columns.unsqueeze(-2)
         grid = torch.stack([columns.unsqueeze(-2) + 0.0 * shape, shape], dim=-1).flatten(1, 2)
         sampled = F.grid_sample(self.map, grid, mode='bilinear', padding_mode='border', align_corners=False)

@@ -1,14 +1,14 @@
 """Greedy non-maximum suppression as the fixed point of a matrix product.
 
-Greedy suppression goes through the boxes from the best to the worst and keeps a box unless a kept one before it
-overlaps it too much. What it keeps is therefore the one set with
+Greedy suppression visits the boxes from the best to the worst and keeps a box unless a kept one before it overlaps it
+too much. The result is the only solution of
 
     keep[j] = valid[j] and not any(keep[i] and over[i, j] for i < j)
 
-where ``over[i, j]`` says that ``i`` comes before ``j``, is of the same class, and overlaps it by more than allowed.
-Putting the right-hand side into the left again and again settles box after box: after ``n`` sweeps every box is right
-whose chain of suppressions is no longer than ``n``. When a sweep changes nothing, the set is the greedy one, exactly,
-and :attr:`Suppression.settled` says so; how many sweeps that takes depends on the boxes, not on their number.
+where ``over[i, j]`` says that ``i`` comes before ``j``, has the same class, and overlaps it by more than the threshold.
+Applying the right-hand side repeatedly settles the boxes in turn: after ``n`` sweeps, every box is right whose chain of
+suppressions has at most ``n`` links. A sweep that changes nothing proves that the set is exactly the greedy one, and
+:attr:`Suppression.settled` says so. The number of sweeps depends on the chains, not on the number of boxes.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 SWEEPS = 24
-"""Sweeps that a graph holds. Each is one product of a vector and a matrix."""
+"""Number of sweeps in a graph. Each one is a vector-matrix product."""
 
 
 class Suppression(NamedTuple):
-    """What is kept, and whether that is certain.
+    """The kept boxes, and whether the result is certain.
 
     Attributes:
         keep: ``(..., N)`` bool.
@@ -39,7 +39,7 @@ def overlaps(boxes: Tensor) -> Tensor:
         boxes: ``(..., N, 4)``, x1 y1 x2 y2.
 
     Returns:
-        ``(..., N, N)``; the overlap of two boxes without area is not a number, which is above no threshold.
+        ``(..., N, N)``; NaN for two boxes without area, which exceeds no threshold.
     """
     first, second = boxes.unsqueeze(-2), boxes.unsqueeze(-3)
     top_left = torch.maximum(first[..., :2], second[..., :2])
@@ -54,22 +54,22 @@ def overlaps(boxes: Tensor) -> Tensor:
 def suppress(
     boxes: Tensor, valid: Tensor, iou_threshold: float, classes: Tensor | None = None, sweeps: int = SWEEPS
 ) -> Suppression:
-    """Greedy suppression of boxes that are sorted already.
+    """Greedy suppression of boxes that are already sorted.
 
     Args:
         boxes: ``(..., N, 4)``, x1 y1 x2 y2, the best first.
-        valid: ``(..., N)`` bool: which of them take part.
+        valid: ``(..., N)`` bool: the boxes that take part.
         iou_threshold: A box is suppressed by a better one that overlaps it by more than this.
-        classes: ``(..., N)``; boxes of different classes leave each other alone. ``None`` for a single class.
-        sweeps: How often to go over the boxes.
+        classes: ``(..., N)``; boxes of different classes do not suppress each other. ``None`` for a single class.
+        sweeps: Number of sweeps over the boxes.
 
     Returns:
-        What is kept, and for which of the leading dimensions it is exact.
+        The kept boxes, and whether the result is exact, for each of the leading dimensions.
     """
     over = overlaps(boxes) > iou_threshold
     if classes is not None:
         over = over & (classes.unsqueeze(-1) == classes.unsqueeze(-2))
-    # before[i, j]: i is better than j. Made from sums, as a triangle of a traced size has no portable form.
+    # before[i, j]: i is better than j. Built from sums, as a triangular matrix of a traced size is not portable.
     place = torch.ones_like(valid, dtype=boxes.dtype).cumsum(-1)
     over = (over & (place.unsqueeze(-1) < place.unsqueeze(-2))).to(boxes.dtype)
     allowed = valid.to(boxes.dtype)

@@ -1,4 +1,4 @@
-"""Rewriters registered with mmdeploy: operators and heads in a form that gives PyTorch's own result."""
+"""Rewriters registered with mmdeploy: exportable forms of operators and heads that give the same results as PyTorch."""
 
 from . import (
     adaptive_avg_pool,

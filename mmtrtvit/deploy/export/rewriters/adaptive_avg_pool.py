@@ -7,14 +7,14 @@ from torch.nn.modules.utils import _pair
 
 
 def averaging_matrix(inputs: int | torch.Tensor, outputs: int, like: torch.Tensor) -> torch.Tensor:
-    """The matrix whose row ``i`` averages what adaptive pooling puts into output ``i``.
+    """The matrix whose row ``i`` averages the inputs that adaptive pooling assigns to output ``i``.
 
     PyTorch averages the inputs from ``floor(i * inputs / outputs)`` to ``ceil((i + 1) * inputs / outputs)``.
 
     Args:
         inputs: Length of the input; a traced value makes the matrix part of the graph.
         outputs: Length of the output.
-        like: A tensor with the wanted type and device.
+        like: A tensor with the type and device of the result.
 
     Returns:
         ``(outputs, inputs)``, rows summing to 1.
@@ -29,10 +29,10 @@ def averaging_matrix(inputs: int | torch.Tensor, outputs: int, like: torch.Tenso
 
 @FUNCTION_REWRITER.register_rewriter('torch.nn.functional.adaptive_avg_pool2d', ir=IR.ONNX)
 def adaptive_avg_pool2d(input, output_size):
-    """Equal to PyTorch's for every size, in place of mmdeploy's fixed average pool.
+    """Adaptive pooling that equals PyTorch's for every size, in place of mmdeploy's fixed average pool.
 
     mmdeploy pools with ``kernel = stride = int(input / output)``, which gives another size and other values
-    where the division leaves a rest: scale 6 of UperNet's pyramid on a 16 x 16 map becomes 8 x 8.
+    if the division has a remainder: scale 6 of UperNet's pyramid on a 16 x 16 map becomes 8 x 8.
 
     Shape:
         ``(B, C, H, W) -> (B, C, *output_size)``; ``None`` in ``output_size`` keeps that side.

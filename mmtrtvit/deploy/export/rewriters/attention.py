@@ -9,11 +9,11 @@ from mmdeploy.utils import IR
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ):
-    """PyTorch's definition, in place of mmdeploy's, which divides by ``scale`` where it has to multiply.
+    """PyTorch's definition of attention. mmdeploy's divides by ``scale`` where it has to multiply.
 
     Shape:
-        query: ``(..., L, d)``, key: ``(..., S, d)``, value: ``(..., S, e)`` -> ``(..., L, e)``; ``attn_mask``
-        is added where it is of a float type, and where it is boolean marks what takes part.
+        query: ``(..., L, d)``, key: ``(..., S, d)``, value: ``(..., S, e)`` -> ``(..., L, e)``. A floating-point
+        ``attn_mask`` is added; in a boolean one, True marks the positions that take part.
     """
     if scale is None:
         scale = query.size(-1) ** -0.5

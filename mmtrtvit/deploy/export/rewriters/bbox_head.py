@@ -10,18 +10,17 @@ from .selection import EXACTNESS, best_after_suppression, limit_of, nms_scores, 
 
 @rewrites('mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat')
 def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_metas, rcnn_test_cfg=None, rescale=False):
-    """Detections of a batch: every class has its own box of a proposal and its own NMS.
+    """Detections of a batch. Each class has its own box for each proposal, and its own NMS.
 
-    mmdeploy keeps for each proposal only the box of its best class and gives that box to all classes, which
-    mmdet does not do.
+    mmdeploy keeps only the box of the best class of each proposal and gives that box to all classes, unlike mmdet.
 
     Args:
-        rois: ``(B, N, 5)`` proposals, the image's index first; those without an area are padding.
+        rois: ``(B, N, 5)`` proposals, with the index of the image first; proposals without area are padding.
         cls_scores: ``(B, N, C + 1)`` logits, the background last.
         bbox_preds: ``(B, N, C * 4)``, or ``(B, N, 4)`` when class-agnostic.
 
     Returns:
-        ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels.
+        ``(B, K, 5)`` boxes with their score, zeros if there are fewer than K, and ``(B, K)`` labels.
     """
     ctx = FUNCTION_REWRITER.get_context()
     classes, portable = self.num_classes, is_portable(ctx.cfg)
@@ -36,7 +35,7 @@ def bbox_head_predict_by_feat(self, rois, cls_scores, bbox_preds, batch_img_meta
     boxes = self.bbox_coder.decode(proposals, bbox_preds)
     boxes = clip_boxes(boxes.flatten(1).unflatten(1, (-1, 4)), batch_img_metas[0][IMAGE_EXTENT])
     shared = self.reg_class_agnostic
-    # (B, C, N, 4): the box that each class has of each proposal
+    # (B, C, N, 4): the box of each class for each proposal
     by_class = (
         boxes.unsqueeze(1).expand(-1, classes, -1, -1) if shared else boxes.unflatten(1, (-1, classes)).transpose(1, 2)
     )

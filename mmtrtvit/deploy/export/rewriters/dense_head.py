@@ -21,20 +21,20 @@ def dense_head_predict_by_feat(
     rescale=False,
     with_nms=True,
 ):
-    """Detections of a batch: per level the ``nms_pre`` best pairs of anchor and class, suppression in each class.
+    """Detections of a batch: the ``nms_pre`` best pairs of anchor and class per level, then suppression in each class.
 
-    mmdeploy takes the ``nms_pre`` best *anchors* of a level and gives each of them all classes, which keeps more
-    candidates than mmdet does.
+    mmdeploy takes the ``nms_pre`` best *anchors* of a level with all their classes, which keeps more candidates than
+    mmdet.
 
     Args:
         cls_scores: Per level ``(B, A * C, H, W)`` logits.
         bbox_preds: Per level ``(B, A * 4, H, W)``.
 
     Returns:
-        ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels.
+        ``(B, K, 5)`` boxes with their score, zeros if there are fewer than K, and ``(B, K)`` labels.
 
     Raises:
-        DeployError: If the head weighs its scores by a further map, as FCOS does: that is not exported exactly.
+        DeployError: If the head multiplies its scores by another map, like FCOS. That cannot be exported exactly.
     """
     if score_factors is not None:
         raise DeployError(
@@ -58,8 +58,8 @@ def dense_head_predict_by_feat(
         logits = logits.permute(0, 2, 3, 1).reshape(batch, -1, self.cls_out_channels)
         scores = logits.sigmoid() if self.use_sigmoid_cls else logits.softmax(-1)[..., :-1]
         deltas = deltas.permute(0, 2, 3, 1).reshape(batch, -1, 4)
-        # The anchors of the best pairs are among the anchors with the best class: a top-k of anchors first is cheaper
-        # than one of all pairs, and no pair is lost.
+        # The anchors of the best pairs are among the anchors with the best class. A top-k of anchors first is cheaper
+        # than a top-k of all pairs, and does not lose a pair.
         _, anchor = scores.amax(-1).topk(candidates, dim=1)
         pairs = scores.gather(1, anchor.unsqueeze(-1).expand(-1, -1, classes)).flatten(1)
         best, pair = pairs.topk(candidates, dim=1)

@@ -1,4 +1,4 @@
-"""What the forward pass of a detector hands on to its heads through the data samples, and gets back from them."""
+"""Data exchanged between the forward pass of a detector and its heads through the data samples."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .selection import EXACTNESS
 
 
 class Exactness:
-    """Notes of the heads on whether what they selected is certain; none in the native flavour, where it always is."""
+    """Notes of the heads on whether their selection is certain. Empty in the native flavour, where it always is."""
 
     def __init__(self) -> None:
         self.notes: list[Tensor] = []
 
     @classmethod
     def prepare(cls, data_samples: Sequence, batch_inputs: Tensor, preprocessor: nn.Module) -> Exactness:
-        """Put the extent of the images, their padded shape and a place for notes where heads look for them.
+        """Store the extent of the images, their padded shape and a list for notes where the heads look for them.
 
         Args:
-            data_samples: One for each image; their meta information is what heads get.
+            data_samples: One for each image. Heads receive their meta information.
             batch_inputs: ``(B, C, H, W)``, normalised and padded.
-            preprocessor: What normalised it.
+            preprocessor: The data preprocessor that normalised it.
         """
         exactness = cls()
         fields = {
@@ -34,10 +34,10 @@ class Exactness:
         }
         for sample in data_samples:
             for name, value in fields.items():
-                # set_metainfo would copy the value, which the tracer does not survive
+                # set_metainfo would copy the value, which breaks tracing
                 sample.set_field(name=name, value=value, field_type='metainfo')
         return exactness
 
     def append_to(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs of the heads, followed by ``(B,)``: the least of the notes, where there are any."""
+        """The outputs of the heads, followed by the ``(B,)`` minimum of the notes if there are any."""
         return (*results, torch.stack(self.notes).amin(0)) if self.notes else tuple(results)

@@ -11,9 +11,9 @@ _PADDINGS = ('zeros', 'border', 'reflection')
     'grid_sampler', is_pytorch=True, ir=IR.ONNX, arg_descriptors=['v', 'v', 'i', 'i', 'b']
 )
 def grid_sampler(g, input, grid, interpolation_mode, padding_mode, align_corners):
-    """``GridSample`` of opset 16 instead of mmdeploy's custom operator, which needs its plugin library.
+    """``GridSample`` of opset 16 in place of mmdeploy's custom operator, which needs its plugin library.
 
-    Can go: when mmdeploy emits the standard operator.
+    Remove when mmdeploy emits the standard operator.
     """
     return g.op(
         'GridSample',

@@ -1,9 +1,10 @@
-"""How much of a padded input is image, found inside the graph.
+"""Size of the image in a padded input, computed inside the graph.
 
 mmdet pads images at the right and at the bottom and clips boxes to the image, not to the padding. An exported graph has
-one input, the padded batch, and mmdeploy clips to its border instead: boxes near the border come out different from
-PyTorch's. But the padding is recognisable: it is exactly 0 in all channels, and no pixel is when the mean that was
-subtracted is no whole number.
+only the padded batch as input, and mmdeploy clips to its border instead, so boxes near the border differ from
+PyTorch's.
+The padding can be recognised, however: it is exactly 0 in all channels, which no pixel is if the mean that was
+subtracted is not a whole number.
 """
 
 import torch
@@ -11,11 +12,11 @@ import torch.nn as nn
 from torch import Tensor
 
 IMAGE_EXTENT = 'image_extent'
-"""Where the extent is handed on, in the meta information of the data samples."""
+"""Key of the extent in the meta information of the data samples."""
 
 
 def padding_is_recognisable(preprocessor: nn.Module) -> bool:
-    """Whether no 8-bit pixel becomes 0 in every channel, so that what is 0 must be padding."""
+    """True if no 8-bit pixel becomes 0 in every channel, so that zeros must be padding."""
     mean = getattr(preprocessor, 'mean', None)
     return (
         mean is not None and float(getattr(preprocessor, 'pad_value', 0)) == 0.0 and bool((mean != mean.round()).any())
@@ -23,7 +24,7 @@ def padding_is_recognisable(preprocessor: nn.Module) -> bool:
 
 
 def _last_used(used: Tensor) -> Tensor:
-    """Number of the last true entry, counted from 1: ``(B, L) -> (B,)`` float."""
+    """Index of the last true entry, counted from 1: ``(B, L) -> (B,)`` float."""
     number = torch.arange(1, used.shape[1] + 1, device=used.device, dtype=torch.float32)
     return (used.to(torch.float32) * number).amax(dim=1)
 
@@ -33,11 +34,11 @@ def image_extent(batch: Tensor, preprocessor: nn.Module) -> Tensor:
 
     Args:
         batch: ``(B, C, H, W)``, normalised and padded with zeros at the right and at the bottom.
-        preprocessor: What normalised it.
+        preprocessor: The data preprocessor that normalised it.
 
     Returns:
-        ``(B, 4)`` float: width, height, width, height, as boxes are clipped by them. Those of the whole input
-        where padding cannot be told from black pixels.
+        ``(B, 4)`` float: width, height, width, height, ready for clipping boxes. The whole input if padding cannot be
+        told from black pixels.
     """
     if padding_is_recognisable(preprocessor):
         used = batch.abs().amax(dim=1)

@@ -9,10 +9,10 @@ from mmdeploy.utils import IR
     'layer_norm', is_pytorch=True, ir=IR.ONNX, arg_descriptors=['v', 'is', 'v', 'v', 'f', 'b']
 )
 def layer_norm(g, x, normalized_shape, weight, bias, eps, cudnn_enable):
-    """``LayerNormalization`` of opset 17 instead of mmdeploy's mean, power, square root and division.
+    """``LayerNormalization`` of opset 17 in place of mmdeploy's mean, power, square root and division.
 
-    The spelled-out form overflows in FP16 (the square of a value above 255), and no engine recognises it
-    reliably. A missing weight or bias becomes a constant of ones or zeros, as the operator needs one.
+    The longer form overflows in FP16 (the square of a value above 255), and engines do not recognise it
+    reliably. A missing weight or bias becomes a constant of ones or zeros, as the operator needs both.
     """
     if weight is None or weight.node().mustBeNone():
         weight = g.op('Constant', value_t=torch.ones(normalized_shape))

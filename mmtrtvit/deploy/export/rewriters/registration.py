@@ -1,4 +1,4 @@
-"""How this package's rewriters are registered with mmdeploy, and which flavour of graph they write."""
+"""Registration of this package's rewriters with mmdeploy, and the flavour of the graph that they write."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import IR, get_codebase_config
 
 MMDEPLOY_BACKENDS = ('onnxruntime', 'openvino', 'tensorrt')
-"""Backends for which mmdeploy has rewriters of its own; ours take their place."""
+"""Backends that mmdeploy has its own rewriters for. This package's rewriters replace them."""
 
 
 def rewrites(name: str) -> Callable:
-    """Register a function in the place of ``name`` for every ONNX backend."""
+    """Register a function in place of ``name`` for every ONNX backend."""
 
     def register(function: Callable) -> Callable:
         for backend in MMDEPLOY_BACKENDS:
@@ -21,5 +21,5 @@ def rewrites(name: str) -> Callable:
 
 
 def is_portable(deploy_config) -> bool:
-    """Whether ``codebase_config.flavour`` of a deploy config is ``'portable'`` (``'native'`` where it has none)."""
+    """True if ``codebase_config.flavour`` of a deploy config is ``'portable'``; the default is ``'native'``."""
     return get_codebase_config(deploy_config).get('flavour', 'native') == 'portable'

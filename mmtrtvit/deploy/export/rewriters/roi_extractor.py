@@ -12,11 +12,11 @@ NAME = 'mmdet.models.roi_heads.SingleRoIExtractor.forward'
 
 @rewrites(NAME)
 def single_roi_extractor_forward(self, feats, rois, roi_scale_factor=None):
-    """RoIAlign of each box on its level: ``RoiAlign`` and ``NonZero`` level by level, or one ``GridSample``.
+    """RoIAlign of each box on its level: ``RoiAlign`` and ``NonZero`` for each level, or one ``GridSample``.
 
     Args:
         feats: Per level ``(B, C, H, W)``.
-        rois: ``(B * N, 5)``: the boxes of the first image, then those of the second; the image's index first.
+        rois: ``(B * N, 5)``: all boxes of the first image, then of the second, and so on; the index of the image first.
 
     Returns:
         ``(B * N, C, h, w)``.

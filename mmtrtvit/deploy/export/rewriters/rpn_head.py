@@ -12,17 +12,17 @@ from .selection import EXACTNESS, limit_of, nms_scores, plain_iou_threshold, top
 
 
 def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float) -> Tensor:
-    """One ``NonMaxSuppression`` for all levels, each of which is a class of it."""
+    """One ``NonMaxSuppression`` for all levels, with each level as a class."""
     levels = torch.cat([torch.full_like(part, float(level)) for level, part in enumerate(scores)], dim=1)
     together = torch.cat(scores, dim=1)
-    # a score of -1 keeps a box out of the levels that it is not of
+    # a score of -1 removes a box from the levels that it does not belong to
     ids = torch.arange(len(scores), device=together.device, dtype=levels.dtype).reshape(1, -1, 1)
     by_level = torch.where(levels.unsqueeze(1) == ids, together.unsqueeze(1), -torch.ones_like(together.unsqueeze(1)))
     return nms_scores(torch.cat(boxes, dim=1), by_level, iou_threshold, score_threshold=-0.5).amax(dim=1)
 
 
 def _suppress_portably(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float, exactness: list) -> Tensor:
-    """Level by level in plain arithmetic; whether each is settled is noted in ``exactness``."""
+    """Suppression in plain arithmetic, level by level. Adds to ``exactness`` whether each level is settled."""
     kept = []
     for level_boxes, level_scores in zip(boxes, scores, strict=True):
         keep, settled = suppress(level_boxes, level_scores > -0.5, iou_threshold)
@@ -43,13 +43,13 @@ def rpn_head_predict_by_feat(
     with_nms=True,
     **kwargs,
 ):
-    """Proposals of a batch: per level the ``nms_pre`` best, NMS within each level, the ``max_per_img`` best.
+    """Proposals of a batch: the ``nms_pre`` best per level, NMS within each level, then the ``max_per_img`` best.
 
-    mmdeploy suppresses across levels and drops every proposal that scores less than 0.05, which mmdet does
-    not do; the boxes that come out differ from PyTorch's.
+    mmdeploy suppresses across levels and drops every proposal that scores less than 0.05. mmdet does neither, so
+    mmdeploy's boxes differ from PyTorch's.
 
     Returns:
-        ``(B, K, 5)`` boxes with their score, zeros where there are fewer than K, and ``(B, K)`` labels, all 0.
+        ``(B, K, 5)`` boxes with their score, zeros if there are fewer than K, and ``(B, K)`` labels, all 0.
     """
     ctx = FUNCTION_REWRITER.get_context()
     cfg = self.test_cfg if cfg is None else cfg

@@ -12,16 +12,16 @@ from ....errors import DeployError
 from ..portable import suppress
 
 NO_LIMIT = torch.iinfo(torch.int32).max
-"""More boxes a class than there ever are: engines take the smaller of this and the number of boxes."""
+"""More boxes per class than ever occur. Engines take the smaller of this and the number of boxes."""
 
 CANDIDATES = 1000
-"""Boxes of all classes, the best ones, that the portable suppression looks at."""
+"""Number of boxes, the best of all classes, that the portable suppression considers."""
 
 MOST_PORTABLE = 3840
-"""Where TensorRT's top-k ends."""
+"""Largest K of a top-k in TensorRT."""
 
 EXACTNESS = 'exactness'
-"""Where heads note, in the meta information of the data samples, whether what they selected is certain."""
+"""Key, in the meta information of the data samples, of the heads' notes on whether their selection is certain."""
 
 
 _PLAIN_NMS: dict[str, Callable[[Any], bool]] = {
@@ -29,18 +29,18 @@ _PLAIN_NMS: dict[str, Callable[[Any], bool]] = {
     'iou_threshold': lambda value: isinstance(value, (int, float)),
     'class_agnostic': lambda value: not value,
     'offset': lambda value: value == 0,
-    'score_threshold': lambda value: value <= 0,  # mmcv looks at it only above 0
+    'score_threshold': lambda value: value <= 0,  # mmcv ignores it at 0 and below
     'max_num': lambda value: value <= 0,
-    'split_thr': lambda value: True,  # how mmcv goes about it; what is kept is the same
+    'split_thr': lambda value: True,  # only mmcv's way of computing; the result is the same
 }
-"""Settings of mmcv's ``batched_nms`` to whether a value leaves it a plain suppression in each class."""
+"""Setting of mmcv's ``batched_nms`` to a test for values that keep it a plain suppression in each class."""
 
 
 def plain_iou_threshold(nms_cfg: Mapping | None) -> float:
     """The IoU threshold of a head's ``test_cfg.nms``.
 
     Raises:
-        DeployError: If it is no plain suppression in each class: nothing else is exported exactly.
+        DeployError: If it is not a plain suppression in each class. Nothing else can be exported exactly.
     """
     settings = {'type': 'nms', **(nms_cfg or {})}
     plain = all(name in _PLAIN_NMS and _PLAIN_NMS[name](value) for name, value in settings.items())
@@ -54,16 +54,16 @@ def plain_iou_threshold(nms_cfg: Mapping | None) -> float:
 
 
 def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
-    """``nms_pre`` or ``max_per_img`` of a head's ``test_cfg``: how many boxes of a level or an image go on.
+    """``nms_pre`` or ``max_per_img`` of a head's ``test_cfg``: the maximum number of boxes of a level or an image.
 
     Args:
         cfg: The head's ``test_cfg``.
-        name: Which of the two.
+        name: ``'nms_pre'`` or ``'max_per_img'``.
         portable: Whether the graph is to be portable.
 
     Raises:
-        DeployError: If there is no limit, as an engine needs to know the number of boxes; or if a portable graph
-            would need a larger top-k than TensorRT has.
+        DeployError: If the limit is missing, as an engine needs to know the number of boxes; or if a portable graph
+            would need a larger top-k than TensorRT supports.
     """
     limit = cfg.get(name, -1)
     none, most = limit is None or limit <= 0, f'up to {MOST_PORTABLE}' if portable else 'such as 1000'
@@ -79,7 +79,7 @@ def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
 
 @contextlib.contextmanager
 def _tracing_paused() -> Iterator[None]:
-    """Run operators without recording them: what they compute stands for one recorded node."""
+    """Run operators without recording them, because one recorded node replaces them."""
     state = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)
     try:
@@ -89,10 +89,10 @@ def _tracing_paused() -> Iterator[None]:
 
 
 class NonMaxSuppression(torch.autograd.Function):
-    """Greedy suppression in each class of each group, as mmcv does it and as one ``NonMaxSuppression`` node.
+    """Greedy suppression in each class of each group, like mmcv, exported as one ``NonMaxSuppression`` node.
 
     Shape:
-        boxes ``(G, N, 4)``, scores ``(G, C, N)`` -> ``(M, 3)`` int64: group, class and box of what is kept.
+        boxes ``(G, N, 4)``, scores ``(G, C, N)`` -> ``(M, 3)`` int64: group, class and box of each kept box.
     """
 
     @staticmethod
@@ -120,11 +120,11 @@ class NonMaxSuppression(torch.autograd.Function):
 
 
 def nms_scores(boxes: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float) -> Tensor:
-    """Scores after greedy non-maximum suppression, within each row of ``boxes`` and each class apart.
+    """Scores after greedy non-maximum suppression, separately for each row of ``boxes`` and each class.
 
     Args:
         boxes: ``(G, N, 4)``, x1 y1 x2 y2.
-        scores: ``(G, C, N)``: one score a box in each of C classes.
+        scores: ``(G, C, N)``: the score of each box in each of C classes.
         iou_threshold: A box is suppressed by a better one that overlaps it by more than this.
         score_threshold: Only boxes with a higher score take part.
 
@@ -139,12 +139,12 @@ def nms_scores(boxes: Tensor, scores: Tensor, iou_threshold: float, score_thresh
 
 
 def top_boxes(boxes: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best boxes of each image; places without one (a score of 0 or below) are all zeros.
+    """The ``k`` best boxes of each image. Unused rows (a score of 0 or below) are all zeros.
 
     Args:
         boxes: ``(B, N, 4)``.
         scores: ``(B, N)``.
-        k: How many at most.
+        k: Maximum number of boxes.
 
     Returns:
         ``(B, min(k, N), 5)`` boxes with their score, and ``(B, min(k, N))`` their indices in N.
@@ -160,8 +160,8 @@ def best_after_suppression(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``k`` best boxes that survive suppression in their class, in plain arithmetic.
 
-    Only the :data:`CANDIDATES` best boxes are looked at. As suppression goes from the best to the worst, what the
-    others do cannot change which of these survive: the result is the same unless fewer than ``k`` of them do.
+    Only the :data:`CANDIDATES` best boxes are considered. Suppression goes from the best to the worst, so the other
+    boxes cannot suppress any of these. The result is complete unless fewer than ``k`` of the candidates survive.
 
     Args:
         boxes: ``(B, N, 4)``.
@@ -169,11 +169,11 @@ def best_after_suppression(
         classes: ``(B, N)``.
         iou_threshold: A box is suppressed by a better one of its class that overlaps it by more than this.
         score_threshold: Only boxes with a higher score take part.
-        k: How many at most.
+        k: Maximum number of boxes.
 
     Returns:
-        ``(B, K, 5)`` boxes with their score, zeros where there are fewer; ``(B, K)`` their classes; and ``(B,)``
-        float, 1 where this is certain to be the greedy result.
+        ``(B, K, 5)`` boxes with their score, zeros if there are fewer; ``(B, K)`` classes; and ``(B,)`` float, 1 if the
+        result is certain to equal greedy suppression.
     """
     best, index = scores.topk(CANDIDATES, dim=1)
     boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))

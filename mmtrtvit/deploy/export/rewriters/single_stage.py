@@ -6,11 +6,11 @@ from .registration import rewrites
 
 @rewrites('mmdet.models.detectors.single_stage.SingleStageDetector.forward')
 def single_stage_forward(self, batch_inputs, data_samples=None, mode='predict', **kwargs):
-    """Features and detections of a batch, with the true extent of each image handed on to the head.
+    """Features and detections of a batch. The head receives the true extent of each image.
 
     Returns:
-        ``(B, K, 5)`` boxes with their score, ``(B, K)`` labels, and in the portable flavour ``(B,)``: 1 where the
-        selection of boxes is certain to be PyTorch's.
+        ``(B, K, 5)`` boxes with their score, ``(B, K)`` labels, and in the portable flavour ``(B,)``: 1 if the
+        selection of boxes is certain to equal PyTorch's.
     """
     exactness = Exactness.prepare(data_samples, batch_inputs, self.data_preprocessor)
     results = self.bbox_head.predict(self.extract_feat(batch_inputs), data_samples, rescale=False)

@@ -6,11 +6,11 @@ from .registration import rewrites
 
 @rewrites('mmdet.models.detectors.two_stage.TwoStageDetector.forward')
 def two_stage_forward(self, batch_inputs, data_samples=None, mode='predict', **kwargs):
-    """Features, proposals and detections of a batch, with the true extent of each image handed on to the heads.
+    """Features, proposals and detections of a batch. The heads receive the true extent of each image.
 
     Returns:
         ``(B, K, 5)`` boxes with their score, ``(B, K)`` labels, with a mask head ``(B, K, h, w)`` masks, and in the
-        portable flavour ``(B,)``: 1 where the selection of boxes is certain to be PyTorch's.
+        portable flavour ``(B,)``: 1 if the selection of boxes is certain to equal PyTorch's.
     """
     exactness = Exactness.prepare(data_samples, batch_inputs, self.data_preprocessor)
     features = self.extract_feat(batch_inputs)

@@ -8,12 +8,12 @@ from .registration import rewrites
 
 @rewrites('mmseg.models.utils.Upsample.forward')
 def upsample(self, x: torch.Tensor) -> torch.Tensor:
-    """mmseg's ``Upsample``, which multiplies Python integers: they would be those of the traced image in the graph.
+    """mmseg's ``Upsample`` for every input size. The original would record the size of the traced image as a constant.
 
-    Semantic FPN resizes the result to that of its finest level, so a wrong size goes unnoticed and the values differ.
+    Semantic FPN resizes the result to its finest level, so a wrong size goes unnoticed but the values differ.
 
     Shape:
-        ``(B, C, H, W) -> (B, C, floor(H * scale_factor), floor(W * scale_factor))``, or ``size`` where it is given.
+        ``(B, C, H, W) -> (B, C, floor(H * scale_factor), floor(W * scale_factor))``, or ``size`` if it is given.
     """
     if self.size:
         return F.interpolate(x, self.size, None, self.mode, self.align_corners)
