@@ -1,15 +1,15 @@
-# `make help` lists the commands. All run in a virtual environment, which the rules of `make setup` make first.
+# `make help` lists the commands. All run in a virtual environment, which the rules of `make setup` create first.
 
 # onedl: the maintained OpenMMLab distributions (default); upstream: the original ones.
 STACK ?= onedl
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
-# Sees the packages of VENV and has the implementations beside them that the tests marked `reference` compare with.
+# Adds to the packages of VENV the implementations that the tests marked `reference` compare with.
 REFERENCE ?= $(VENV)-reference
-# Makes VENV. The first on the path that the packages run on; python3 says what is wrong when there is none.
+# Creates VENV: the first Python on the path that the packages support, else python3, which reports the problem.
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
 	'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $(python)))),python3)
-# Processes of the tests (pytest-xdist), at most 8, and threads of each: threads on small tensors cost more than they bring.
+# Processes of the tests (pytest-xdist), at most 8, and threads of each: on small tensors they cost more than they gain.
 JOBS ?= logical
 THREADS ?= 1
 
@@ -19,7 +19,7 @@ STATE := $(VENV)/.setup
 READY := $(STATE)/complete
 REFERENCE_READY := $(REFERENCE)/.setup/complete
 LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS)
-# Neighbours in a file run in one process, which makes what they share once; who is done first takes work from the others.
+# Neighbours in a file run in one process, which builds their fixtures once; an idle process takes work from the others.
 PYTEST = $(LIMIT_THREADS) $(RUN) -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=worksteal
 
 .DEFAULT_GOAL := help
@@ -37,24 +37,24 @@ setup: $(READY)  ## make the virtual environment (about 8 minutes on 2 cores, se
 OPENMMLAB := requirements/openmmlab$(if $(filter upstream,$(STACK)),-upstream).txt
 MMCV := $(shell grep -o '^\S*mmcv==\S*' $(OPENMMLAB))
 TORCH := $(shell grep -o '^torch==\S*' requirements/torch.txt)
-# torch stays as it is in the later steps: its requirement is among theirs.
+# The later steps install torch's requirement as well, so torch stays as it is.
 PACKAGES := $(OPENMMLAB) $(addprefix requirements/,torch.txt build.txt base.txt train.txt deploy.txt test.txt)
 
-# An environment whose Python is gone is made again.
+# An environment whose Python has been removed is created again.
 $(shell test -x $(RUN) || rm -f $(STATE)/$(STACK))
 
 $(STATE)/$(STACK):
 	@echo '[1/5] Making $(VENV) with $(PYTHON) (seconds)'
 	@$(PYTHON) tools/dev/make_venv.py $(VENV) $(STACK)
 
-# Named after the pins, not dated by the files: changing branches compiles nothing again.
+# The state files are named after the pins, so switching branches, which changes dates only, recompiles nothing.
 $(STATE)/$(TORCH): $(STATE)/$(STACK)
 	@echo '[2/5] Installing torch (a minute; the CUDA build is large and takes longer)'
 	@rm -f $(STATE)/torch==*
 	@$(INSTALL) -r requirements/torch.txt -r requirements/build.txt
 	@touch $@
 
-# The operators are compiled against the torch that is there.
+# The operators are compiled against the installed torch.
 $(STATE)/$(MMCV): $(STATE)/$(TORCH)
 	@echo '[3/5] Compiling $(MMCV) and its operators (about 3 minutes on 2 cores)'
 	@rm -f $(STATE)/*mmcv==*
@@ -87,7 +87,7 @@ $(STATE)/docs: requirements/docs.txt $(READY)
 
 reference: $(REFERENCE_READY)  ## make the environment with the independent implementations (under a minute)
 
-# VENV's pip works on it: a pip and setuptools of its own would hide those that OpenMMLab needs.
+# VENV's pip installs into it: a pip and setuptools of its own would hide those that OpenMMLab needs.
 $(REFERENCE_READY): requirements/reference.txt tools/dev/link_venv.py tools/dev/torchvision_schemas.py $(READY)
 	@echo 'Making $(REFERENCE), which sees the packages of $(VENV) (seconds)'
 	@$(RUN) -m venv --without-pip $(REFERENCE)
