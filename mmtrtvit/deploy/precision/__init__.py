@@ -1,5 +1,5 @@
 """Precision as a property of the ONNX graph: FP16, BF16 and INT8, their comparison with float32, and the search for
-the layers that have to stay in float32."""
+layers that must stay in float32."""
 
 from .comparison import PrecisionReport, TensorDifference, compare_precision
 from .emulation import emulate, run_graph

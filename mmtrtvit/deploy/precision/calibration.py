@@ -1,4 +1,4 @@
-"""How large the values of a tensor become on real inputs: the range that INT8 has to cover."""
+"""Calibration of INT8: the ranges that tensors need on real inputs."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,18 +11,18 @@ from .graph import element_types, with_outputs
 
 BINS = 4096
 LEVELS = 128
-"""Magnitudes that symmetric INT8 tells apart."""
+"""Number of magnitudes in symmetric INT8."""
 
 PERCENTILE = 99.99
 
 
 class Magnitudes:
-    """A histogram of magnitudes whose range doubles when a larger one comes, so that one pass is enough.
+    """A histogram of magnitudes. Its range doubles when a larger magnitude comes, so that one pass is enough.
 
     Attributes:
         largest: The largest magnitude seen.
         limit: Upper end of the histogram.
-        counts: ``(BINS,)``.
+        counts: ``(BINS,)`` numbers of values.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Magnitudes:
         while largest > self.limit:
             self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2, np.int64)])
             self.limit *= 2
-        # zeros are exact at every scale: they say nothing of how far the range should go
+        # zeros are exact at every scale, so they do not affect the range
         self.counts += np.histogram(size[size > 0], BINS, (0.0, self.limit))[0]
 
 
@@ -54,8 +54,8 @@ def _percentile(seen: Magnitudes) -> float:
 
 
 def _entropy(seen: Magnitudes) -> float:
-    """The range whose quantised distribution tells least apart from the true one (Kullback-Leibler divergence),
-    what lies beyond counted at its end: Migacz, "8-bit inference with TensorRT", GTC 2017."""
+    """The range whose quantised distribution is closest to the true one (Kullback-Leibler divergence). Values beyond
+    the range count at its end. See Migacz, "8-bit inference with TensorRT", GTC 2017."""
     counts = seen.counts.astype(np.float64)
     best, chosen = np.inf, BINS
     for width in range(LEVELS, BINS + 1, LEVELS // 4):
@@ -77,15 +77,15 @@ def _entropy(seen: Magnitudes) -> float:
 
 
 METHODS: dict[str, Callable[[Magnitudes], float]] = dict(minmax=_minmax, percentile=_percentile, entropy=_entropy)
-"""Name to how the range is chosen from the magnitudes seen."""
+"""Name of a method to the function that chooses the range from the magnitudes seen."""
 
 
 def calibrate(
     model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[Feed], method: str = 'minmax'
 ) -> dict[str, float]:
-    """The range of tensors of a float32 graph on real inputs.
+    """Find the range of tensors of a float32 graph on real inputs.
 
-    Feeds are taken one by one, once; the tensors of one feed are in memory at a time.
+    The feeds are used one by one, once. Only the tensors of one feed are in memory at a time.
 
     Args:
         model: The graph.
@@ -94,11 +94,11 @@ def calibrate(
         method: One of :data:`METHODS`.
 
     Returns:
-        Name to largest magnitude to cover; without the tensors that were empty or 0 for every feed.
+        Name to the largest magnitude to cover, without tensors that were empty or 0 for every feed.
 
     Raises:
-        ConfigError: If there is no such method.
-        DataError: If there are no feeds, or a tensor is not finite.
+        ConfigError: If the method is unknown.
+        DataError: If ``feeds`` is empty or a tensor is not finite.
     """
     if method not in METHODS:
         raise ConfigError(

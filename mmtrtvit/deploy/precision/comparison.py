@@ -19,27 +19,27 @@ EMULATED = (
 )
 
 SELECTIONS = ('TopK', 'NonMaxSuppression', 'NonZero')
-"""Operators whose results depend on the order of values."""
+"""Operators that select by the order of values."""
 
 
 @dataclasses.dataclass
 class TensorDifference:
-    """How far one tensor is from the float32 original, over all feeds.
+    """Difference of one tensor from the float32 original, over all feeds.
 
     Attributes:
-        layer: Name of the node that gives it.
-        operator: Of that node.
-        tensor: Its name.
+        layer: Name of the node that produces it.
+        operator: Operator of that node.
+        tensor: Name of the tensor.
         dtype: Its type in the converted graph.
         largest: Largest magnitude in the float32 original.
-        max_error: Largest absolute difference, where both are finite.
+        max_error: Largest absolute difference of values that are finite in both.
         max_relative: The largest difference over the largest magnitude.
         mean_relative: The mean difference over the mean magnitude.
-        snr_db: Signal over noise, decibels: infinite where there is no difference.
-        overflow: Values of the original beyond the range of FP16, in a tensor that is FP16 in the converted graph.
-        not_finite: Values that are finite in the original and infinite or not a number in the converted graph.
-        comparable: Whether both hold values of the same things: not so behind a selection, which may choose other boxes
-            or the same ones in another order, and not where shapes differ.
+        snr_db: Signal-to-noise ratio, dB; infinite if both are equal.
+        overflow: Number of values beyond the range of FP16 in the original, if the converted tensor is FP16.
+        not_finite: Number of values that are finite in the original, but not in the converted graph.
+        comparable: Whether values can be compared one by one. They cannot if the shapes differ, or behind a selection,
+            which may choose other boxes or another order.
     """
 
     layer: str
@@ -61,10 +61,10 @@ class PrecisionReport:
     """Per-tensor comparison of a converted graph with its original.
 
     Attributes:
-        tensors: The tensors in another precision, the results of layers, and the outputs; the worst first:
+        tensors: The tensors in another precision, the results of layers, and the outputs. The worst come first:
             overflow, then noise, then those that cannot be compared.
-        feeds: How many inputs were compared.
-        method: What was emulated and what is exact.
+        feeds: Number of inputs compared.
+        method: Description of the emulation and its limits.
     """
 
     tensors: tuple[TensorDifference, ...]
@@ -73,16 +73,16 @@ class PrecisionReport:
 
     @property
     def overflowing(self) -> tuple[TensorDifference, ...]:
-        """The tensors in which values overflow."""
+        """The tensors with values that overflow."""
         return tuple(tensor for tensor in self.tensors if tensor.overflow or tensor.not_finite)
 
     def to_dict(self) -> dict:
-        """As plain data."""
+        """The report as plain data."""
         return dataclasses.asdict(self)
 
 
 class _Sums:
-    """Sums from which the figures of one tensor are made."""
+    """Running sums for the figures of one tensor."""
 
     def __init__(self) -> None:
         self.count = self.overflow = self.not_finite = 0
@@ -120,7 +120,7 @@ class _Sums:
 
 
 def _compared(reference: onnx.ModelProto, converted: onnx.ModelProto) -> dict[str, tuple[str, int]]:
-    """Tensor of the reference to the tensor of the converted graph that stands for it, and the type of that."""
+    """Tensor of the reference to the matching tensor of the converted graph and its type."""
     types, known = element_types(converted), element_types(reference)
     makers = {name: node for node in converted.graph.node for name in node.output}
     found: dict[str, tuple[str, int]] = {}
@@ -135,7 +135,7 @@ def _compared(reference: onnx.ModelProto, converted: onnx.ModelProto) -> dict[st
             if types.get(name) not in HALF_TYPES:
                 continue
             if node.op_type == 'Cast' and name not in results:
-                add(node.input[0], name)  # a float32 result that others read in half precision
+                add(node.input[0], name)  # a float32 result that other nodes read in half precision
             else:
                 add(name, name)
     for node in layers(reference):
@@ -170,10 +170,10 @@ def compare_precision(
 
     Args:
         reference: The float32 graph.
-        converted: What :func:`~mmtrtvit.deploy.precision.to_fp16` or the like made of it.
-        feeds: Inputs, such as real images after preprocessing.
-        budget: Bytes of tensors of each graph to hold at a time. Both graphs run once more for each such group.
-        progress: Show a bar.
+        converted: The converted graph, for example the result of :func:`~mmtrtvit.deploy.precision.to_fp16`.
+        feeds: Inputs, such as preprocessed real images.
+        budget: Bytes of tensors of each graph to hold at a time. Both graphs run once for each such group.
+        progress: Show a progress bar.
     """
     reference, emulated = prepare(reference), emulate(converted)
     pairs = _compared(reference, converted)

@@ -1,4 +1,4 @@
-"""The precision of an exported graph: converted in place, compared tensor by tensor, and searched where asked."""
+"""Conversion of an exported graph to a precision, in place, with a comparison and an optional search."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -29,13 +29,13 @@ from .int8 import quantise
 from .rules import FORMATS
 
 COMPARED, SEARCHED = 4, 4
-"""Images that tensors are compared on, overflow looked for among them, and that a search is evaluated on."""
+"""Number of images for the comparison of tensors, which also looks for overflow, and for the search."""
 
 SHOWN = 20
-"""Tensors in the report, the worst ones."""
+"""Number of tensors in the report, the worst ones."""
 
 ROUNDS = 5
-"""How often layers are kept that overflow, before a search gives up: a value is passed on to the next layer."""
+"""Attempts to keep overflowing layers before the search gives up: the overflow may move to the next layer each time."""
 
 _OVERFLOW = 'its values, or those that it reads, overflow'
 
@@ -45,13 +45,13 @@ NodeNames = Callable[[onnx.ModelProto, Sequence[str]], Sequence[str]]
 
 @dataclasses.dataclass(frozen=True)
 class ConvertedPrecision:
-    """What became of the graph.
+    """The result of a precision conversion.
 
     Attributes:
-        summary: What there is to say of it in a line.
-        tensors: How far tensors are from the float32 graph; ``None`` where the graph was left as it was.
-        search: What a search for nodes to exclude found.
-        overflowing: Layers that the search kept at once, as values overflow in them or in what they read.
+        summary: Summary in one line.
+        tensors: Comparison with the float32 graph; ``None`` if the graph was not changed.
+        search: Result of the search for nodes to exclude.
+        overflowing: Layers that the search kept from the start, because they compute or read values that overflow.
     """
 
     summary: str
@@ -60,7 +60,7 @@ class ConvertedPrecision:
     overflowing: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
-        """As plain data, with the worst tensors only."""
+        """The result as plain data, with the worst tensors only."""
         found: dict = dict(summary=self.summary)
         if self.tensors is not None:
             report = self.tensors.to_dict()
@@ -80,15 +80,15 @@ class ConvertedPrecision:
 
 
 def needs_conversion(precision: str, backend: str) -> bool:
-    """Whether the exported graph is changed: some backends compute float32 graphs in BF16 by a setting."""
+    """True if the exported graph has to be changed. Some backends compute float32 graphs in BF16 by a setting."""
     return precision != 'fp32' and precision not in BACKENDS[backend].precisions_by_setting
 
 
 def check_exclusion(precision: str, backend: str, nodes_to_exclude: Sequence[str], search: bool) -> None:
-    """Make sure that there is a conversion that nodes can be left out of.
+    """Check that nodes can be excluded, which requires a conversion.
 
     Raises:
-        ConfigError: If nodes are to be excluded where no graph is converted.
+        ConfigError: If nodes are to be excluded but the graph is not converted.
     """
     asked = [f'--nodes-to-exclude {" ".join(nodes_to_exclude)}'] if nodes_to_exclude else []
     asked += ['--search'] if search else []
@@ -108,10 +108,10 @@ def _converter(
     nodes_to_exclude: Sequence[str],
     calibration: str,
 ) -> tuple[Convert, NodeNames]:
-    """Two functions: the conversion of the graph ``model``, and the names of the nodes that it converts.
+    """Two functions: one converts the graph ``model``, the other names the nodes that the first one converts.
 
     Args:
-        nodes_to_exclude: Nodes that stay in float32; others that are left out of INT8 may be FP16.
+        nodes_to_exclude: Nodes that stay in float32. Other nodes that are not quantised to INT8 may become FP16.
     """
     if precision == 'int8':
         prepared = prepare(model)
@@ -134,7 +134,7 @@ def _converter(
 
 
 def _overflowing_layers(report: PrecisionReport, model: onnx.ModelProto) -> list[str]:
-    """The layers whose values overflow, and those that read them: they would get them in half precision again."""
+    """The layers with values that overflow, and the layers that read them and would convert them to half again."""
     tensors = {tensor.tensor for tensor in report.overflowing}
     found = [tensor.layer for tensor in report.overflowing]
     found += [node.name for node in prepare(model).graph.node if tensors.intersection(node.input)]
@@ -171,14 +171,14 @@ def convert_precision(
     Args:
         path: The ONNX file.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        backend: What will run it, a key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
-        feeds: Gives inputs made of real images; called only if they are needed.
+        backend: The backend that will run it, a key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
+        feeds: Returns inputs made from real images. Called only if they are needed.
         nodes_to_exclude: Nodes and modules that stay in FP32.
-        search: Look for further ones until the outputs are close enough.
-        calibration: How ranges are chosen for INT8, see :data:`~mmtrtvit.deploy.precision.calibration.METHODS`.
+        search: Search for more of them until the outputs are close enough.
+        calibration: Method for the ranges of INT8, see :data:`~mmtrtvit.deploy.precision.calibration.METHODS`.
 
     Raises:
-        ConfigError: If there is no such node, or none is converted.
+        ConfigError: If a node to exclude does not exist, or the graph is not converted at all.
         DeployError: If values overflow.
     """
     check_exclusion(precision, backend, nodes_to_exclude, search)

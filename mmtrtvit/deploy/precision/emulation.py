@@ -1,10 +1,9 @@
-"""Half precision on a CPU, done honestly: every tensor is rounded where the graph says that it is half.
+"""Emulation of half precision on a CPU: every tensor is rounded wherever the graph says that it is half.
 
-ONNX Runtime's CPU provider has next to no kernels for half precision. It computes in float32 and drops the casts
-between neighbouring nodes, so a value that overflows in FP16 comes out finite. Here the graph computes in float32,
-and each tensor is rounded to its format and back by casts that ONNX Runtime does not drop. What hardware does inside
-of an operator (the type of its accumulator, the order of a sum, fused operators that round less often) is not
-emulated.
+ONNX Runtime's CPU provider has almost no kernels for half precision. It computes in float32 and drops the casts between
+neighbouring nodes, so a value that overflows in FP16 comes out finite. Here, the graph computes in float32, and each
+tensor is rounded to its format and back by casts that ONNX Runtime does not drop. Hardware effects inside an operator
+are not emulated: the type of its accumulator, the order of a sum, and fused operators that round less often.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .graph import element_types, fresh, tensor_names, with_outputs
 
 FLOAT32_OPSET = 21
-"""Opset 22 only lets more operators take bfloat16: no use to a float32 graph, and ONNX Runtime lacks some of them."""
+"""Opset 22 only adds bfloat16 to more operators, which float32 graphs do not need and ONNX Runtime partly lacks."""
 
 HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -26,9 +25,9 @@ Feed = Mapping[str, np.ndarray]
 
 
 def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A float32 graph that gives what a graph in mixed half precision gives when every tensor is rounded to its type.
+    """A float32 graph with the results of a graph in mixed half precision, with every tensor rounded to its type.
 
-    Tensors keep their names. A graph without half precision comes back unchanged in effect.
+    Tensors keep their names. A graph without half precision gives the same results as before.
     """
     types, taken = element_types(model), tensor_names(model)
     nodes = []
@@ -57,17 +56,17 @@ def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def open_graph(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A graph in ONNX Runtime on the CPU."""
+    """Open a graph in ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # its warnings are of nodes that it folds
-    # Every tensor that is asked for is computed as the graph says, so that reference and converted graph compare.
+    options.log_severity_level = 3  # it warns about nodes that it folds
+    # Requested tensors must be computed as the graph says, so that reference and converted graph can be compared.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
 
 def run_graph(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[dict[str, np.ndarray]]:
-    """The outputs of a graph for each of the feeds, half precision emulated."""
+    """The outputs of a graph for each of the feeds, with half precision emulated."""
     session = open_graph(emulate(model))
     names = [value.name for value in session.get_outputs()]
     return [dict(zip(names, session.run(None, dict(feed)), strict=True)) for feed in feeds]
@@ -76,13 +75,13 @@ def run_graph(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[dict[str, n
 def chunks_of(
     model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed], budget: int = 2**29
 ) -> list[list[str]]:
-    """Divide tensors into groups that fit into memory together.
+    """Divide tensors into groups that fit into memory.
 
     Args:
         model: A graph that ONNX Runtime computes in float32.
-        names: Names of tensors in it.
+        names: Names of tensors of the graph.
         feeds: Inputs.
-        budget: Bytes that a group may take; a larger tensor is a group of its own.
+        budget: Bytes per group. A larger tensor forms its own group.
     """
     taken = tensor_names(model)
     counts = {name: fresh(f'{name}_count', taken) for name in names}
@@ -103,7 +102,7 @@ def chunks_of(
 
 
 def run_tensors(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[list[np.ndarray]]:
-    """Tensors inside a graph that ONNX Runtime computes in float32, for one feed after the other."""
+    """Yield internal tensors of a graph that ONNX Runtime computes in float32, for one feed after the other."""
     session = open_graph(with_outputs(model, names, element_types(model)))
     for feed in feeds:
         yield session.run(list(names), dict(feed))

@@ -1,4 +1,4 @@
-"""What the conversions need to know of an ONNX graph: names, types, who makes a tensor and who reads it."""
+"""Queries on an ONNX graph for the conversions: names, types, producers and readers of tensors."""
 
 import collections
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in the form that the conversions work on: every node has a name of its own, constants are initialisers.
+    """A copy in the form that the conversions need: every node has a unique name, and constants are initialisers.
 
     Raises:
         DeployError: If the graph has subgraphs (``If``, ``Loop``).
@@ -25,7 +25,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     fixed, outputs = {tensor.name for tensor in graph.initializer}, {value.name for value in graph.output}
     taken, seen = {node.name for node in graph.node}, set()
-    same: dict[str, str] = {}  # exporters name an initialiser that several layers share by Identity nodes
+    same: dict[str, str] = {}  # exporters share an initialiser between layers by Identity nodes
     nodes = []
     for number, node in enumerate(graph.node):
         if any(attribute.HasField('g') or attribute.graphs for attribute in node.attribute):
@@ -58,7 +58,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fresh(name: str, taken: set[str]) -> str:
-    """A name near ``name`` that is not in ``taken``, where it is put."""
+    """A name like ``name`` that is not in ``taken``; it is added to ``taken``."""
     candidate, number = name, 1
     while candidate in taken:
         candidate, number = f'{name}_{number}', number + 1
@@ -77,7 +77,7 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     """Tensor name to ONNX element type.
 
     Raises:
-        DeployError: Naming the nodes for which no type can be told.
+        DeployError: Naming the nodes whose type cannot be inferred.
     """
 
     def noted(graph: onnx.GraphProto) -> dict[str, int]:
@@ -120,7 +120,7 @@ def readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def constants(model: onnx.ModelProto) -> set[str]:
-    """Tensors that are initialisers or made from nothing else."""
+    """Tensors that are initialisers or computed from initialisers only."""
     found = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.input and all(name in found for name in node.input if name):
@@ -139,9 +139,9 @@ def layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def data_inputs(node: onnx.NodeProto, types: dict[str, int]) -> list[str]:
-    """The float32 inputs of a node whose values become its result, without those that only say where.
+    """The float32 inputs of a node whose values flow into its result, without coordinates.
 
-    What a quantised tensor stands for counts as well.
+    The float32 source of a quantised tensor also counts.
     """
     if node.op_type in ('QuantizeLinear', 'DequantizeLinear'):
         return [node.input[0]]
@@ -167,13 +167,13 @@ def read_by_layers(model: onnx.ModelProto, types: dict[str, int]) -> set[str]:
 
 
 def last_layers(model: onnx.ModelProto) -> set[str]:
-    """Names of the layers that no other layer follows: scores, box deltas, mask logits, class maps."""
+    """Names of the layers without a following layer: scores, box deltas, mask logits, class maps."""
     followed = read_by_layers(model, element_types(model))
     return {node.name for node in layers(model)} - followed
 
 
 def with_outputs(model: onnx.ModelProto, names: Iterable[str], types: dict[str, int]) -> onnx.ModelProto:
-    """A copy that gives the named tensors instead of its outputs."""
+    """A copy whose outputs are the named tensors."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]
@@ -182,7 +182,7 @@ def with_outputs(model: onnx.ModelProto, names: Iterable[str], types: dict[str, 
 
 
 def replaced(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], stored: Sequence[TensorProto]) -> onnx.ModelProto:
-    """A model like ``model`` with other nodes and initialisers, and without notes on types that no longer hold."""
+    """A copy of ``model`` with other nodes and initialisers, and without the recorded types, which no longer hold."""
     graph = helper.make_graph(nodes, model.graph.name, model.graph.input, model.graph.output, stored)
     result = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     result.producer_name, result.producer_version = model.producer_name, model.producer_version

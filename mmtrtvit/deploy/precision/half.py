@@ -1,8 +1,8 @@
-"""Converting a float32 graph to mixed half precision: FP16 or BF16 where layers compute, float32 elsewhere.
+"""Conversion of a float32 graph to mixed half precision: FP16 or BF16 in the layers, float32 elsewhere.
 
-TensorRT 11 and TensorRT for RTX compute every node in the type that the graph says, so the graph decides. A node is
-computed in half precision if what it gives reaches a layer (a convolution or a product with weights) as data. So all
-that follows the last layers of the heads stays in float32: scores, boxes, suppression, and the coordinates at which
+TensorRT 11 and TensorRT for RTX compute every node in the type that the graph gives, so the graph decides. A node is
+computed in half precision if its result reaches a layer (a convolution or a product with weights) as data. Everything
+after the last layers of the heads therefore stays in float32: scores, boxes, suppression, and the coordinates at which
 features are sampled. Inputs and outputs stay float32.
 """
 
@@ -46,18 +46,18 @@ NO_DATA = 'depends on the shape of the input only, not on its values'
 ASKED = 'asked for'
 BETWEEN = 'between nodes that stay in float32, or moves what they give'
 QUANTISED_OPSET = 19
-"""The first opset whose ``QuantizeLinear`` takes half precision."""
+"""The first opset whose ``QuantizeLinear`` supports half precision."""
 
 UNKNOWN = 'not in the ONNX standard'
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is computed in which precision.
+    """The precision of each node.
 
     Attributes:
         half: Names of the nodes computed in half precision, in the order of the graph.
-        kept: Names of the other nodes with floating-point results, and why they stay in float32.
+        kept: Name of each other node with floating-point results to the reason why it stays in float32.
     """
 
     half: tuple[str, ...]
@@ -65,15 +65,15 @@ class Plan:
 
 
 def plan_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: HalfFormat = FP16) -> Plan:
-    """Decide which nodes are computed in half precision.
+    """Choose the nodes to compute in half precision.
 
     Args:
         model: A float32 graph without subgraphs.
-        nodes_to_exclude: Nodes and modules that stay in float32 beside what the table of rules says.
+        nodes_to_exclude: Nodes and modules that stay in float32 in addition to the table of rules.
         form: The half-precision format.
 
     Raises:
-        ConfigError: If ``nodes_to_exclude`` names something that is not there.
+        ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist.
     """
     return _plan(prepare(model), nodes_to_exclude, form)
 
@@ -119,7 +119,8 @@ def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFor
         else:
             half[node.name] = node
 
-    # No casts to and fro: what lies between float32 nodes stays, and what only moves values follows its inputs.
+    # Avoid pairs of casts: nodes between float32 nodes stay in float32, and nodes that only move values follow their
+    # input.
     def made_in_half(name: str) -> bool:
         return name in makers and makers[name].name in half
 
@@ -159,19 +160,19 @@ def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFor
 
 
 def to_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: HalfFormat = FP16) -> onnx.ModelProto:
-    """Convert a float32 graph to mixed half precision; inputs and outputs stay float32.
+    """Convert a float32 graph to mixed half precision. Inputs and outputs stay float32.
 
-    Nodes and tensors keep their names, so layers can be compared by them. Each tensor is cast at most once, however
-    many nodes read it. Initialisers that half-precision nodes read are stored in half precision.
+    Nodes and tensors keep their names, so that layers can be compared by name. Each tensor is cast at most once,
+    however many nodes read it. Initialisers that are read by half-precision nodes are stored in half precision.
 
     Args:
-        model: A float32 ONNX graph without subgraphs. It is left as it is.
-        nodes_to_exclude: Nodes and modules that stay in float32 beside what the table of rules says.
+        model: A float32 ONNX graph without subgraphs; not changed.
+        nodes_to_exclude: Nodes and modules that stay in float32 in addition to the table of rules.
         form: The half-precision format.
 
     Raises:
-        ConfigError: If ``nodes_to_exclude`` names something that is not there.
-        DeployError: If the graph has subgraphs, types that cannot be told, or is in half precision already.
+        ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist.
+        DeployError: If the graph has subgraphs, has types that cannot be inferred, or is in half precision already.
     """
     model = prepare(_upgraded(model, form))
     plan = _plan(model, nodes_to_exclude, form)
@@ -185,7 +186,7 @@ def to_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: 
     half = set(plan.half)
     outputs = {value.name for value in model.graph.output}
     made_in_half: set[str] = set()
-    renamed: dict[str, str] = {}  # a float32 output of the graph to the half-precision tensor that it is cast from
+    renamed: dict[str, str] = {}  # float32 output of the graph to its half-precision source
     cast: dict[tuple[str, bool], str] = {}
     stored: dict[str, TensorProto] = {}
     nodes: list[onnx.NodeProto] = []
@@ -210,7 +211,7 @@ def to_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: 
         return cast[name, wants_half]
 
     for node in model.graph.node:
-        # a tensor is quantised in the type that it has
+        # a tensor is quantised from the type that it has
         wants_half = node.name in half or (node.op_type == 'QuantizeLinear' and node.input[0] in made_in_half)
         for position, name in enumerate(node.input):
             if not name or types[name] != TensorProto.FLOAT:
@@ -242,7 +243,7 @@ def to_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form: 
 
 
 def _upgraded(model: onnx.ModelProto, form: HalfFormat) -> onnx.ModelProto:
-    """A graph in an opset in which its operators take the format; as it is where that is so already."""
+    """The graph in an opset whose operators support the format; unchanged if its opset is high enough."""
     version = next(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS)
     quantised = any(node.op_type == 'QuantizeLinear' for node in model.graph.node)
     needed = max(form.opset, QUANTISED_OPSET if quantised else 0)
@@ -250,10 +251,10 @@ def _upgraded(model: onnx.ModelProto, form: HalfFormat) -> onnx.ModelProto:
 
 
 def to_fp16(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> onnx.ModelProto:
-    """Mixed FP16; see :func:`to_half`."""
+    """Convert to mixed FP16; see :func:`to_half`."""
     return to_half(model, nodes_to_exclude, FP16)
 
 
 def to_bf16(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> onnx.ModelProto:
-    """Mixed BF16 for TensorRT; see :func:`to_half`. On a CPU, BF16 is OpenVINO's hint and not in the graph."""
+    """Convert to mixed BF16 for TensorRT; see :func:`to_half`. OpenVINO on a CPU uses a hint and not the graph."""
     return to_half(model, nodes_to_exclude, BF16)

@@ -1,8 +1,9 @@
 """INT8 by explicit quantisation: ``QuantizeLinear`` and ``DequantizeLinear`` in front of convolutions and products.
 
-Symmetric as TensorRT wants it, zero points 0: inputs of layers with one scale, weights with one for each output
-channel and stored as INT8. Only inputs are quantised, once for all layers that read a tensor, so that an engine can
-put activation and residual sum behind a layer before it quantises again. Biases stay as they are.
+Quantisation is symmetric, with zero points of 0, as TensorRT requires. The input of a layer has one scale. Its weights
+have one scale for each output channel and are stored as INT8. Only inputs are quantised, once for all layers that read
+a tensor, so that an engine can fuse activation and residual sum into a layer before it quantises again. Biases are not
+changed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,12 +20,12 @@ from .rules import check_excluded, is_excluded
 LARGEST = LEVELS - 1
 
 SMALLEST_SCALE = 2.0**-20
-"""What the scale of a channel of weights is at least: FP16 has it within 3 %, while one below 3e-8 becomes 0 where the
-rest of a graph is FP16, and engines refuse that. Training leaves whole channels of weights that small."""
+"""Smallest scale of a channel of weights. FP16 holds it within 3 %. A scale below 3e-8 would become 0 in a graph that
+is FP16 elsewhere, which engines refuse. Training leaves whole channels of weights that small."""
 
 
 def _channel_axis(node: onnx.NodeProto, weight: np.ndarray) -> int:
-    """The axis of a layer's weight that counts its output channels."""
+    """The axis of a layer's weight that indexes its output channels."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     first = node.op_type == 'Conv' or (node.op_type == 'Gemm' and attributes.get('transB', 0))
     return 0 if first else 1 if node.op_type == 'ConvTranspose' else weight.ndim - 1
@@ -33,16 +34,16 @@ def _channel_axis(node: onnx.NodeProto, weight: np.ndarray) -> int:
 def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
     others = tuple(number for number in range(weight.ndim) if number != axis)
     largest = np.abs(weight).max(axis=others)
-    # a channel of zeros is right with every scale
+    # any scale is right for a channel of zeros
     return np.maximum(np.where(largest > 0, largest, 1.0) / LARGEST, SMALLEST_SCALE).astype(np.float32)
 
 
 def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the layers that :func:`to_int8` would quantise: those with weights of their own, but the last ones
-    of the heads and what ``nodes_to_exclude`` names.
+    """Names of the layers that :func:`to_int8` would quantise: those with their own weights, except the last layers of
+    the heads and ``nodes_to_exclude``.
 
     Raises:
-        ConfigError: If ``nodes_to_exclude`` names something that is not there.
+        ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist.
     """
     model = prepare(model)
     check_excluded(nodes_to_exclude, (node.name for node in model.graph.node))
@@ -64,18 +65,18 @@ def to_int8(
     nodes_to_exclude: Sequence[str] = (),
     method: str = 'minmax',
 ) -> onnx.ModelProto:
-    """Quantise the layers of a float32 graph; inputs, outputs and all else stay float32.
+    """Quantise the layers of a float32 graph. Inputs, outputs and everything else stay float32.
 
     Args:
-        model: A float32 ONNX graph without subgraphs. It is left as it is.
-        feeds: Inputs to calibrate on, taken once, one by one.
-        nodes_to_exclude: Nodes and modules not to quantise, beside the last ones of the heads.
-        method: How the range of an input is chosen: ``minmax``, ``percentile`` or ``entropy``.
+        model: A float32 ONNX graph without subgraphs; not changed.
+        feeds: Inputs to calibrate on, used one by one, once.
+        nodes_to_exclude: Nodes and modules not to quantise, in addition to the last layers of the heads.
+        method: Method that chooses the range of an input: ``minmax``, ``percentile`` or ``entropy``.
 
     Raises:
-        ConfigError: If ``nodes_to_exclude`` names something that is not there, or there is no such method.
-        DataError: If there are no feeds, or values are not finite.
-        DeployError: If the graph has subgraphs or types that cannot be told.
+        ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist, or the method is unknown.
+        DataError: If ``feeds`` is empty or values are not finite.
+        DeployError: If the graph has subgraphs or types that cannot be inferred.
     """
     model = prepare(model)
     names = set(int8_candidates(model, nodes_to_exclude))
@@ -84,9 +85,9 @@ def to_int8(
 
 
 def quantise(model: onnx.ModelProto, names: Sequence[str], ranges: dict[str, float]) -> onnx.ModelProto:
-    """Quantise the named layers of a graph, whose inputs have the given ranges.
+    """Quantise the named layers of a graph.
 
-    Layers whose input has no range are left as they are.
+    A layer is not changed if ``ranges`` has no range for its input.
     """
     model = prepare(model)
     weights, taken = initializers(model), tensor_names(model)

@@ -1,4 +1,4 @@
-"""Which detections of two networks are the same object."""
+"""Matching the detections of two networks."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from ...runtime.postprocess import Detections
 
 PARTNER_IOU = 0.5
-"""Two detections of one class are the same object from this overlap on."""
+"""Two detections of one class with at least this IoU are the same object."""
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -33,10 +33,10 @@ class Match:
     """A detection of the reference and its partner.
 
     Attributes:
-        ours: Its place in the reference.
-        theirs: The partner's place among the others, None where it has none.
-        iou: Of the two boxes; 0 without partner.
-        relabelled: Whether it has no partner, but a free detection of another class overlaps it.
+        ours: Index of the detection in the reference.
+        theirs: Index of the partner in the other detections; None without a partner.
+        iou: IoU of the two boxes; 0 without a partner.
+        relabelled: Whether it has no partner, but overlaps a free detection of another class.
     """
 
     ours: int
@@ -48,18 +48,18 @@ class Match:
 def match(
     ours: Detections, theirs: Detections, *, free: np.ndarray, above: float = 0.0, same_box: float = 0.0
 ) -> list[Match]:
-    """Give detections of the reference, the best first, the free one of their class that overlaps them most.
+    """Match each detection of the reference, best first, to the free one of its class that overlaps it most.
 
     Args:
         ours: The reference.
         theirs: The other detections.
-        free: For each of the others, whether it takes part; those that became partners are taken out, in place.
-        above: Detections of the reference with a higher score take part.
-        same_box: Boxes whose corners are nearer than this, pixels, overlap wholly. Those without area, such as boxes
+        free: Whether each of the other detections may be matched. Matched ones are cleared in place.
+        above: Only detections of the reference with a higher score are matched.
+        same_box: Boxes whose corners are closer than this, pixels, count as equal. Boxes without area, such as boxes
             outside of an image that were clipped to its border, have no IoU even with themselves.
 
     Returns:
-        One match for each detection that takes part, in the order of the scores.
+        One match for each detection of the reference above the score, in the order of the scores.
     """
     found = []
     for index in np.argsort(-ours.scores, kind='stable'):

@@ -1,4 +1,4 @@
-"""How wrong the outputs of a converted graph are, as one number: 0 is perfect, larger is worse."""
+"""The error of the outputs of a converted graph as one number: 0 is perfect, larger is worse."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,19 +13,19 @@ Outputs = Sequence[Mapping[str, np.ndarray]]
 """For each feed: output name to array."""
 
 Metric = Callable[[Outputs, Outputs], float]
-"""Takes the outputs of the float32 graph and of the converted one."""
+"""Computes the error from the outputs of the float32 graph and of the converted graph."""
 
 
 def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether the converted graph gives infinite values, or another shape, where the reference is finite."""
+    """True if the converted graph gives another shape, or infinite values or NaN where the reference is finite."""
     return ours.shape != theirs.shape or not np.isfinite(theirs[np.isfinite(ours)]).all()
 
 
 def output_error(reference: Outputs, converted: Outputs) -> float:
     """The largest relative error (in the L2 norm) of any floating-point output for any feed.
 
-    Infinite where the converted graph gives another shape, or values that are not finite. It does not suit detections,
-    which change places when two scores are nearly equal: see :func:`detection_error`.
+    Infinite if the converted graph gives another shape, or values that are not finite. It is not suitable for
+    detections, which change places when two scores are nearly equal: see :func:`detection_error`.
     """
     worst = 0.0
     for ours, theirs in zip(reference, converted, strict=True):
@@ -43,9 +43,9 @@ def output_error(reference: Outputs, converted: Outputs) -> float:
 
 
 def label_disagreement(reference: Outputs, converted: Outputs, name: str = OUTPUT) -> float:
-    """Share of the pixels with another label: of logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``.
+    """Share of the pixels with another label, for logits ``(B, C, H, W)`` or label maps ``(B, 1, H, W)``.
 
-    Infinite where logits are not finite, though a label can be made of them.
+    Infinite if logits are not finite, even though labels could be derived from them.
     """
 
     def labels(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -69,17 +69,17 @@ def _detections(outputs: Mapping[str, np.ndarray], image: int) -> Detections:
 
 
 def detection_error(reference: Outputs, converted: Outputs) -> float:
-    """How far detections are from the reference, weighted by their scores: 0 the same ones, 1 none the same.
+    """Difference of detections from the reference, weighted by their scores: 0 if all are the same, 1 if none is.
 
-    Each detection of the reference, the surest first, takes the free one of its class that overlaps it most. A pair
-    counts ``1 - IoU`` plus the difference of scores, 1 at most; a detection without partner on either side counts 1.
-    So those with low scores, which come and go with the last bit, count little. Where there are masks, a pair counts as
-    much as the worse of box and mask, of which the share of pixels that fall to the other side is taken.
+    Each detection of the reference, best first, is matched to the free one of its class that overlaps it most. A pair
+    costs ``1 - IoU`` plus the difference of the scores, at most 1. A detection without a partner, on either side, costs
+    1. The weights reduce the effect of detections with low scores, which come and go with the last bit. With masks, a
+    pair costs the larger of the cost above and the share of mask pixels that differ.
 
-    Infinite where values are not finite.
+    Infinite if values are not finite.
 
     Args:
-        reference, converted: With ``dets (B, K, 5)``, x1 y1 x2 y2 score, ``labels (B, K)``, and perhaps
+        reference, converted: ``dets (B, K, 5)``, x1 y1 x2 y2 score, ``labels (B, K)``, and optionally
             ``masks (B, K, H, W)``, from 0 to 1.
     """
     error = weight = 0.0
@@ -104,7 +104,7 @@ def detection_error(reference: Outputs, converted: Outputs) -> float:
 
 
 def metric_for(model: onnx.ModelProto) -> Metric:
-    """The metric for a graph by its outputs: of detections, of label maps, or of plain tensors."""
+    """The metric that suits the outputs of a graph: detections, label maps, or plain tensors."""
     outputs = {value.name for value in model.graph.output}
     if {DETS, LABELS} <= outputs:
         return detection_error

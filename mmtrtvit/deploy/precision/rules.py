@@ -1,4 +1,4 @@
-"""Which operators stay in float32 when a graph is converted, and why: the table, and what a user adds to it."""
+"""The rules for operators that stay in float32 in a conversion, and the exclusions of the user."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -48,13 +48,13 @@ COORDINATES: dict[str, tuple[int, ...]] = {
     'NonMaxSuppression': (0, 1),
     'Resize': (1, 2),
 }
-"""Operator to the inputs that say where, not what: what computes them is no part of the data that layers read."""
+"""Operator to its inputs that hold coordinates or scores. Nodes that compute them do not count as data for layers."""
 
 FLOAT32_INPUTS: dict[str, tuple[int, ...]] = {'Resize': (2,)}
-"""Operator to the inputs that ONNX wants in float32, whatever the type of the data."""
+"""Operator to the inputs that ONNX requires in float32, whatever the type of the data."""
 
 ANY_TYPE: frozenset[str] = frozenset({'Shape', 'Size', 'Cast'})
-"""Operators that take what there is: a cast in front of them would do nothing."""
+"""Operators that accept any type, so that a cast in front of them is not needed."""
 
 MOVEMENT: frozenset[str] = frozenset(
     {
@@ -62,21 +62,21 @@ MOVEMENT: frozenset[str] = frozenset(
         'ScatterElements', 'ScatterND', 'Slice', 'SpaceToDepth', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze',
     }
 )  # fmt: skip
-"""Operators that move values and compute none: exact in every type, so they follow their input."""
+"""Operators that only move values. They are exact in every type, so they follow their input."""
 
 
 class HalfFormat(NamedTuple):
     """A 16-bit floating-point format.
 
     Attributes:
-        name: As users write it.
-        onnx_type: The element type of ONNX.
+        name: Its name in options.
+        onnx_type: The element type in ONNX.
         dtype: The NumPy type.
         largest: The largest finite value.
-        normal: The smallest value with all digits.
-        smallest: The smallest value that is not 0.
-        opset: The first opset whose convolutions take it.
-        operators: What stays in float32 beside :data:`KEPT_OPERATORS`, and why.
+        normal: The smallest value with full precision.
+        smallest: The smallest value above 0.
+        opset: The first opset whose convolutions support it.
+        operators: More operators that stay in float32, besides :data:`KEPT_OPERATORS`, with the reasons.
     """
 
     name: str
@@ -105,19 +105,19 @@ BF16 = _format(
 )
 
 FORMATS = {form.name: form for form in (FP16, BF16)}
-"""Half-precision formats by the name of the precision."""
+"""Name of the precision to its half-precision format."""
 
 
 def is_excluded(node: str, nodes_to_exclude: Sequence[str]) -> bool:
-    """Whether a node is named, or lies in a module that is named (``/backbone/stages.3.0``)."""
+    """True if a node, or a module that contains it (``/backbone/stages.3.0``), is named."""
     return any(node == name or node.startswith(f'{name.rstrip("/")}/') for name in nodes_to_exclude)
 
 
 def check_excluded(nodes_to_exclude: Sequence[str], nodes: Iterable[str]) -> None:
-    """Make sure that every node or module to exclude is in the graph.
+    """Check that every node or module to exclude is in the graph.
 
     Raises:
-        ConfigError: Naming those that are not.
+        ConfigError: Naming those that are missing.
     """
     nodes = list(nodes)
     unknown = [name for name in nodes_to_exclude if not any(is_excluded(node, [name]) for node in nodes)]

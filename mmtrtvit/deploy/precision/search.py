@@ -1,4 +1,4 @@
-"""Finding the layers that have to stay in float32 for the outputs to be right."""
+"""Search for the layers that must stay in float32 for accurate outputs."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ class KeptBlock:
     """Nodes that the search left in float32.
 
     Attributes:
-        block: The module, or the nodes' common module where several were left together.
+        block: The module, or the common module of several that were left together.
         nodes: Names of the nodes.
-        error: The metric with them converted as well, or None where the evaluations ended before that was known.
+        error: The metric if they are converted as well; None if the evaluations ran out before it was measured.
     """
 
     block: str
@@ -29,7 +29,7 @@ class KeptBlock:
 
     @property
     def reason(self) -> str:
-        """Why they stay, in words."""
+        """The reason why they stay, in words."""
         if self.error is None:
             return 'not examined: the number of evaluations was reached'
         return f'converted as well, the error is {self.error:.3g}'
@@ -37,14 +37,14 @@ class KeptBlock:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        nodes_to_exclude: What stays in float32: what was asked for before, and what the search added.
+        nodes_to_exclude: Nodes that stay in float32: those excluded before and those added by the search.
         added: The blocks that the search added, with the reason.
         error: The metric with ``nodes_to_exclude``.
-        tolerance: What it was to be at most.
-        evaluations: How many conversions were evaluated.
+        tolerance: The largest allowed value of the metric.
+        evaluations: Number of conversions that were evaluated.
     """
 
     nodes_to_exclude: tuple[str, ...]
@@ -55,18 +55,18 @@ class Search:
 
     @property
     def met(self) -> bool:
-        """Whether the tolerance is met. It is not if even the graph without any conversion misses it."""
+        """True if the tolerance is met. Even the graph without any conversion may miss it."""
         return self.error <= self.tolerance
 
 
 def _module(node: str) -> str:
-    """The module of a node by its name, ``/backbone/stem/conv/Conv`` -> ``/backbone/stem/conv``; a node at the top
-    level is a block of its own."""
+    """The module in the name of a node: ``/backbone/stem/conv/Conv`` -> ``/backbone/stem/conv``. A node at the top
+    level is its own block."""
     return node.rpartition('/')[0] or node
 
 
 def blocks_of(nodes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Names of nodes grouped by module, in the order of their first nodes."""
+    """Names of nodes, grouped by module, in the order of their first nodes."""
     found: dict[str, list[str]] = {}
     for node in nodes:
         found.setdefault(_module(node), []).append(node)
@@ -100,23 +100,23 @@ def find_nodes_to_exclude(
     max_evaluations: int = MAX_EVALUATIONS,
     progress: bool = False,
 ) -> Search:
-    """Bisect on the modules of a graph until the outputs of the converted graph meet a tolerance.
+    """Bisect the modules of a graph until the outputs of the converted graph meet a tolerance.
 
-    All modules are tried at once; where that fails, each half of them, and so on, always on top of those that were
-    found to be good already. So errors that only add up are seen as well, and the result was itself evaluated.
-    Modules for which no evaluations are left stay in float32.
+    All modules are tried at once. If that fails, each half of them is tried, and so on, always together with the
+    modules that were found to be good. The search therefore also sees errors that add up, and its result was itself
+    evaluated. Modules stay in float32 when no evaluations are left for them.
 
     Args:
         model: The float32 graph.
         feeds: Inputs to evaluate on.
-        metric: Takes the outputs of the original and of the converted graph for all feeds, gives the error; by
-            default the one that fits the outputs (:func:`~mmtrtvit.deploy.precision.metric_for`).
-        tolerance: The error allowed.
+        metric: Returns the error from the outputs of the original and the converted graph for all feeds; by default
+            the metric that suits the outputs (:func:`~mmtrtvit.deploy.precision.metric_for`).
+        tolerance: The largest allowed error.
         nodes_to_exclude: Nodes and modules that stay in float32 in any case.
-        convert: Converts the graph, but not the nodes that it is told to exclude.
-        candidates: The names of the nodes that ``convert`` would convert.
-        max_evaluations: How many conversions to evaluate at most.
-        progress: Show a bar.
+        convert: Converts the graph, except for the given nodes.
+        candidates: Names of the nodes that ``convert`` would convert.
+        max_evaluations: Maximum number of conversions to evaluate.
+        progress: Show a progress bar.
     """
     metric = metric or metric_for(model)
     names = candidates(model, nodes_to_exclude)

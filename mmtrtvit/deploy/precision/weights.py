@@ -1,4 +1,4 @@
-"""What becomes of weights in half precision."""
+"""The effect of half precision on weights."""
 
 import dataclasses
 
@@ -10,9 +10,9 @@ from .rules import FP16, HalfFormat
 
 
 def fits(values: np.ndarray, form: HalfFormat = FP16) -> bool:
-    """Whether an initialiser can be stored: nothing overflows, and not all that is not 0 loses its digits.
+    """True if an initialiser can be stored: no value overflows, and some nonzero value keeps its full precision.
 
-    Infinity stays what it is. A scalar such as an epsilon of 1e-12, which would become 0, does not fit.
+    Infinity is preserved. A scalar such as an epsilon of 1e-12, which would become 0, does not fit.
     """
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     return size.size == 0 or bool(size.max() <= form.largest and size.max() >= form.normal)
@@ -20,16 +20,16 @@ def fits(values: np.ndarray, form: HalfFormat = FP16) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class WeightRange:
-    """An initialiser with values that half precision cannot hold as they are.
+    """An initialiser with values that half precision cannot represent.
 
     Attributes:
-        name: Of the initialiser.
+        name: Name of the initialiser.
         nodes: Names of the nodes that read it.
         size: Number of values.
-        largest: Largest magnitude among the finite values.
-        overflowing: Values beyond the largest one of the format.
-        subnormal: Values that lose digits, as they lie below the smallest normal one.
-        flushed: Values that become 0.
+        largest: Largest finite magnitude.
+        overflowing: Number of values above the largest value of the format.
+        subnormal: Number of values that lose digits because they are subnormal in the format.
+        flushed: Number of values that become 0.
     """
 
     name: str
@@ -42,10 +42,10 @@ class WeightRange:
 
 
 def weights_out_of_range(model: onnx.ModelProto, form: HalfFormat = FP16) -> list[WeightRange]:
-    """The float32 initialisers with values that overflow, lose digits or vanish, the worst first.
+    """The float32 initialisers with values that overflow, lose digits or become 0, worst first.
 
-    :func:`~mmtrtvit.deploy.precision.to_half` keeps the readers of those that do not fit in float32; the others are
-    rounded: a small weight beside large ones is noise.
+    :func:`~mmtrtvit.deploy.precision.to_half` leaves the readers of those that do not fit as float32 nodes. The
+    others are rounded, because a small weight beside large ones hardly matters.
     """
     model = prepare(model)
     read_by = readers(model)

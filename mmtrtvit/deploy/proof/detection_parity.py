@@ -1,4 +1,4 @@
-"""Whether two networks find the same objects, and how far apart they are."""
+"""Comparison of the detections of an artefact with PyTorch's."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -11,39 +11,39 @@ from .differences import Difference
 from .tolerance import EXACT, Failure, Tolerance
 
 SCORE_FLOOR = 0.05
-"""Detections below this score do not count: they come and go with the last bit of a score."""
+"""Detections below this score are ignored: they come and go with the last bit of a score."""
 
 NEAR_TIE = 1e-5
-"""Below this difference of their scores it is chance which of two overlapping boxes suppresses the other."""
+"""If the scores of two overlapping boxes differ by less than this, either may suppress the other by chance."""
 
 MOST_TIES = 0.02
-"""Share of the detections that chance may excuse.
+"""Largest share of the detections that ties may explain.
 
-Boxes that are wrong throughout, with scores that are right, look like ties as well: but like many.
+Boxes that are wrong everywhere, with correct scores, also look like ties, but there are many of them.
 """
 
 SAME_BOX = 0.01
-"""Boxes whose corners are nearer than this, pixels, are the same box."""
+"""Boxes whose corners are closer than this, pixels, are the same box."""
 
 
 @dataclasses.dataclass
 class DetectionParity:
-    """How the detections of an artefact compare with PyTorch's.
+    """Comparison of the detections of an artefact with PyTorch's.
 
     Attributes:
         images: Images compared.
         detections: PyTorch's detections above :data:`SCORE_FLOOR`.
-        same: Those for which the artefact has the same one.
-        ties: Those of the others that may differ because of a near tie: of two overlapping boxes whose scores are the
-            same within :data:`NEAR_TIE`, the artefact kept the other one, and with it what overlaps either changed, or
-            lost the last place where the number of detections is limited.
-        extra: Detections of the artefact that PyTorch has none for.
+        same: Detections that the artefact also has.
+        ties: Other detections that a near tie explains. Of two overlapping boxes with scores equal within
+            :data:`NEAR_TIE`, the artefact kept the other one. This may change the boxes that overlap either of them,
+            or push out the last one if the number of detections is limited.
+        extra: Detections of the artefact without a match in PyTorch.
         boxes: Difference of box coordinates, pixels of the original image.
         scores: Difference of scores.
-        labels: Difference of labels: 1 where the best overlapping box has another label, else 0.
-        masks: Share of pixels in which the masks disagree, of those in either; 1 where the artefact gives none.
-        tolerance: What counts as the same.
-        reference_not_finite: Detections of PyTorch whose box or score is infinite or not a number.
+        labels: Difference of labels: 1 if the best overlapping box has another label, else 0.
+        masks: Share of pixels in which the masks disagree, relative to their union; 1 if the artefact has no mask.
+        tolerance: The largest differences that count as the same.
+        reference_not_finite: Number of PyTorch detections whose box or score is infinite or NaN.
     """
 
     images: int
@@ -60,12 +60,12 @@ class DetectionParity:
 
     @property
     def compared(self) -> bool:
-        """Whether there was anything to compare."""
+        """True if at least one detection was compared."""
         return self.detections > 0
 
     @property
     def failures(self) -> list[Failure]:
-        """The criteria that are not met."""
+        """The criteria that the artefact does not meet."""
         matched, masks, found = self.tolerance.matched, 1 - self.tolerance.iou, []
         if self.same + min(self.ties, MOST_TIES * self.detections) < matched * self.detections:
             value = f'{self.same} of {self.detections} detections are the same, {self.ties} near ties'
@@ -82,23 +82,23 @@ class DetectionParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the two are the same within the tolerance."""
+        """True if the detections are the same within the tolerance."""
         return not self.failures
 
     def to_dict(self) -> dict:
-        """As plain data, with the verdict."""
+        """The comparison as plain data, with the verdict."""
         return {**dataclasses.asdict(self), 'passed': self.passed, 'score_floor': SCORE_FLOOR}
 
 
 def _spread_of_ties(seeds: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which boxes of a class may differ because a near tie fell the other way.
+    """Find the boxes of a class that may differ because of a near tie.
 
-    A box that is kept in the place of another one suppresses others, which then suppress no more, and so on: whatever
-    overlaps a box that is affected may be affected.
+    If another box is kept, it suppresses others, which then do not suppress any more, and so on. Therefore every box
+    that overlaps an affected box may be affected.
 
     Args:
         seeds: Boxes ``(m, 4)`` of the near ties.
-        boxes: ``(n, 4)``, those without partner.
+        boxes: Boxes ``(n, 4)`` without a partner.
 
     Returns:
         ``(n,)`` bool.
@@ -113,7 +113,7 @@ def _spread_of_ties(seeds: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _disagreement(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Share of the pixels in which two masks disagree, of those in either."""
+    """Share of the pixels in which two masks disagree, relative to their union."""
     either = np.count_nonzero(ours | theirs)
     return np.count_nonzero(ours ^ theirs) / either if either else 0.0
 
@@ -121,19 +121,19 @@ def _disagreement(ours: np.ndarray, theirs: np.ndarray) -> float:
 def compare_detections(pairs: Iterable[tuple[Detections, Detections]], tolerance: Tolerance = EXACT) -> DetectionParity:
     """Compare the artefact's detections with PyTorch's, image by image.
 
-    Each of PyTorch's detections, best first, takes the artefact's free detection of the same label that overlaps it
-    most.
+    Each of PyTorch's detections, best first, is matched to the free detection of the artefact that has the same label
+    and overlaps it most.
 
     Args:
-        pairs: For each image PyTorch's detections and the artefact's.
-        tolerance: What counts as the same.
+        pairs: PyTorch's detections and the artefact's, for each image.
+        tolerance: The largest differences that count as the same.
     """
     parity = DetectionParity(0, 0, 0, 0, 0, tolerance=tolerance)
     boxes, scores, labels, masks = [], [], [], []
     for ours, theirs in pairs:
         parity.images += 1
         parity.reference_not_finite += int((~np.isfinite(ours.boxes).all(axis=1) | ~np.isfinite(ours.scores)).sum())
-        # an artefact's detection just below the floor may still be the partner of one just above it
+        # an artefact's detection just below the floor may match one just above it
         free = theirs.scores > SCORE_FLOOR - tolerance.score
         different: list[int] = []
         seeds: dict[int, list[np.ndarray]] = {}
@@ -158,9 +158,9 @@ def compare_detections(pairs: Iterable[tuple[Detections, Detections]], tolerance
                 masks.append(1.0 if missing else _disagreement(ours.masks[index], theirs.masks[partner]))
         left = free & (theirs.scores > SCORE_FLOOR + tolerance.score)
         if len(ours) == len(theirs) and len(ours):
-            # both are cut off at the same number: below the worst of PyTorch's nothing is known of what it found
+            # both are cut off at the same number, so boxes below PyTorch's worst score cannot be judged
             left &= theirs.scores >= ours.scores.min()
-            if seeds:  # nor of the artefact's, where a box more of one tie cost another one its place
+            if seeds:  # an extra box of a tie may have pushed out the artefact's last boxes
                 pushed = {index for index in different if ours.scores[index] < theirs.scores.min()}
                 different = [index for index in different if index not in pushed]
                 parity.ties += len(pushed)

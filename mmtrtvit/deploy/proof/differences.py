@@ -1,4 +1,4 @@
-"""How far some numbers of an artefact are from PyTorch's."""
+"""Differences between numbers of an artefact and PyTorch's."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 import numpy as np
 
 BLOCK = 2**20
-"""Numbers that are compared at a time, and of which a median is taken: logits of an image are tens of millions."""
+"""Numbers to compare at a time, and the most that a median is taken of. The logits of an image are tens of millions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far numbers are from those of a reference.
+    """Summary of the differences between numbers and those of a reference.
 
-    Relative differences are taken where the reference is not 0. They and the cosine are None where it is 0 throughout:
-    of the shares of pixels in which masks disagree, say, whose reference is that they agree.
+    Relative differences are taken where the reference is not 0. They and the cosine are None if the reference is 0
+    everywhere. An example is the share of pixels in which masks disagree: its reference is 0.
 
     Attributes:
-        values: How many numbers were compared.
-        max, mean, median: Of the absolute differences; 0 where nothing was compared. Of more than :data:`BLOCK` values
-            the median is that of every so many.
+        values: Number of values compared.
+        max, mean, median: Of the absolute differences; 0 if nothing was compared. With more than :data:`BLOCK` values,
+            the median is taken of an evenly spaced subset.
         max_relative, mean_relative, median_relative: Of the absolute differences over the magnitude of the reference.
-        cosine: Of the angle between both as vectors, over the numbers that are finite in both: 1 when they point the
-            same way, 0 when no numbers are left.
+        cosine: Cosine similarity of both as vectors, over the numbers that are finite in both: 1 for the same
+            direction, 0 if no numbers are left.
     """
 
     values: int = 0
@@ -38,11 +38,11 @@ class Difference:
     def of(cls, ours, theirs) -> 'Difference':
         """Compare two arrays.
 
-        A value that is not finite counts as infinitely different, unless both have the same one.
+        A value that is not finite counts as infinitely different, unless both arrays have the same one.
 
         Args:
-            ours: PyTorch's, any array of numbers.
-            theirs: The artefact's, of the same shape.
+            ours: PyTorch's array of numbers.
+            theirs: The artefact's array, of the same shape.
 
         Raises:
             ValueError: If the shapes differ.
@@ -73,7 +73,7 @@ class Difference:
 
     @classmethod
     def over(cls, differences: Iterable['Difference']) -> 'Difference | None':
-        """Several comparisons as one: the largest maximum, the mean, the median of the medians, the least cosine."""
+        """Summarise several comparisons: the largest maximum, the mean, the median of the medians, the least cosine."""
         given = [difference for difference in differences if difference.values]
         if not given:
             return None
@@ -95,7 +95,7 @@ _FIGURES = ('max', 'mean', 'median')
 
 
 class _Figures:
-    """The largest and the mean of numbers that come in blocks."""
+    """Maximum and mean of numbers that come in blocks."""
 
     def __init__(self) -> None:
         self.count, self.max, self._sum = 0, 0.0, 0.0
@@ -111,7 +111,7 @@ class _Figures:
 
 
 def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Absolute and relative differences, and the products that make a cosine: of both, and of each with itself."""
+    """Absolute and relative differences, and the products for a cosine: of both, and of each with itself."""
     ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid='ignore', over='ignore'):
         gap = np.abs(ours - theirs)
@@ -120,7 +120,7 @@ def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarr
         magnitude = np.abs(ours)
         comparable = magnitude > 0
         relative = gap[comparable] / magnitude[comparable]
-    relative[np.isnan(relative)] = np.inf  # both are infinite, and differ
+    relative[np.isnan(relative)] = np.inf  # both are infinite with different signs
     finite = np.isfinite(ours) & np.isfinite(theirs)
     if not finite.all():
         ours, theirs = ours[finite], theirs[finite]
@@ -129,6 +129,6 @@ def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _cosine(both: float, ours: float, theirs: float) -> float:
     lengths = np.sqrt(ours) * np.sqrt(theirs)
-    if lengths == 0:  # also of no numbers
+    if lengths == 0:  # also for empty arrays
         return 0.0
     return float(np.clip(both / lengths, -1.0, 1.0))

@@ -1,15 +1,15 @@
-"""One order of equal scores, in PyTorch as in ONNX."""
+"""The same order of equal scores in PyTorch as in ONNX."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class EqualScoresByPlace(TorchDispatchMode):
-    """While it is active, PyTorch sorts equal values by their place, also inside of mmcv's compiled operators.
+    """While active, PyTorch sorts equal values by their index, also inside mmcv's compiled operators.
 
-    Where an image is of one colour, anchors beside each other have the same score to the last bit, and overlap: the
-    first one suppresses the others. ``torch.sort`` leaves open which one is first, while in ONNX's ``TopK`` the lower
-    index wins. Only with the same rule in PyTorch there is one right result to compare with.
+    In an image of one colour, neighbouring anchors have exactly the same score and overlap, so the first one suppresses
+    the others. ``torch.sort`` does not define which one comes first, while in ONNX's ``TopK`` the lower index wins. The
+    comparison only has one right result if PyTorch follows the same rule.
     """
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):

@@ -1,4 +1,4 @@
-"""The first images of a config's test split, and the metrics of its own evaluator over them."""
+"""The first images of a config's test split, and the metrics of the config's evaluator for them."""
 
 import contextlib
 import copy
@@ -20,7 +20,7 @@ from .images import image_files
 
 
 def has_test_data(config: Config) -> bool:
-    """Whether images and truth of the test split are where the config says."""
+    """True if the images and annotations of the test split exist where the config says."""
     for dataset in datasets_of(config.test_dataloader.dataset):
         root = Path(dataset.get('data_root') or '.')
         if not all((root / prefix).is_dir() for prefix in ('', *(dataset.get('data_prefix') or {}).values())):
@@ -29,21 +29,21 @@ def has_test_data(config: Config) -> bool:
 
 
 class Split:
-    """The first images of a test split, with their truth.
+    """The first images of a test split, with their annotations.
 
     Args:
         config: The model config.
-        images: How many at most.
+        images: Maximum number of images.
 
     Raises:
-        DataError: If it has none.
+        DataError: If the split has no images.
     """
 
     def __init__(self, config: Config, images: int) -> None:
         init_default_scope(config.default_scope)
         settings = copy.deepcopy(config.test_dataloader.dataset)
         for dataset in datasets_of(settings):
-            dataset['serialize_data'] = False  # none of them can be serialised where a data set has none
+            dataset['serialize_data'] = False  # an empty data set cannot be serialised
         self._evaluators = config.test_evaluator
         self._dataset = DATASETS.build(settings)
         self._length = min(images, len(self._dataset))
@@ -58,14 +58,14 @@ class Split:
         return self._length
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, dict]]:
-        """Each image, ``(H, W, 3)`` uint8, BGR, and what the test pipeline makes of it."""
+        """Yield each image, ``(H, W, 3)`` uint8, BGR, with the result of the test pipeline for it."""
         for index, path in enumerate(image_files(self._dataset, self._length)):
             yield read_image(path), self._dataset[index]
 
     def evaluator(self) -> Evaluator:
-        """The evaluator of the config, for these images only."""
+        """The evaluator of the config, restricted to these images."""
         evaluators = copy.deepcopy(self._evaluators)
-        # pycocotools prints pages; the figures are in the report
+        # pycocotools prints pages of text; the report has the figures
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
                 if evaluator.get('ann_file'):
@@ -75,7 +75,7 @@ class Split:
         return found
 
     def _annotations(self, path: str, folder: Path) -> Path:
-        """A copy of a COCO file for these images only, in the order of the file: that of ids may be another one."""
+        """Copy a COCO file with these images only, in the order of the file and not of the ids."""
         content = json.loads(Path(path).read_text())
         ids = {self._dataset.get_data_info(index)['img_id'] for index in range(self._length)}
         content['images'] = [image for image in content['images'] if image['id'] in ids]

@@ -1,4 +1,4 @@
-"""Images to trace, compare, calibrate and draw on: those of a config's own data set."""
+"""Images to trace, compare, calibrate and draw on, from the data set of a config."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,28 +15,28 @@ PHOTOGRAPHS = 'photographs of scikit-image'
 
 
 def _is_there(dataset: Mapping) -> bool:
-    """Whether the images of an innermost data set, and the annotations that list them, are where its config says."""
+    """True if the images and the annotation file of an innermost data set exist where the config says."""
     root, prefixes = Path(dataset.get('data_root') or ''), dataset.get('data_prefix') or {}
     listed = root / (dataset.get('ann_file') or '')
     return listed.exists() and (root / prefixes.get('img', prefixes.get('img_path', ''))).is_dir()  # mmdet, mmseg
 
 
 def image_files(dataset: BaseDataset, count: int) -> Iterator[str]:
-    """Paths of the first images of a data set, in its order."""
+    """Yield the paths of the first images of a data set, in its order."""
     for index in range(min(count, len(dataset))):
         yield dataset.get_data_info(index)['img_path']
 
 
 def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[np.ndarray], str]:
-    """Images of the first of some splits that has any, or photographs of scikit-image where there is no data.
+    """Images of the first split that has any, or photographs from scikit-image if no data set is available.
 
     Args:
         config: The model config.
-        count: How many at most.
-        splits: Of ``'train'``, ``'val'`` and ``'test'``.
+        count: Maximum number of images.
+        splits: Splits to try in order: ``'train'``, ``'val'`` or ``'test'``.
 
     Returns:
-        ``(H, W, 3)`` uint8 images, BGR; and where they are from: ``'the train split'`` or :data:`PHOTOGRAPHS`.
+        ``(H, W, 3)`` uint8 images, BGR; and their source: ``'the train split'`` or :data:`PHOTOGRAPHS`.
 
     Raises:
         DataError: If an image cannot be read.
@@ -46,7 +46,7 @@ def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[n
         found: list[np.ndarray] = []
         for settings in datasets_of(config[f'{split}_dataloader'].dataset):
             if len(found) < count and _is_there(settings):
-                # None of them can be serialised where a data set has none.
+                # An empty data set cannot be serialised.
                 dataset = DATASETS.build({**settings, 'pipeline': [], 'serialize_data': False})
                 found += map(read_image, image_files(dataset, count - len(found)))
         if found:

@@ -1,4 +1,4 @@
-"""The proof beside an engine: that it finds what PyTorch finds, scores what PyTorch scores, and how long it takes."""
+"""The proof of an artefact: its comparison with PyTorch in outputs, metrics and latency."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from .segmentation_parity import SegmentationParity
 from .tolerance import Failure, Tolerance
 
 _ROUNDING = 1e-9
-"""What is lost when one rounded metric is taken from another."""
+"""Allowance for the rounding of two metrics that are subtracted."""
 
 _COUNTED = {task.metric: task.perfect for task in TASKS.values()}
-"""Metrics that the verdict looks at end in one of these; and their value for a perfect network."""
+"""Suffix of the metrics that decide the verdict, to their value for a perfect network."""
 
 _LOOK = 'visual_check.png shows where'
 _NEXT = {
@@ -21,19 +21,19 @@ _NEXT = {
     'bf16': f'{_LOOK}; use tools/deploy.py --precision fp32, or fp16 where the backend has it',
     'int8': f'{_LOOK}; tools/deploy.py --precision int8 --search, or another --calibration, or --precision fp16',
 }
-"""What to do about an artefact of each precision that differs."""
+"""Precision to the advice for an artefact that differs."""
 
 
 @dataclasses.dataclass
 class Proof:
-    """How an artefact compares with PyTorch.
+    """Comparison of an artefact with PyTorch.
 
     Attributes:
-        subject: What was run: the engine, or what stood in for it.
-        precision: Of the artefact; the tolerances follow from it.
-        parity: Detections or label maps, image by image.
-        metrics: Metric to PyTorch's and the artefact's figure; empty where there is no annotated data.
-        exact: Share of the images for which the portable selection of boxes was certain; ``None`` where there is none.
+        subject: The network that ran: the engine, or its substitute.
+        precision: Precision of the artefact, which sets the tolerances.
+        parity: Comparison of detections or label maps, image by image.
+        metrics: Metric to PyTorch's and the artefact's value; empty without annotated data.
+        exact: Share of the images for which the portable selection of boxes was certain; ``None`` if not reported.
         latency: One row each for PyTorch and the artefact, measured in turn; empty if the engine cannot run here.
     """
 
@@ -46,12 +46,12 @@ class Proof:
 
     @property
     def counted(self) -> dict[str, tuple[float, float]]:
-        """The metrics that the verdict looks at."""
+        """The metrics that decide the verdict."""
         return {name: pair for name, pair in self.metrics.items() if name.endswith(tuple(_COUNTED))}
 
     @property
     def failures(self) -> list[str]:
-        """Each criterion that is not met: what was found, the limit, and what to do next."""
+        """A message for each criterion that is not met: the value, the limit, and the next step."""
         differs = [*self.parity.failures, *self._metric_failures()]
         found = [(failure, _NEXT[self.precision]) for failure in differs]
         if self.parity.reference_not_finite:
@@ -70,18 +70,18 @@ class Proof:
         allowed, found = Tolerance.of(self.precision).metric_drop, []
         for name, (ours, theirs) in self.counted.items():
             (perfect,) = (value for ending, value in _COUNTED.items() if name.endswith(ending))
-            if not ours - theirs <= allowed * perfect + _ROUNDING:  # nor is NaN
+            if not ours - theirs <= allowed * perfect + _ROUNDING:  # also true for NaN
                 value = f'from {ours:.4g} to {theirs:.4g}'
                 found.append(Failure(f'{name} drops', value, f'{allowed * perfect:g} less'))
         return found
 
     @property
     def passed(self) -> bool:
-        """Whether everything is within the tolerances."""
+        """True if everything is within the tolerances."""
         return not self.failures
 
     def to_dict(self) -> dict:
-        """As plain data, with the verdict and what it rests on."""
+        """The proof as plain data, with the verdict and its grounds."""
         return dict(
             subject=self.subject,
             precision=self.precision,

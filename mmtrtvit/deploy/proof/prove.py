@@ -1,8 +1,8 @@
-"""Making the proof of an artefact.
+"""Running the proof of an artefact.
 
-Both sides start from the same image in memory, each with its own pre- and post-processing: PyTorch with its test
-pipeline and ``test_step``, the artefact with the runtime, as ``load(folder)(image)`` runs it. Where the engine cannot
-run on this machine, the graph that it was built from runs in its place; which of the two is written down.
+Both sides start from the same image in memory and use their own pre- and postprocessing: PyTorch its test pipeline and
+``test_step``, the artefact the runtime, as in ``load(folder)(image)``. If the engine cannot run on this machine, the
+graph that it was built from runs in its place. The proof records which of the two ran.
 """
 
 import contextlib
@@ -37,18 +37,18 @@ from .tolerance import Tolerance
 SCOPE = 'end-to-end: one image in memory to results in its pixels; the artefact as load(folder)(image) runs it'
 
 DRAWN = 4
-"""How many images are drawn, at most."""
+"""Maximum number of images to draw."""
 
 Drawn = list[tuple[np.ndarray, dict[str, InstanceData | PixelData]]]
 
 
 class _Comparison:
-    """What both sides find in images, one after the other.
+    """Runs both sides on one image after the other.
 
     Attributes:
-        exact: For each image so far whether the portable selection of boxes was certain; empty for networks that do
-            not say.
-        drawn: The first images (RGB) with what both found.
+        exact: Whether the portable selection of boxes was certain, for each image so far; empty for networks without
+            this output.
+        drawn: The first images (RGB) with the results of both.
     """
 
     def __init__(self, reference: Reference, predict: Predictor) -> None:
@@ -57,7 +57,7 @@ class _Comparison:
         self.drawn: Drawn = []
 
     def __call__(self, image: np.ndarray, item: dict) -> tuple[tuple, tuple[BaseDataElement, BaseDataElement]]:
-        """What PyTorch and the artefact find in an image, to be compared; and as data samples, to be evaluated."""
+        """Results of PyTorch and the artefact for an image: a pair to compare, and a pair of data samples to score."""
         with EqualScoresByPlace():
             ours = self._reference.test(item)
         outputs, frame = self._predict.outputs(image)
@@ -77,23 +77,23 @@ class _Comparison:
 
 
 def _on_the_test_split(compared: _Comparison, split: Split, progress: bool, metrics: dict) -> Iterator[tuple]:
-    """What both find in the images of a split; ``metrics`` is filled when the last one was taken."""
+    """Yield both results for the images of a split. Fills ``metrics`` after the last one."""
     evaluators = [split.evaluator(), split.evaluator()]
     for image, item in tqdm(split, desc='      compare', disable=not progress, leave=False):
         pair, samples = compared(image, item)
         for evaluator, sample in zip(evaluators, samples, strict=True):
             evaluator.process(data_samples=[sample], data_batch=pseudo_collate([item]))
         yield pair
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints pages; the figures are in the report
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints pages of text; the report has the figures
         ours, theirs = (evaluator.evaluate(len(split)) for evaluator in evaluators)
     for name, value in ours.items():
-        # COCO says -1 where nothing of that kind is in these images; a network that finds nothing has no metrics
+        # COCO gives -1 if these images have nothing of that kind; a network that finds nothing has no metrics
         if isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0:
             metrics[name] = float(value), float(theirs.get(name, 0.0))
 
 
 def _latency(reference: Reference, predict: Predictor, image: np.ndarray, precision: str, device: str) -> list[Latency]:
-    """PyTorch and the artefact on the same image, in turn, on the device of the artefact."""
+    """Latency of PyTorch and the artefact on the same image, measured in turn, on the device of the artefact."""
     reference.model.to(device)
     try:
         return measure(
@@ -129,25 +129,25 @@ def prove(
     device: str = 'cpu',
     progress: bool = True,
 ) -> tuple[Proof, Drawn]:
-    """Compare an artefact with PyTorch, which takes equal scores in the order of :class:`EqualScoresByPlace`.
+    """Compare an artefact with PyTorch, which orders equal scores by :class:`EqualScoresByPlace`.
 
     Args:
-        model: The network in PyTorch, which pads its input as the artefact does.
-        predict: The artefact, or what stands in for it.
-        config: The model config that both follow.
-        subject: What is run in the artefact's place, in words.
-        precision: Of the artefact.
-        images: How many of the test split to compare and evaluate on.
-        image: Compare on this image alone, without metrics.
+        model: The PyTorch network, which pads its input like the artefact.
+        predict: The artefact, or its substitute.
+        config: The model config of both.
+        subject: Description of the network that runs for the artefact.
+        precision: Precision of the artefact.
+        images: Number of images of the test split to compare and evaluate on.
+        image: Compare on this image only, without metrics.
         timed: Whether to time both, in turn.
-        device: What the artefact runs on, ``'cpu'`` or ``'cuda'``: PyTorch is timed there as well.
-        progress: Show a bar.
+        device: Device of the artefact, ``'cpu'`` or ``'cuda'``. PyTorch is timed on the same device.
+        progress: Show a progress bar.
 
     Returns:
-        The proof; and the first images (RGB), each with what both found, to be drawn: instances or a label map.
+        The proof, and the first images (RGB) with the results of both to draw: instances or a label map.
 
     Raises:
-        DataError: If there is no image, or one cannot be read.
+        DataError: If no image is available, or one cannot be read.
     """
     reference = Reference(model, config)
     compared = _Comparison(reference, predict)

@@ -1,4 +1,4 @@
-"""PyTorch's side of a comparison: the network, and its own way from an image to a result."""
+"""The PyTorch side of a comparison: the network with its own pre- and postprocessing."""
 
 import copy
 
@@ -19,11 +19,11 @@ from .results import result_of
 
 
 def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = False) -> nn.Module:
-    """The network of a model config with the weights of a checkpoint, in evaluation mode.
+    """Build the network of a model config with the weights of a checkpoint, in evaluation mode.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read, does not fill the network, or has weights that are infinite
-            or not a number.
+            or NaN.
     """
     init_default_scope(config.default_scope)
     model = MODELS.build(copy.deepcopy(config.model))
@@ -47,11 +47,11 @@ def _finite(values: torch.Tensor) -> bool:
 
 
 class Reference:
-    """A network in PyTorch as a function of an image: the counterpart of :class:`~mmtrtvit.runtime.Predictor`.
+    """A PyTorch network as a function of an image: the counterpart of :class:`~mmtrtvit.runtime.Predictor`.
 
     Args:
         model: The network.
-        config: Its config; the test pipeline is built once.
+        config: The config of the network. The test pipeline is built once.
     """
 
     def __init__(self, model: nn.Module, config: Config) -> None:
@@ -62,7 +62,7 @@ class Reference:
         self._pipeline = Compose(steps)
 
     def prepare(self, image: np.ndarray) -> dict:
-        """An image as a data set gives it.
+        """Run the test pipeline on an image.
 
         Args:
             image: ``(H, W, 3)`` uint8, BGR.
@@ -73,19 +73,19 @@ class Reference:
         return self._pipeline(dict(img=image, img_id=0))
 
     def input(self, image: np.ndarray) -> np.ndarray:
-        """What the network is given for an image: ``(1, 3, H, W)`` float32, normalised and padded."""
+        """The input of the network for an image: ``(1, 3, H, W)`` float32, normalised and padded."""
         batch = pseudo_collate([self.prepare(image)])
         return self.model.data_preprocessor(batch, False)['inputs'].cpu().numpy()
 
     @torch.no_grad()
     def test(self, item: dict) -> BaseDataElement:
-        """The data sample of one image, as ``test_step`` of the network leaves it.
+        """The data sample of one image after the network's ``test_step``.
 
         Args:
-            item: What :meth:`prepare` or a data set gives; left as it is.
+            item: Result of :meth:`prepare` or item of a data set; not changed.
         """
         return self.model.test_step(pseudo_collate([copy.deepcopy(item)]))[0]
 
     def __call__(self, image: np.ndarray) -> Result:
-        """What the network finds in an image, in pixels of the image."""
+        """The result of the network for an image, in pixels of the image."""
         return result_of(self.test(self.prepare(image)))

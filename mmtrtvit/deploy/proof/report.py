@@ -1,4 +1,4 @@
-"""The report that stands beside an engine: as data for machines, and as a page for people."""
+"""The report beside an engine: as data for machines, and as a page for people."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ REPORT, PAGE = 'deploy_report.json', 'deploy_report.md'
 
 
 def finite(value: Any) -> Any:
-    """Plain data without what JSON has no word for: None in place of infinity and NaN."""
+    """Plain data that JSON can represent: None in place of infinity and NaN."""
     if isinstance(value, Mapping):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -55,7 +55,7 @@ def _differences(found: Mapping[str, Mapping]) -> str:
 
 
 def _precision(precision: Mapping) -> list[str]:
-    """What a conversion to another precision did to the tensors, and what a search left in FP32; empty without."""
+    """The section on a precision conversion and the search, if there was one; otherwise empty."""
     lines = []
     found = precision.get('tensors')
     if found:
@@ -93,8 +93,8 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
     """The report as a page.
 
     Args:
-        report: What ``deploy_report.json`` holds.
-        engine_page: What the backend says of its engine, as Markdown.
+        report: Content of ``deploy_report.json``.
+        engine_page: Section on the engine from the backend, as Markdown.
     """
     proof, artefact = report['proof'], report['artefact']
     verdict = 'PASS' if proof['passed'] else 'FAIL'

@@ -1,4 +1,4 @@
-"""Results of the runtime as data samples of OpenMMLab, and back."""
+"""Conversion between results of the runtime and data samples of OpenMMLab."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ def _array(values) -> np.ndarray:
 
 
 def result_of(sample: BaseDataElement) -> Result:
-    """What a network of OpenMMLab found, as the runtime gives it, without names of classes."""
+    """The result in a data sample of OpenMMLab as a result of the runtime, without class names."""
     if 'pred_sem_seg' in sample:
         return LabelMap(_array(sample.pred_sem_seg.data)[0], (), np.zeros((0, 3), np.uint8))
     found = sample.pred_instances
@@ -25,7 +25,7 @@ def result_of(sample: BaseDataElement) -> Result:
 
 
 def predicted(found: Result) -> InstanceData | PixelData:
-    """A result of the runtime as the instances or the label map of a data sample."""
+    """A result of the runtime as instances or as a label map for a data sample."""
     if isinstance(found, LabelMap):
         return PixelData(data=torch.from_numpy(found.labels)[None])
     arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels, masks=found.masks)
@@ -33,15 +33,15 @@ def predicted(found: Result) -> InstanceData | PixelData:
 
 
 def add_prediction(sample: BaseDataElement, found: Result) -> None:
-    """Put a result of the runtime into a data sample of mmdet or mmseg, where metrics and visualisers look for it."""
+    """Store a result of the runtime in a data sample of mmdet or mmseg, in the field for metrics and visualisers."""
     name = 'pred_sem_seg' if isinstance(found, LabelMap) else 'pred_instances'
     sample.set_data({name: predicted(found)})
 
 
 class PredictorModel(BaseModel):
-    """An artefact as a model for mmengine's runner, which is given images as they were read.
+    """An artefact as a model for mmengine's runner. Its input are the images as they were read.
 
-    Everything else is the artefact's own: the pipeline of the data set neither resizes nor normalises.
+    The artefact resizes and normalises by itself, so the pipeline of the data set must not.
 
     Args:
         predict: The artefact.
@@ -52,10 +52,10 @@ class PredictorModel(BaseModel):
         self.predict = predict
 
     def test_step(self, data: Mapping) -> list[BaseDataElement]:
-        """Find what is in the images of a batch.
+        """Run the artefact on the images of a batch.
 
         Args:
-            data: ``inputs``: uint8 ``(3, H, W)`` tensors, BGR; and their ``data_samples``.
+            data: ``inputs``: uint8 ``(3, H, W)`` tensors, BGR; ``data_samples``: one for each.
 
         Returns:
             The data samples, with ``pred_instances`` or ``pred_sem_seg`` in pixels of the images.

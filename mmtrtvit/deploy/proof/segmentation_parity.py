@@ -1,4 +1,4 @@
-"""Whether two networks give the pixels of an image the same classes, and how far their logits are apart."""
+"""Comparison of the label maps and logits of an artefact with PyTorch's."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from .tolerance import EXACT, Failure, Tolerance
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """What a segmentor gives for an image.
+    """The output of a segmentor for an image.
 
     Attributes:
         labels: ``(H, W)``, the class of each pixel.
-        logits: ``(C, H, W)``, what the classes were chosen by; None where the network chooses them itself.
+        logits: ``(C, H, W)``, from which the classes were chosen; None if the network outputs classes.
     """
 
     labels: np.ndarray
@@ -24,7 +24,7 @@ class Segmented:
 
 @dataclasses.dataclass
 class ClassPixels:
-    """How many pixels are of one class: in PyTorch's label maps, in the artefact's, and in both at once."""
+    """Number of pixels of a class: in PyTorch's label maps, in the artefact's, and in both at the same place."""
 
     pytorch: int = 0
     artefact: int = 0
@@ -33,18 +33,18 @@ class ClassPixels:
 
 @dataclasses.dataclass
 class SegmentationParity:
-    """How the label maps of an artefact compare with PyTorch's.
+    """Comparison of the label maps of an artefact with PyTorch's.
 
     Attributes:
         images: Images compared.
-        pixels: Their pixels.
-        same: Pixels of the same class.
-        classes: Class to its pixels, for the classes that occur.
-        logits: Difference of the logits at the size of the image, None where the artefact gives none.
-        tolerance: What counts as the same.
-        not_finite: Logits of the artefact that are infinite or not a number where PyTorch's are finite: a class is
-            found from them all the same.
-        reference_not_finite: Logits of PyTorch that are infinite or not a number.
+        pixels: Pixels compared.
+        same: Pixels with the same class.
+        classes: Class to its pixel counts, for the classes that occur.
+        logits: Difference of the logits at the size of the image; None if the artefact has no logits.
+        tolerance: The largest differences that count as the same.
+        not_finite: Number of logits that are infinite or NaN in the artefact and finite in PyTorch. The label map does
+            not show them.
+        reference_not_finite: Number of PyTorch logits that are infinite or NaN.
     """
 
     images: int
@@ -58,17 +58,17 @@ class SegmentationParity:
 
     @property
     def compared(self) -> bool:
-        """Whether there was anything to compare."""
+        """True if at least one pixel was compared."""
         return self.pixels > 0
 
     @property
     def agreement(self) -> float:
-        """Share of the pixels that are of the same class."""
+        """Share of the pixels with the same class."""
         return self.same / self.pixels if self.pixels else 1.0
 
     @property
     def failures(self) -> list[Failure]:
-        """The criteria that are not met."""
+        """The criteria that the artefact does not meet."""
         found = []
         if self.agreement < self.tolerance.matched:
             value = f'{self.same} of {self.pixels} pixels are of the same class ({self.agreement:.3%})'
@@ -79,11 +79,11 @@ class SegmentationParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the two are the same within the tolerance."""
+        """True if the label maps are the same within the tolerance."""
         return not self.failures
 
     def to_dict(self) -> dict:
-        """As plain data, with the verdict."""
+        """The comparison as plain data, with the verdict."""
         return {**dataclasses.asdict(self), 'agreement': self.agreement, 'passed': self.passed}
 
 
@@ -93,8 +93,8 @@ def compare_label_maps(
     """Compare the artefact's label maps with PyTorch's, pixel by pixel.
 
     Args:
-        pairs: For each image what PyTorch and what the artefact gives. Logits are compared where both have them.
-        tolerance: What counts as the same.
+        pairs: PyTorch's output and the artefact's for each image. Logits are compared if both have them.
+        tolerance: The largest differences that count as the same.
     """
     parity = SegmentationParity(0, 0, 0, {}, None, tolerance)
     logits = []

@@ -1,4 +1,4 @@
-"""How far an artefact of each precision may be from PyTorch."""
+"""Allowed differences from PyTorch for an artefact of each precision."""
 
 import dataclasses
 
@@ -7,14 +7,15 @@ from ...runtime.precisions import PRECISIONS
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """What counts as the same.
+    """The largest differences that count as the same.
 
     Attributes:
-        iou, score: Two detections are the same above this IoU of their boxes and below this difference of their scores.
-        matched: Share of the detections, or of the pixels of label maps, that have to be the same.
-        metric_drop: How much mAP or mIoU, both from 0 to 1, may be lost.
+        iou, score: Two detections are the same if the IoU of their boxes is above ``iou`` and their scores differ by
+            less than ``score``.
+        matched: Minimum share of detections, or of label map pixels, that have to be the same.
+        metric_drop: Allowed loss of mAP or mIoU, both from 0 to 1.
 
-    Masks of the same detections may disagree in as large a share of their pixels, on average, as boxes: ``1 - iou``.
+    The masks of matched detections may on average disagree in as large a share of pixels as boxes: ``1 - iou``.
     """
 
     iou: float
@@ -37,9 +38,9 @@ class Failure:
     """A criterion that an artefact does not meet.
 
     Attributes:
-        criterion: What is wrong.
-        value: What was found.
-        limit: What is allowed.
+        criterion: The problem.
+        value: The measured value.
+        limit: The allowed value.
     """
 
     criterion: str
