@@ -91,7 +91,7 @@ def pins() -> dict[str, str]:
 
 
 def installed(distributions: Iterable[str]) -> list[str]:
-    """Those of ``distributions`` that are installed."""
+    """The installed ones among ``distributions``."""
     found = []
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -22,7 +22,7 @@ from ..visualization.heatmap import draw_heatmap
 from .evaluation import evaluate
 
 BACKGROUND = 'background'
-"""The name after the classes of a detector: no object, or none found."""
+"""The last name in a detector's matrix: no object, or none found."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class ConfusionMatrix:
 
     Attributes:
         counts: ``(n, n)`` int64: rows are the truth, columns the prediction.
-        names: Of the n classes; :data:`BACKGROUND` is the last one of a detector.
-        unit: Of the counts: ``boxes`` or ``pixels``.
+        names: Names of the n classes; :data:`BACKGROUND` is the last one of a detector.
+        unit: Unit of the counts: ``boxes`` or ``pixels``.
         images: Number of images.
         settings: Thresholds that the counts depend on.
     """

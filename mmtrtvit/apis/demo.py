@@ -1,4 +1,4 @@
-"""The whole way on the toy data set: make it, train, evaluate, export, check, time, draw."""
+"""Every step on the toy data set: make it, train, evaluate, export, check, time, draw."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def demo(
         measured in this run.
 
     Raises:
-        UserError: As the parts do.
+        UserError: If a step raises one.
     """
     console = Console(highlight=False)
     begun: dict[str, float] = {}

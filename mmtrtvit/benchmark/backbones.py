@@ -50,7 +50,7 @@ def export_backbone(backbone: nn.Module, image: torch.Tensor, path: str | os.Pat
     """Export a backbone in its deploy form to ONNX, by itself and for one input shape.
 
     Args:
-        backbone: In the deploy form.
+        backbone: The backbone, in its deploy form.
         image: ``(B, 3, H, W)``, the input to trace with.
         path: The file to write.
 
@@ -152,7 +152,7 @@ def measure_backbones(
         runtimes: Runtimes to time: ``'PyTorch'``, or names in :data:`BACKENDS`.
         size: Height and width of the input.
         batch: Images in the input.
-        threads: Threads of every runtime; by default as many as PyTorch takes.
+        threads: Threads of every runtime; PyTorch's own choice by default.
         limits: Arguments of :func:`~mmtrtvit.benchmark.measure`, such as ``min_runs``.
 
     Returns:

@@ -131,7 +131,7 @@ def _add_proofs(
 
 
 def _line(row: Mapping) -> str:
-    """A row in a line."""
+    """A row as one line of text."""
     name = row.get('config') or f'{row["method"]} {row["family"]} {row["arch"]}'
     said = f'{name}, {row["backend"]}, {row["precision"]}: '
     if 'error' in row:
@@ -164,15 +164,15 @@ def benchmark_deployment(
     Args:
         root: A checkout.
         out: Folder for ``deployment.json``.
-        family: Of backbones.
+        family: The family of the backbones.
         archs: Sizes; all by default.
         methods: Names in :data:`~mmtrtvit.zoo.methods.METHODS`.
         backends: Names of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
-        precisions: Of ``fp32``, ``fp16``, ``bf16`` and ``int8``.
+        precisions: Any of ``fp32``, ``fp16``, ``bf16`` and ``int8``.
         images: Images of the test split to compare on.
         size: Images are resized to fit into a square of this many pixels; by default as the config has it.
         timed: Whether to time PyTorch and each artefact.
-        threads: Of PyTorch; as many as it takes by default.
+        threads: PyTorch's threads; its own choice by default.
 
     Returns:
         The content of ``deployment.json``: ``rows`` and the ``machine``.
@@ -229,11 +229,11 @@ def benchmark_precisions(
         checkpoint: The checkpoint.
         out: Folder for ``precisions.json``.
         backends: Names of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
-        precisions: Of ``fp32``, ``fp16``, ``bf16`` and ``int8``; by default all that each backend has.
+        precisions: Any of ``fp32``, ``fp16``, ``bf16`` and ``int8``; by default all that each backend has.
         dynamic: Smallest, usual and largest input size, each HxW, which TensorRT needs.
         images: Images of the test split to compare and evaluate on.
         timed: Whether to time PyTorch and each artefact.
-        threads: Of PyTorch; as many as it takes by default.
+        threads: PyTorch's threads; its own choice by default.
         cfg_options: Changes to the model config, dotted key to value.
 
     Returns:

@@ -62,7 +62,7 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
     """Put finished training runs side by side.
 
     Args:
-        work_dirs: Of ``tools/train.py``.
+        work_dirs: Work dirs of ``tools/train.py``.
         out: Folder for ``runs.json``.
 
     Returns:

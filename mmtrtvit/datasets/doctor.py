@@ -1,4 +1,4 @@
-"""The doctor: every fault of the data of a config that can be found without training on it."""
+"""Find every fault of a config's data that shows without training on it."""
 
 import dataclasses
 import hashlib

@@ -125,7 +125,7 @@ def is_coco(config: Mapping) -> bool:
 
 
 def datasets_of_split(config: Config, split: str) -> list[Mapping]:
-    """The data sets of a split, out of whatever wraps or joins them."""
+    """The data sets of a split, taken out of wrappers and concatenations."""
     loader = config.get(f'{split}_dataloader')
     return list(datasets_of(loader['dataset'])) if loader else []
 
@@ -163,7 +163,7 @@ def find_faults(config: Config, splits: Sequence[str]) -> list[Finding]:
 
     Args:
         config: A whole config.
-        splits: Of ``train``, ``val``, ``test``.
+        splits: Any of ``train``, ``val``, ``test``.
 
     Raises:
         DataError: If a path is missing or a file cannot be read: nothing more can be said then.
@@ -207,7 +207,7 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
 
     Args:
         config: A whole config.
-        splits: Of ``train``, ``val``, ``test``.
+        splits: Any of ``train``, ``val``, ``test``.
 
     Raises:
         DataError: If a fault would make training or its figures wrong; names the first.

@@ -19,7 +19,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Args:
         optim_wrapper_cfg: As in :class:`mmengine.optim.DefaultOptimWrapperConstructor`.
-        paramwise_cfg: With ``layer_decay``, above 0 and at most 1.
+        paramwise_cfg: Settings with ``layer_decay``, above 0 and at most 1.
 
     Raises:
         ConfigError: If ``layer_decay`` is missing or out of range, the optimiser has no ``lr``, or no part of the

@@ -102,7 +102,7 @@ def browse(
         out: Folder for the contact sheets, ``train_01.png`` and so on.
         split: ``train``, ``val`` or ``test``.
         number: Number of images.
-        seed: Of the order of the images and the augmentation.
+        seed: Seed of the order of the images and of the augmentation.
         variants, cfg_options: Changes to the config, as in :func:`~mmtrtvit.apis.evaluate`.
 
     Returns:

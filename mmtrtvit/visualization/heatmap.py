@@ -21,7 +21,7 @@ def draw_heatmap(
     Args:
         shares: ``(n, n)``: of each true class (row), how much was taken for which (column); NaN where there is none.
         counts: ``(n, n)``, the counts behind the shares.
-        names: Of the n classes.
+        names: Names of the n classes.
         title: Text above.
         path: The PNG file to write.
     """

@@ -17,7 +17,7 @@ _LAYERS = (('conv', 'conv'), ('norm', 'bn'))
 """timm's name and ours for a convolution and the norm after it."""
 
 _MOST_BLOCKS = 20
-"""More than a stage has in any published size."""
+"""Upper bound of the blocks in a stage of any published size."""
 
 
 def _attention_blocks(names: Iterable[str], stage: str) -> list[int]:

@@ -127,7 +127,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
     """Count a network with one input tensor.
 
     Args:
-        model: On the meta device (``with torch.device('meta')``), where nothing is computed, or on any other.
+        model: A network on the meta device (``with torch.device('meta')``), where nothing is computed, or on any other.
         shape: Shape of the input.
     """
     device = next((tensor.device for tensor in model.parameters()), torch.device('cpu'))

@@ -19,7 +19,7 @@ class Family:
         page: Its page of the documentation.
         recipe: The recipe of its configs: published with it, or adapted from another one, and how.
         weights: Source of its weights, if there are any.
-        licence: Of the authors' code, and of the weights where they say so.
+        licence: Licence of the authors' code, and of the weights where they say so.
         classifiers: Linear layers that end the network for ImageNet; with distillation there are two.
         recipes: The same as ``recipe`` of single tables, such as ``'maskrcnn_1x'``, where it is another one.
         classifier_stays: Whether published parameters of detectors and segmentors include the ImageNet

@@ -54,7 +54,7 @@ def run(command: tuple[str, ...], **environment: str) -> None:
     """Run a command and print the counter of its compilers. Whatever interrupts it ends them too.
 
     Raises:
-        BuildError: It failed.
+        BuildError: If it failed.
     """
     lines = []
     process = subprocess.Popen(

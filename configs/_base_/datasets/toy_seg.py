@@ -1,7 +1,7 @@
 # The toy data set (`python tools/make_toy_data.py --out data/toy`) for segmentation: a background and six shapes,
-# at most 128 x 128, as the detectors have them. Its colours mean nothing, so hues are turned at will: without that a
-# network knows every shape by heart, and fails on photographs of a colour that it never saw. For everything else it is
-# ade20k.py.
+# at most 128 x 128, as the detectors have them. Its colours carry no information, so hues are shifted at random:
+# otherwise a network memorises every shape, and fails on photographs of a colour that it never saw. For everything else
+# it is ade20k.py.
 _base_ = './ade20k.py'
 
 # mmseg's ADE20KDataset knows the 150 classes of ADE20K only; files are laid out in the same way.

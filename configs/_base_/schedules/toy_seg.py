@@ -1,6 +1,6 @@
 # Segmentation of the toy data set, from scratch on a CPU: 8000 iterations of 4 images, about half an hour on one
-# core. Colours that change and images that are resized and cut make it slow to learn, and right on photographs that it
-# never saw: docs/toy_data.md has the scores.
+# core. Random colours, sizes and crops slow learning down, but make the network right on photographs that it never
+# saw: docs/toy_data.md has the scores.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=8000, val_interval=2000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

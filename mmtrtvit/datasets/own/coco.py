@@ -34,7 +34,7 @@ def read(folder: Path) -> LabelledData:
     others (Roboflow's first one) are left out, with a note.
 
     Raises:
-        DataError: If an annotation or an image is incomplete, or the files know different classes; names file
+        DataError: If an annotation or an image is incomplete, or the files define different classes; names file
             and id.
     """
     data = LabelledData(NAME, [], [])
@@ -140,7 +140,7 @@ def _common_order(order: Mapping[Path, list[str]]) -> list[str]:
     """The classes of all files.
 
     Raises:
-        DataError: If the files do not know the same ones.
+        DataError: If the files define different classes.
     """
     paths = list(order)
     for path in paths[1:]:

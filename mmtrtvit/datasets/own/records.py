@@ -37,7 +37,7 @@ class LabelledObject:
         polygons: Outlines, ``[x1, y1, x2, y2, ...]`` in pixels each; empty for a box alone.
         rle: COCO's run lengths (``size`` and ``counts``) in place of polygons.
         crowd: Whether it is a group, which COCO leaves out of the evaluation.
-        area: In pixels, where the source has it; AP of small, medium and large objects goes by it.
+        area: Area in pixels, if the source has it; AP of small, medium and large objects goes by it.
     """
 
     label: str

@@ -51,7 +51,7 @@ def read(folder: Path) -> LabelledData:
 
 
 def _key(path: Path) -> tuple[str, ...]:
-    """The same for an image and its label file: the path without suffix and without ``images`` or ``labels``."""
+    """Key that an image and its label file share: the path without suffix and without ``images`` or ``labels``."""
     return tuple(part for part in path.with_suffix('').parts if part not in ('images', 'labels'))
 
 

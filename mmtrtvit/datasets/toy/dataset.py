@@ -137,13 +137,13 @@ def make_toy_dataset(
 
 
 def _check_folder(given: Path, root: Path, request: dict, overwrite: bool) -> dict | None:
-    """Decide what may happen to ``root``.
+    """Check that ``root`` may be written, or already holds the requested data set.
 
     Returns:
-        The manifest of the data set that is there and is the one asked for; None when it is to be made.
+        The manifest of the requested data set if it exists, or None if it is to be made.
 
     Raises:
-        DataError: If something else is there.
+        DataError: If ``root`` holds something else.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
@@ -155,7 +155,7 @@ def _check_folder(given: Path, root: Path, request: dict, overwrite: bool) -> di
             fix='choose another folder; this one is never deleted.',
         )
     if overwrite:
-        # Only our own files may go with the folder: what the user laid beside them stays.
+        # Only our own files may go with the folder: any files that the user added stay.
         foreign = sorted(manifests.files_under(root) - manifests.expected_files(manifest))
         if foreign:
             raise DataError(

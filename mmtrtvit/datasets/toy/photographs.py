@@ -92,8 +92,8 @@ def random_patch(
     Args:
         rng: Source of the random choices.
         photograph: The photograph to cut from.
-        height: Of the patch, pixels.
-        width: Of the patch, pixels.
+        height: Height of the patch, pixels.
+        width: Width of the patch, pixels.
         crop: Lowest and highest size of the crop, as shares of the largest one that fits.
 
     Returns:

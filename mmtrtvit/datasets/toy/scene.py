@@ -39,7 +39,7 @@ def make_scene(seed: int, split: str, index: int, settings: SceneSettings) -> Sc
     """Compose image ``index`` of a split. The same arguments always give the same scene.
 
     Args:
-        seed: Of the data set, 0 or above.
+        seed: Seed of the data set, 0 or above.
         split: Key of :data:`~mmtrtvit.datasets.toy.splits.SPLITS`.
         index: Number of the image, from 0. Images do not depend on each other.
         settings: The look of the scenes.

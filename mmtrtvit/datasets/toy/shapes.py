@@ -69,7 +69,7 @@ def rasterise(shape: Shape, diameter: float, aspect: float, angle: float, offset
 
     Args:
         shape: The shape to draw.
-        diameter: Of the circle around the shape before it is squeezed, pixels.
+        diameter: Diameter of the circle around the shape before it is squeezed, pixels.
         aspect: Factor on the shape's own y axis.
         angle: Rotation, radians.
         offset: Centre of the shape (x, y) as seen from the raster's centre pixel, pixels, in [-0.5, 0.5].

@@ -35,7 +35,7 @@ METRICS = {
     'mIoU': 'mIoU',
     'aAcc': 'aAcc',
 }
-"""Ends of the names of metrics to their titles."""
+"""Suffixes of metric names to their titles."""
 
 UNSTEADY = '(u): unsteady, the inter-quartile range is above 5 % of the median.'
 
