@@ -92,7 +92,7 @@ $(REFERENCE_READY): requirements/reference.txt tools/dev/link_venv.py tools/dev/
 	@echo 'Making $(REFERENCE), which sees the packages of $(VENV) (seconds)'
 	@$(RUN) -m venv --without-pip $(REFERENCE)
 	@$(REFERENCE)/bin/python tools/dev/link_venv.py $$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-	@$(RUN) -m pip --python $(REFERENCE)/bin/python $(INSTALL:$(RUN) -m pip%=%) -r requirements/torch.txt -r $<
+	@$(RUN) -m pip --python $(REFERENCE)/bin/python $(wordlist 4,99,$(INSTALL)) -r requirements/torch.txt -r $<
 	@$(REFERENCE)/bin/python -c 'import timm, torchvision; print("timm", timm.__version__, "torchvision", torchvision.__version__)'
 	@mkdir -p $(@D) && touch $@
 

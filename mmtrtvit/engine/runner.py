@@ -19,6 +19,6 @@ def build_runner(make: Callable[..., Runner], *args: Any, **kwargs: Any) -> Runn
         runner = make(*args, **kwargs)
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            handler.setStream(sys.stdout)
+            handler.stream = sys.stdout  # setStream would flush the old stream, which may be closed
     runner.logger.info(f'Config and log: {runner.work_dir}')
     return runner

@@ -19,6 +19,12 @@ from mmtrtvit.deploy.export.onnx_graph import operators
 from mmtrtvit.deploy.steps import quiet
 
 
+@pytest.fixture(scope='module', autouse=True)
+def in_the_scope_of_mmdet():
+    """For what a module makes once: the scope of an earlier module is still set when that is made."""
+    init_default_scope('mmdet')
+
+
 @pytest.fixture(autouse=True)
 def seeded_and_on_one_core():
     torch.manual_seed(0)

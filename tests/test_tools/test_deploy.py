@@ -123,7 +123,7 @@ def test_an_image_that_is_a_text_in_a_process_of_its_own(command, toy, toy_check
         '--image',
         'notes.jpg',
     )
-    assert 'The image notes.jpg cannot be read' in outcome.message and '--image' in outcome.message
+    assert 'The image notes.jpg cannot be read' in outcome.message and 'give another image' in outcome.message
     assert not (tmp_path / 'out').exists()
 
 
