@@ -211,6 +211,7 @@ def test_both_readmes_have_the_same_commands_and_tables():
     assert without_comments[0] == without_comments[1]
 
 
+@pytest.mark.slow
 def test_tables_metafile_and_plots_are_up_to_date():
     assert not update_documents(ROOT, check=True), 'run python tools/dev/update_pages.py'
 

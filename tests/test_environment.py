@@ -354,6 +354,7 @@ def test_check_env_accepts_this_environment():
 TOOL = "import runpy; runpy.run_path('tools/visualize.py', run_name='__main__')"
 
 
+@pytest.mark.slow
 def test_a_command_without_ops_prints_the_message_alone():
     code = f"import sys; sys.modules['mmcv._ext'] = None; {TOOL}"
     done = run('-c', code, 'configs/maskrcnn_trtvit_b_coco.py', 'none.pth', '--out', 'none', cwd=ROOT)

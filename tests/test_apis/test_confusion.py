@@ -148,6 +148,7 @@ def test_of_a_segmentor(toy_seg, evaluated, tmp_path):
         assert min(picture.size) > 300 and len(picture.convert('RGB').getcolors(1 << 20)) > 20
 
 
+@pytest.mark.slow
 def test_of_a_detector_from_its_checkpoint(toy, toy_checkpoint, tmp_path):
     matrix = confusion_matrix(toy.config, toy_checkpoint, tmp_path, score_thr=0.1, iou_thr=0.3)
     assert matrix.unit == 'boxes' and matrix.names == (*CLASSES, 'background')

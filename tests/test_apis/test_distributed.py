@@ -121,6 +121,7 @@ def figures(out):
     return {name: float(value) for name, value in re.findall(r'(\S+): (-?[\d.]+)', line.split('(test)')[1])}
 
 
+@pytest.mark.slow
 def test_training_by_the_script(script, toy, tmp_path):
     """Four images on each process in place of eight on one; SyncBN in the config does no harm."""
     work_dir = tmp_path / 'work'
@@ -153,6 +154,7 @@ def test_sharded_training_by_the_script(script, toy, tmp_path):
     assert 'Epoch(train) [1]' not in out and (work_dir / 'epoch_2.pth').is_file()
 
 
+@pytest.mark.slow
 def test_deepspeed_that_is_not_installed_is_told(script, toy, tmp_path):
     if importlib.util.find_spec('deepspeed'):
         pytest.skip('DeepSpeed is installed')

@@ -120,6 +120,7 @@ def test_killed_and_resumed(toy, uninterrupted, run, killing_config, tmp_path, m
     assert (work_dir / 'epoch_2.pth').is_file() == (keep == 3)
 
 
+@pytest.mark.slow
 def test_the_seed_of_the_checkpoint_is_taken_where_the_config_has_none(toy, tmp_path):
     """mmengine would read it after the data loader has chosen its order."""
     options = {**OPTIONS, 'train_cfg.max_epochs': 2, 'randomness': dict(seed=None)}
@@ -135,6 +136,7 @@ def test_the_seed_of_the_checkpoint_is_taken_where_the_config_has_none(toy, tmp_
     assert_same_weights(tmp_path / 'again', tmp_path / 'first', 'epoch_2.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(InfiniteSampler, 'skip'), reason='this mmengine loads all images again to skip them')
 def test_iterations_without_epochs(toy, tmp_path):
     """Exact without workers: with them, images come in the same order but are augmented by other random numbers."""

@@ -81,6 +81,7 @@ def test_auto_resume_with_nothing_to_resume_then_with_something(toy, tmp_path):
     assert Watcher.last.first_iteration == 4 and runner.epoch == 2
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_not_needed_where_a_checkpoint_fills_the_network(toy, toy_run, tmp_path):
     gone = {'model.backbone.init_cfg': [dict(type='Pretrained', checkpoint=str(tmp_path / 'gone.pth'))]}
     options = {**gone, **QUICK, 'load_from': str(toy_run / 'epoch_1.pth')}

@@ -94,6 +94,7 @@ def test_a_file_that_cannot_be_read_is_the_only_finding(config):
     assert fault.severity == 'error' and 'not readable as JSON' in fault.message and fault.fix
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_command_on_real_data(root, real_data, tmp_path):
     command = [sys.executable, str(root / 'tools' / 'check_data.py'), str(root / 'configs/maskrcnn_trtvit_a_coco.py')]

@@ -283,6 +283,7 @@ def test_what_only_the_earlier_artefact_had_goes(toy, toy_checkpoint, deployed, 
     assert (folder / 'notes.txt').read_text() == 'keep me'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_a_fixed_batch_in_another_precision(toy, toy_checkpoint, no_tracing, tmp_path, precision):
     manifest, proof = deploy(
@@ -299,6 +300,7 @@ def test_a_fixed_batch_in_another_precision(toy, toy_checkpoint, no_tracing, tmp
     assert proof.parity.detections >= 50 and proof.parity.same >= (0.9 if precision == 'fp16' else 0.3) * 50
 
 
+@pytest.mark.slow
 def test_weights_that_a_checkpoint_lacks_are_the_same_in_both(toy, toy_checkpoint, tmp_path):
     checkpoint = torch.load(toy_checkpoint, weights_only=False)
     lacking = {name: value for name, value in checkpoint['state_dict'].items() if 'fpn_convs' not in name}

@@ -110,6 +110,7 @@ def refused(tool, toy, toy_checkpoint, root, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_an_image_that_is_a_text_in_a_process_of_its_own(command, toy, toy_checkpoint, root, tmp_path):
     (tmp_path / 'notes.jpg').write_text('no image')
     outcome = command(

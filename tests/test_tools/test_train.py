@@ -54,6 +54,7 @@ def refused(tool, toy, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_unknown_arch_in_a_process_of_its_own(command, toy, tmp_path):
     outcome = command('train', toy.config, '--cfg-options', 'model.backbone.arch=e', 'custom_hooks=[]')
     assert "'e'" in outcome.message and "'a', 'b', 'c', 'd'" in outcome.message.replace(

@@ -32,6 +32,7 @@ def given(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_images_are_those_that_the_network_gets(toy, given, tmp_path):
     options = {'train_dataloader.dataset.pipeline': PLAIN}
     written = browse(toy.config, tmp_path, number=4, cfg_options=options)

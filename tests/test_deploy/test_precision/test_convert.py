@@ -196,6 +196,7 @@ def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
     assert name in float32_layers(path)
 
 
+@pytest.mark.slow
 def test_a_search_may_keep_every_layer_from_int8(path, images, monkeypatch):
     monkeypatch.setitem(PRECISIONS, 'int8', dataclasses.replace(PRECISIONS['int8'], search_error=-1.0))
     found = convert_precision(path, 'int8', backend='onnxruntime', feeds=lambda: images[:1], search=True)
