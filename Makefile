@@ -32,7 +32,7 @@ help:  ## list these commands
 
 # --- the environment: each step leaves a file, so that the next run continues with the first that is missing ----------
 
-setup: $(READY)  ## make the virtual environment (about 8 minutes on 2 cores, seconds the second time)
+setup: $(READY)  ## make the virtual environment (about 4 minutes on 2 cores, seconds the second time)
 
 OPENMMLAB := requirements/openmmlab$(if $(filter upstream,$(STACK)),-upstream).txt
 MMCV := $(shell grep -o '^\S*mmcv==\S*' $(OPENMMLAB))
@@ -56,13 +56,13 @@ $(STATE)/$(TORCH): $(STATE)/$(STACK)
 
 # The operators are compiled against the installed torch.
 $(STATE)/$(MMCV): $(STATE)/$(TORCH)
-	@echo '[3/5] Compiling $(MMCV) and its operators (about 3 minutes on 2 cores)'
+	@echo '[3/5] Compiling $(MMCV) and its operators (2 to 3 minutes on 2 cores)'
 	@rm -f $(STATE)/*mmcv==*
 	@$(RUN) tools/dev/build_mmcv.py $(MMCV)
 	@touch $@
 
 $(STATE)/packages: $(STATE)/$(MMCV) $(PACKAGES) requirements/mmdeploy.txt setup.py pyproject.toml
-	@echo '[4/5] Installing the rest of OpenMMLab, the backends and the test tools (about 2 minutes)'
+	@echo '[4/5] Installing the rest of OpenMMLab, the backends and the test tools (about a minute)'
 	@$(INSTALL) $(PACKAGES:%=-r %)
 	@$(INSTALL) --no-deps -r requirements/mmdeploy.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
@@ -101,7 +101,7 @@ check: $(READY)  ## show what is installed and what is missing
 
 # --- use ----------------------------------------------------------------------------------------------------------------
 
-demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 15 minutes on 2 cores)
+demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 8 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
 bench: $(READY)  ## measure complexity and latency
