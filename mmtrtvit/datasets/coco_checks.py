@@ -1,6 +1,7 @@
 """Faults of a COCO file that mmdet or pycocotools would ignore silently, or crash on late."""
 
 import dataclasses
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +86,9 @@ def _check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Findin
     for entry in content['annotations']:
         box = entry.get('bbox') if isinstance(entry, Mapping) else None
         if box is not None and not (
-            isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) for value in box)
+            isinstance(box, list)
+            and len(box) == 4
+            and all(type(value) in (int, float) and math.isfinite(value) for value in box)
         ):
             yield Finding(
                 'error',

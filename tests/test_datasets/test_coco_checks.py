@@ -86,6 +86,7 @@ ERRORS = [
     (at('annotations', 0, image_id=9), '`image_id` that `images` lacks'),
     (at('annotations', 0, bbox=['1', '2', '3', '4']), "the box of annotation 1 is ['1', '2', '3', '4']"),
     (at('annotations', 0, bbox=[1, 2, 3]), 'the box of annotation 1 is [1, 2, 3]'),
+    (at('annotations', 0, bbox=[1, 2, float('nan'), 4]), 'the box of annotation 1 is [1, 2, nan, 4]'),
     (every('bbox', [0.1, 0.2, 0.3, 0.4]), 'no box has a number above 1: they look normalised'),
     (every('bbox', [60.0, 40.0, 95.0, 75.0]), 'as corners x1, y1, x2, y2 all fit'),
     (every('bbox', [10.0, 10.0, -5.0, 5.0]), '8 of 8 boxes are narrower or lower than a pixel'),

@@ -1,6 +1,7 @@
 """Annotated images in memory, whatever format they were read from."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -201,7 +202,9 @@ def objects_inside(image: LabelledImage) -> Iterator[tuple[LabelledObject | None
         x1, y1 = max(left, 0.0), max(top, 0.0)
         x2, y2 = min(left + wide, float(width)), min(top + high, float(height))
         place = f'{image.source}: object {number} ({item.label})'
-        if wide <= 0 or high <= 0:
+        if not all(map(math.isfinite, (left, top, wide, high))):
+            yield None, f'{place} has a box that is not finite ({left}, {top}, {wide}, {high}): left out'
+        elif wide <= 0 or high <= 0:
             yield None, f'{place} has no area ({wide:g} x {high:g} pixels): left out'
         elif x2 <= x1 or y2 <= y1:
             yield None, f'{place} lies outside of the image: left out'

@@ -185,12 +185,15 @@ def test_a_source_without_splits_is_split_by_the_seed(made, tmp_path):
 
 def test_objects_without_area_or_outside_are_named(made, tmp_path):
     source = made('yolo')
-    (source / 'train' / 'labels' / 'two.txt').write_text('0 0.5 0.5 0 0.5\n1 1.4 0.5 0.1 0.1\n1 0.9 0.5 0.5 0.5\n')
+    (source / 'train' / 'labels' / 'two.txt').write_text(
+        '0 0.5 0.5 0 0.5\n1 1.4 0.5 0.1 0.1\n1 0.9 0.5 0.5 0.5\n1 0.5 nan 0.5 0.5\n'
+    )
     done = convert_dataset(source, tmp_path / 'out')
     assert [note.split('two.txt: ')[1] for note in done.notes] == [
         'object 1 (cat) has no area (0 x 20 pixels): left out',
         'object 2 (dog) lies outside of the image: left out',
         'object 3 (dog) reaches 9.0 pixels beyond the image: cut off',
+        'object 4 (dog) has a box that is not finite (15.0, nan, 30.0, 20.0): left out',
     ]
     assert boxes_of(tmp_path / 'out')[0]['two'] == [('dog', (39.0, 10.0, 21.0, 20.0))]
     assert json.loads((tmp_path / 'out' / 'conversion.json').read_text())['notes'] == done.notes
