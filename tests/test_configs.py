@@ -21,8 +21,10 @@ from mmtrtvit.zoo.methods import classes_of, method_of
 CONFIGS = Path(__file__).parents[1] / 'configs'
 NAME = re.compile(r'([a-z]+)_([a-z]+)(?:_([a-z][a-z0-9]*))?(?:_(3x))?_(coco|ade20k|toy)')
 
-COCO, ADE20K = ('maskrcnn', 'retinanet'), ('semfpn', 'upernet')
-SCOPES = {'maskrcnn': 'mmdet', 'retinanet': 'mmdet', 'semfpn': 'mmseg', 'upernet': 'mmseg'}
+COCO, ADE20K = ('maskrcnn', 'fasterrcnn', 'retinanet'), ('semfpn', 'upernet')
+SCOPES = {**dict.fromkeys(COCO, 'mmdet'), **dict.fromkeys(ADE20K, 'mmseg')}
+LONGER = ('maskrcnn', 'retinanet')
+"""Methods with a schedule of 3x too."""
 
 
 def named(folder, pattern='*.py'):
@@ -77,7 +79,7 @@ def test_names_say_what_is_inside():
         for arch in family.archs
     }
     assert {name[:3] for name in found if name[3] is None and name[4] != 'toy'} == sizes
-    assert {name[:3] for name in found if name[3] == '3x'} == {name for name in sizes if name[0] in COCO}
+    assert {name[:3] for name in found if name[3] == '3x'} == {name for name in sizes if name[0] in LONGER}
     assert {name[0] for name in found if name[4] == 'toy'} == set(SCOPES)
     assert {name[1] for name in found if name[4] == 'toy'} == set(FAMILIES)
     assert {name[4] for name in found if name[0] in ADE20K} == {'ade20k', 'toy'}
@@ -112,6 +114,7 @@ def test_model_builds_and_its_maps_have_their_channels_and_strides(path):
         maps = network.neck(maps) if network.with_neck else maps
     strides = {
         'maskrcnn': lambda: model.rpn_head.anchor_generator.strides,
+        'fasterrcnn': lambda: model.rpn_head.anchor_generator.strides,
         'retinanet': lambda: model.bbox_head.anchor_generator.strides,
         'semfpn': lambda: model.decode_head.feature_strides,
         'upernet': lambda: backbone.strides,
@@ -120,19 +123,21 @@ def test_model_builds_and_its_maps_have_their_channels_and_strides(path):
     assert set(strides) >= set(backbone.strides) - {4}
 
 
-@pytest.mark.parametrize('path', of('maskrcnn'))
-def test_heads_of_mask_rcnn_agree(path):
+@pytest.mark.parametrize('path', of('maskrcnn', 'fasterrcnn'))
+def test_heads_of_two_stages_agree(path):
     config = load(path)
     model, heads = config.model, config.model.roi_head
     channels = model.neck.out_channels
-    for head in (model.rpn_head, heads.bbox_head, heads.mask_head):
+    parts = ['bbox', 'mask'] if method_of(config) == 'maskrcnn' else ['bbox']
+    for head in (model.rpn_head, *(heads[f'{name}_head'] for name in parts)):
         assert head.in_channels == channels
-    for extractor in (heads.bbox_roi_extractor, heads.mask_roi_extractor):
+    for extractor in (heads[f'{name}_roi_extractor'] for name in parts):
         assert extractor.out_channels == channels
         assert list(extractor.featmap_strides) == [4, 8, 16, 32]
         # mmdet's default 0 takes as many samples as a box is large, which no plain operator can do.
         assert extractor.roi_layer.sampling_ratio == (1 if 'toy' in Path(path).name else 2)
-    assert heads.mask_head.num_classes == heads.bbox_head.num_classes
+    assert {heads[f'{name}_head'].num_classes for name in parts} == {classes_of(config)}
+    assert len(parts) == 2 or not heads.get('mask_head')
 
 
 @pytest.mark.parametrize('path', of(*COCO))
@@ -179,8 +184,10 @@ SHALLOW = {
 }
 """What becomes of a stage's settings, so that sizes with hundreds of millions of parameters are run in a second."""
 
+TWO_STAGES = {'train_cfg.rcnn.sampler.num': 16, 'test_cfg.rcnn.score_thr': 0.0, 'test_cfg.rcnn.max_per_img': 5}
 CHEAP = {
-    'maskrcnn': {'train_cfg.rcnn.sampler.num': 16, 'test_cfg.rcnn.score_thr': 0.0, 'test_cfg.rcnn.max_per_img': 5},
+    'maskrcnn': TWO_STAGES,
+    'fasterrcnn': TWO_STAGES,
     'retinanet': {'test_cfg.score_thr': 0.0, 'test_cfg.max_per_img': 5},
 }
 """Fewer samples in training, and in testing predictions even though nothing is learned yet."""
@@ -218,13 +225,18 @@ def check_label_map(sample, config):
 
 CHECKS = {
     'maskrcnn': lambda sample, config: check_detections(sample, config, masks=True),
+    'fasterrcnn': lambda sample, config: check_detections(sample, config, masks=False),
     'retinanet': lambda sample, config: check_detections(sample, config, masks=False),
     'semfpn': check_label_map,
     'upernet': check_label_map,
 }
 
 
-@pytest.mark.parametrize('path', [parameter for parameter in FIRST if '_3x_' not in parameter.id])
+# Faster R-CNN is Mask R-CNN without its last head: one family stands for all.
+STEPS = [p for p in FIRST if '_3x_' not in p.id and ('fasterrcnn' not in p.id or p.id == 'fasterrcnn_trtvit_a_coco.py')]
+
+
+@pytest.mark.parametrize('path', STEPS)
 def test_one_step_of_training_and_one_of_testing(path, monkeypatch):
     torch.manual_seed(0)
     config = shallow(load(path))
@@ -353,12 +365,13 @@ RECIPES = {
 
 OTHERWISE = {
     ('efficientformer', 'maskrcnn'): dict(lr=2e-4, weight_decay=1e-4),
+    ('efficientformer', 'fasterrcnn'): dict(lr=2e-4, weight_decay=1e-4),
     ('efficientformer', 'retinanet'): dict(lr=2e-4, weight_decay=1e-4),
     ('efficientformer', 'semfpn'): dict(last=dict(type='PolyLR', power=0.9, eta_min=0.0)),
 }
 """What EfficientFormer's official configs have instead."""
 
-DEFAULT = {'maskrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
+DEFAULT = {**dict.fromkeys(COCO, '1x'), 'semfpn': '80k', 'upernet': '160k'}
 
 
 @pytest.mark.parametrize('path', [*of(*COCO, dataset='coco'), *of(*ADE20K, dataset='ade20k')])

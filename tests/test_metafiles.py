@@ -13,7 +13,7 @@ from mmtrtvit.zoo.families import FAMILIES
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = yaml.safe_load((ROOT / 'docs' / 'results' / 'published.yaml').read_text())
 CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py') if not path.stem.endswith('_toy')}
-SCHEDULES = {'maskrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
+SCHEDULES = {'maskrcnn': '1x', 'fasterrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
 
 
 def parts_of(name):
@@ -89,7 +89,8 @@ def test_the_borrowed_recipe_is_said_to_be_so(models):
         if re.search('_(trtvit|turbovit)_', name):
             assert 'Next-ViT' in model['Metadata']['Recipe'] and 'not published' in model['Metadata']['Recipe']
         assert model['Metadata']['Recipe'].startswith(('published', 'adapted'))
-        assert ('none for RetinaNet' in model['Metadata']['Recipe']) == name.startswith('retinanet')
+        for method, title in (('fasterrcnn', 'Faster R-CNN'), ('retinanet', 'RetinaNet')):
+            assert (f'none for {title}' in model['Metadata']['Recipe']) == name.startswith(method)
 
 
 def test_the_stand_in_is_said_to_be_one(models):

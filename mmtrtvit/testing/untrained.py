@@ -90,7 +90,8 @@ def _run(model: nn.Module, batch: torch.Tensor) -> None:
     features = model.extract_feat(batch)
     model.rpn_head(features)
     model.roi_head._bbox_forward(features, rois)
-    model.roi_head._mask_forward(features, rois)
+    if model.roi_head.with_mask:
+        model.roi_head._mask_forward(features, rois)
 
 
 def untrained_options(entry: Entry, size: int | None = None) -> dict:

@@ -134,6 +134,14 @@ def test_mask_rcnn_by_hand(load):
     assert network.published_macs == network.total_macs - network.attention_macs
 
 
+def test_faster_rcnn_is_mask_rcnn_without_masks(load):
+    masks, boxes = (
+        network_complexity(load(method, dict(type='TRTViT', arch=TINY)), (64, 96))
+        for method in ('maskrcnn', 'fasterrcnn')
+    )
+    assert dict(boxes.parts) == {name: cost for name, cost in masks.parts.items() if name != 'roi_head.mask_head'}
+
+
 def test_retinanet_by_hand(load):
     network = network_complexity(load('retinanet', dict(type='TRTViT', arch=TINY)), (64, 96))
     more = [(1, 2), (1, 1)]
@@ -165,7 +173,7 @@ def test_every_parameter_is_in_a_part(load):
         assert sum(params for params, _ in network.parts.values()) + idle == network.params
         assert sum(macs for _, macs in network.parts.values()) == network.total_macs
         frozen = sum(p.numel() for part in (built.backbone.stem, built.backbone.stages[0]) for p in part.parameters())
-        left_out = frozen if method in ('maskrcnn', 'retinanet') else 0
+        left_out = frozen if METHODS[method].dataset == 'COCO' else 0
         assert network.trained_params == network.params - left_out
         assert 'relu_' in network.skipped and 'convolution' not in network.skipped
 

@@ -106,14 +106,15 @@ def test_totals_stand_beside_the_published_ones(root, published, one_family):
     ]
 
 
-def test_nothing_is_published_of_retinanet(root, published, one_family):
-    row = cells(networks_table(root, published, 'retinanet'), 0)
+@pytest.mark.parametrize('method', ['fasterrcnn', 'retinanet'])
+def test_nothing_is_published_of_the_borrowed_methods(root, published, one_family, method):
+    row = cells(networks_table(root, published, method), 0)
     assert (row[3], row[4], row[7], row[8]) == ('none', '', 'none', '')
 
 
 def test_rules_name_what_is_skipped(root):
     table = rules_table(root)
-    maskrcnn, upernet = cells(table, 0), cells(table, 3)
+    maskrcnn, upernet = cells(table, 0), cells(table, 4)
     assert maskrcnn[1] == '1280x800' and '`roi_head.bbox_head` (1000 RoIs)' in maskrcnn[2]
     assert maskrcnn[4] == 'stem and stage 1' and upernet[4] == 'nothing'
     assert '`auxiliary_head`' in upernet[3] and '`auxiliary_head`' not in upernet[2]

@@ -82,7 +82,7 @@ PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
 
-RESULT_TABLES = {'detection': ('maskrcnn', 'retinanet'), 'segmentation': ('semfpn', 'upernet')}
+RESULT_TABLES = {'detection': ('maskrcnn', 'fasterrcnn', 'retinanet'), 'segmentation': ('semfpn', 'upernet')}
 """Tables of the published results of a family, and the methods in them."""
 
 _TABLE = re.compile(r'(<!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end table -->)', re.DOTALL)

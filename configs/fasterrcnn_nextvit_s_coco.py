@@ -1,0 +1,13 @@
+# Recipe: adapted from Next-ViT's official config for Mask R-CNN 1x; there is none for Faster R-CNN.
+_base_ = [
+    './_base_/methods/fasterrcnn.py',
+    './_base_/backbones/nextvit.py',
+    './_base_/datasets/coco_detection.py',
+    './_base_/schedules/adamw_1x.py',
+    './_base_/default_runtime.py',
+]
+
+model = dict(
+    backbone=_base_.pop('backbone'),
+    neck=dict(in_channels=_base_.widths.s),
+)
