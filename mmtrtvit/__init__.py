@@ -2,6 +2,8 @@
 
 ``custom_imports = dict(imports=['mmtrtvit'])`` in a config registers the backbones, hooks and optimiser wrappers.
 
+A config of your own inherits from a shipped one by :func:`base_config`.
+
 Importing the package imports neither torch nor OpenMMLab: :func:`mmtrtvit.runtime.load` needs none of them. Everything
 is registered when mmengine has been imported, before this package (``custom_imports`` comes from mmengine) or after it.
 Nothing of other libraries is changed; ``mmtrtvit.deploy`` does so for mmdeploy.
@@ -9,13 +11,14 @@ Nothing of other libraries is changed; ``mmtrtvit.deploy`` does so for mmdeploy.
 
 import importlib
 
+from .shipped import base_config
 from .version import __version__
 from .when_imported import when_imported
 
 _REGISTERED = ('engine', 'models')
 """Subpackages whose import registers what they hold. They need torch, mmengine and mmcv."""
 
-__all__ = ['__version__', *_REGISTERED]
+__all__ = ['__version__', 'base_config', *_REGISTERED]
 
 
 def _register() -> None:

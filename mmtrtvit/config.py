@@ -11,8 +11,7 @@ from mmengine.config import Config
 
 from . import environment
 from .errors import ConfigError, UserError
-
-PACKAGE = Path(__file__).resolve().parent
+from .shipped import shipped_root
 
 VARIANTS = Path('_base_') / 'variants'
 """Folder of the variants below a folder of configs."""
@@ -31,7 +30,7 @@ def find_variant(name: str, path: Path) -> Path:
     """
     if name.endswith('.py') and Path(name).is_file():
         return Path(name)
-    roots = [*path.resolve().parents, PACKAGE.parent / 'configs', PACKAGE / '.mim' / 'configs']
+    roots = [*path.resolve().parents, shipped_root() / 'configs']
     known = {file.stem: file for root in reversed(roots) for file in sorted((root / VARIANTS).glob('*.py'))}
     if name not in known:
         raise ConfigError(

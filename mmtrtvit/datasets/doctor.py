@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,16 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import DataError
+from .anchors import RARE, WELL_MATCHED, anchors_of, boxes_at_the_input
 from .findings import SEVERITIES, Finding, first_few
 from .preflight import annotation_file, classes_of, coco_use, datasets_of_split, find_faults, is_coco, read_coco_file
 
 SPLITS = ('train', 'val', 'test')
-
-RARE = 10
-"""Objects of a class below which it can hardly be learned."""
-
-SMALL_SHARE = 0.05
-"""Share of the objects that may be smaller than half of the smallest anchor without a warning."""
 
 
 @dataclasses.dataclass
@@ -71,7 +65,7 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
         return Diagnosis([fault], {}, {})
     images: dict[str, list[Path]] = {}
     counts: dict[str, dict[str, int]] = {}
-    sizes: list[float] = []
+    boxes: dict[str, list[np.ndarray]] = {}
     for split in SPLITS:
         for dataset in datasets_of_split(config, split):
             path = annotation_file(dataset)
@@ -86,11 +80,14 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
             classes = classes_of(dataset, config.get('default_scope'))
             counts[split] = {name: counts.get(split, {}).get(name, 0) + counted[name] for name in classes}
             if split == 'train':
-                sizes += _sizes_at_the_input(content, config)
+                for name, found in boxes_at_the_input(content, config.get('test_pipeline') or ()).items():
+                    boxes.setdefault(name, []).append(found)
     findings += _check_balance(counts)
     findings += _check_copies(images, progress)
-    findings += _check_anchors(config, sizes)
-    shown = {share: round(float(np.percentile(sizes, share)), 1) for share in (5, 50, 95)} if sizes else {}
+    joined = {name: np.concatenate(found) for name, found in boxes.items()}
+    findings += _check_anchors(config, joined)
+    sizes = np.sqrt(np.concatenate([*joined.values(), np.empty((0, 2))]).prod(1))
+    shown = {share: round(float(np.percentile(sizes, share)), 1) for share in (5, 50, 95)} if len(sizes) else {}
     findings = sorted(dict.fromkeys(findings), key=lambda finding: SEVERITIES.index(finding.severity))
     return Diagnosis(findings, counts, shown)
 
@@ -168,51 +165,23 @@ def _check_copies(images: Mapping[str, Sequence[Path]], progress: bool) -> Itera
             )
 
 
-def _resized(config: Config, width: int, height: int) -> float:
-    """The factor by which the test pipeline resizes an image."""
-    for transform in config.get('test_pipeline') or ():
-        if str(transform['type']).endswith('Resize') and transform.get('scale'):
-            long, short = max(transform['scale']), min(transform['scale'])
-            if not transform.get('keep_ratio'):
-                return math.sqrt(transform['scale'][0] * transform['scale'][1] / (width * height))
-            return min(long / max(width, height), short / min(width, height))
-    return 1.0
-
-
-def _sizes_at_the_input(content: Mapping, config: Config) -> list[float]:
-    factors = {entry['id']: _resized(config, entry['width'], entry['height']) for entry in content['images']}
-    return [
-        math.sqrt(box[2] * box[3]) * factors[entry['image_id']]
-        for entry in content['annotations']
-        if (box := entry['bbox'])[2] > 0 and box[3] > 0 and not entry.get('iscrowd') and entry['image_id'] in factors
-    ]
-
-
-def _anchor_generators(model: object, place: str = 'model') -> Iterator[tuple[str, Mapping]]:
-    if isinstance(model, Mapping):
-        for key, value in model.items():
-            if key == 'anchor_generator' and isinstance(value, Mapping):
-                yield f'{place}.{key}', value
-            else:
-                yield from _anchor_generators(value, f'{place}.{key}')
-
-
-def _check_anchors(config: Config, sizes: Sequence[float]) -> Iterator[Finding]:
-    """Objects that are much smaller or larger than every anchor are never learned."""
-    for place, generator in _anchor_generators(config.get('model')):
-        strides = [stride if isinstance(stride, int) else min(stride) for stride in generator.get('strides') or ()]
-        scales = generator.get('scales') or [generator.get('octave_base_scale')]
-        if not sizes or not strides or None in scales:
+def _check_anchors(config: Config, boxes: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Objects that no anchor resembles are hardly learned."""
+    for anchors in anchors_of(config.get('model')) if boxes else ():
+        name, share = anchors.worst(boxes)
+        if share >= WELL_MATCHED:
             continue
-        smallest = min(strides) * min(scales)
-        small = sum(size < smallest / 2 for size in sizes) / len(sizes)
-        if small > SMALL_SHARE:
-            fitting = max(1, 2 ** math.floor(math.log2(max(np.percentile(sizes, 5) / min(strides), 1))))
-            key = 'scales' if generator.get('scales') else 'octave_base_scale'
-            value = f'"[{fitting}]"' if key == 'scales' else fitting
-            yield Finding(
-                'warning',
-                f'{small:.0%} of the training objects are smaller than {smallest / 2:g} pixels at the input, half of '
-                f'the smallest anchor of {place} ({smallest:g}): they will hardly be found.',
-                fix=f'--cfg-options {place}.{key}={value}, or larger images in train_pipeline and test_pipeline',
-            )
+        fitting = anchors.fitting_scale(boxes)
+        size = float(np.sqrt(np.median(boxes[name].prod(1))))
+        message = (
+            f'{1 - share:.0%} of the training objects of {name} (median size {size:.0f} pixels at the input) resemble '
+            f'no anchor of {anchors.place} (the smallest has {anchors.smallest:g} pixels): they will hardly be found.'
+        )
+        if fitting != anchors.scale:
+            value, left = str(anchors.value(fitting)).replace(' ', ''), 1 - anchors.worst(boxes, fitting)[1]
+            fix = f'--cfg-options {anchors.place}.{anchors.key}={value}, which leaves {left:.0%}'
+        elif size < anchors.smallest / 2:
+            fix = 'larger images in train_pipeline and test_pipeline'
+        else:
+            continue  # by their proportions, as thin objects of COCO
+        yield Finding('warning', message, fix=fix)

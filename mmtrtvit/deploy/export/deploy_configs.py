@@ -8,23 +8,19 @@ from pathlib import Path
 from mmdeploy.utils import Backend, get_input_shape, load_config
 from mmengine.config import Config
 
-from ...config import PACKAGE
 from ...errors import ConfigError, DeployError
 from ...runtime.backends import BACKENDS
 from ...runtime.tasks import TASKS, Task
 from ...runtime.tensor_names import EXACT, INPUT
+from ...shipped import shipped_root
 from .input_shapes import CHANNELS, InputShapes
 
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
 
-_FOLDERS = (PACKAGE / '.mim' / 'configs' / 'deploy', PACKAGE.parent / 'configs' / 'deploy')
-"""Folder of the deploy configs in a wheel, and in a checkout."""
-
 
 def _base_config(task: Task) -> Config:
     """The part that all deploy configs of a task share, with all sides free."""
-    folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
-    config = Config.fromfile(folder / '_base_' / f'{task.deploy_config}.py')
+    config = Config.fromfile(shipped_root() / 'configs' / 'deploy' / '_base_' / f'{task.deploy_config}.py')
     if task.finds_boxes:
         config.onnx_config.dynamic_axes[EXACT] = {0: 'batch'}
     return config
