@@ -8,7 +8,9 @@ from mmtrtvit.datasets.anchors import anchors_of, boxes_at_the_input, resize_fac
 
 RETINANET = dict(
     bbox_head=dict(
-        anchor_generator=dict(octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1, 2], strides=[8, 16, 32, 64, 128])
+        anchor_generator=dict(
+            octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1, 2], strides=[8, 16, 32, 64, 128]
+        )
     )
 )
 RPN = dict(rpn_head=dict(anchor_generator=dict(scales=[8], ratios=[0.5, 1, 2], strides=[4, 8, 16, 32, 64])))
