@@ -21,6 +21,12 @@ class Network:
         task: Name of the network's task, a key of :data:`~mmtrtvit.runtime.tasks.TASKS`.
         profiles: Name of the input to its smallest (``min``) and largest (``max``) shape, if the engine has limits.
 
+    Attributes:
+        session: The session.
+        most: Maximum number of images that go through the network at once; None if there is no limit. It is 1 on CPUs
+            unless the network has another batch size: their kernels may sum up a batch in another order, so that the
+            result of an image would depend on the number of images beside it, and they gain little by batches.
+
     Raises:
         DeployError: If the network does not have exactly one image input, or lacks an output of its task.
     """
@@ -37,13 +43,15 @@ class Network:
                 fix='export again with tools/deploy.py',
             )
         self._input = session.inputs[0].name
-        self._most: int | None
+        self.most: int | None
         side = session.inputs[0].shape[0]
         profile = (profiles or {}).get(self._input)
         if isinstance(side, int) and side > 0:
-            self._least, self._most = side, side
+            self._least, self.most = side, side
+        elif profile:
+            self._least, self.most = profile['min'][0], profile['max'][0]
         else:
-            self._least, self._most = (profile['min'][0], profile['max'][0]) if profile else (1, None)
+            self._least, self.most = 1, 1 if session.device == 'cpu' else None
         self._warned = False
 
     def __call__(self, batch: np.ndarray) -> list[dict[str, np.ndarray]]:
@@ -59,7 +67,7 @@ class Network:
             DeployError: If the network does not accept this image size.
         """
         results = []
-        step = self._most or len(batch)
+        step = self.most or len(batch)
         for start in range(0, len(batch), step):
             part = batch[start : start + step]
             missing = max(self._least - len(part), 0)

@@ -1,11 +1,14 @@
 """An artefact of ``tools/deploy.py``, loaded as a function of an image."""
 
+import functools
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 
+from ..errors import ConfigError, DataError
 from .manifest import read_manifest
 from .network import Network, open_network
 from .postprocess import Detections, LabelMap, detections, label_map
@@ -15,11 +18,15 @@ from .tensor_names import OUTPUT
 Image = np.ndarray | str | os.PathLike
 Result = Detections | LabelMap
 
+BATCH_SIZE = 8
+"""Images that go through the network together, at most, unless the caller gives another number."""
+
 
 class Predictor:
     """Finds objects or classes in images.
 
-    Needs NumPy, OpenCV and the backend, but not PyTorch, OpenMMLab or the training config.
+    Needs NumPy, OpenCV and the backend, but not PyTorch, OpenMMLab or the training config. Any number of threads may
+    call it at the same time. Pickling one of :func:`load` keeps the folder and the options; unpickling loads it again.
 
     Args:
         manifest: The manifest, already checked.
@@ -30,6 +37,8 @@ class Predictor:
         network: The network.
     """
 
+    _loaded: tuple[str, dict] | None = None
+
     def __init__(self, manifest: Mapping, network: Network) -> None:
         self.manifest = manifest
         self.network = network
@@ -37,25 +46,58 @@ class Predictor:
         self._classes = tuple(manifest['classes'])
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
-    def __call__(self, image: Image | Sequence[Image]) -> Result | list[Result]:
+    def __call__(self, image: Image | Sequence[Image], *, batch_size: int = BATCH_SIZE) -> Result | list[Result]:
         """Run the network on one image or on several.
 
         Args:
             image: ``(H, W, 3)`` uint8, BGR as read by ``cv2.imread``, or the path of a file; or a list of these.
-                Images of a list that need the same input size are batched. The result for an image does not depend
-                on the others.
+            batch_size: As in :meth:`stream`.
 
         Returns:
             :class:`Detections` or :class:`LabelMap`; a list of them for a list of images.
 
         Raises:
+            ConfigError: If the batch size is invalid.
             DataError: If an image is invalid or cannot be read.
             DeployError: If the network does not accept its size.
         """
-        images: Sequence[Image] = image if isinstance(image, (list, tuple)) else [cast(Image, image)]
-        found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(map(read_image, images))}
-        results = [found[place] for place in range(len(images))]
-        return results if isinstance(image, (list, tuple)) else results[0]
+        if isinstance(image, (list, tuple)):
+            return list(self.stream(image, batch_size=batch_size))
+        return next(self.stream([cast(Image, image)], batch_size=batch_size))
+
+    def stream(self, images: Iterable[Image], *, batch_size: int = BATCH_SIZE) -> Iterator[Result]:
+        """Run the network on any number of images, a batch at a time.
+
+        Images are taken from the iterable as they are needed, and no more than one batch is held in memory. On a GPU,
+        images of a batch that need the same input size go through the network together. On a CPU, they go through it
+        one after the other, and each result equals that of a single call bit for bit.
+
+        Args:
+            images: Images as in :meth:`__call__`, for example a generator.
+            batch_size: Maximum number of images that go through the network together.
+
+        Yields:
+            The result of each image, in order.
+
+        Raises:
+            ConfigError, DataError, DeployError: As :meth:`__call__`; for an image, when its turn comes.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f'The batch size is {batch_size!r}.', expected='1 or more', fix='give such a number')
+        one = isinstance(images, (str, os.PathLike)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+        if one or not isinstance(images, Iterable):
+            raise DataError(
+                f'One image was given where several are expected ({type(images).__name__}).',
+                expected='a list, a generator or another iterable of images',
+                fix='put the image into a list',
+            )
+        return self._stream(iter(images), min(batch_size, self.network.most or batch_size))
+
+    def _stream(self, images: Iterator[Image], batch_size: int) -> Iterator[Result]:
+        while several := [read_image(image) for image in itertools.islice(images, batch_size)]:
+            found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(several)}
+            del several  # while the caller works on the results
+            yield from (found.pop(place) for place in range(len(found)))
 
     def outputs(self, image: Image) -> tuple[dict[str, np.ndarray], Frame]:
         """The outputs of the network for one image, and the position of the image in the input.
@@ -65,15 +107,20 @@ class Predictor:
         ((_, outputs, frame),) = self._run([read_image(image)])
         return outputs, frame
 
-    def _run(self, images: Iterable[np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray], Frame]]:
+    def _run(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, dict[str, np.ndarray], Frame]]:
         """Index, outputs and frame of each image, in batches of images with the same input size."""
-        images = list(images)
         together: dict[tuple[int, int], list[int]] = {}
         for place, image in enumerate(images):
             together.setdefault(self._preprocessing.shape(self._preprocessing.frame(image)), []).append(place)
         for places in together.values():
             batch, frames = self._preprocessing([images[place] for place in places])
             yield from zip(places, self.network(batch), frames, strict=True)
+
+    def __reduce__(self) -> tuple:
+        if self._loaded is None:
+            return self.network.session.__reduce__()
+        folder, options = self._loaded
+        return functools.partial(load, **options), (folder,)
 
     def result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
         """Turn the outputs of the network for one image into detections or a label map."""
@@ -98,4 +145,6 @@ def load(folder: str | os.PathLike, *, threads: int | None = None, device: str |
         DeployError: If the artefact is incomplete or was changed, or its backend is missing or cannot load it.
     """
     manifest = read_manifest(folder)
-    return Predictor(manifest, open_network(folder, manifest, threads=threads, device=device))
+    predictor = Predictor(manifest, open_network(folder, manifest, threads=threads, device=device))
+    predictor._loaded = os.path.abspath(folder), dict(threads=threads, device=device)
+    return predictor

@@ -49,6 +49,7 @@ def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
         raise DataError(
             f'An image was given as {type(image).__name__}.',
             expected='a NumPy array (H, W, 3) of uint8, blue first as cv2.imread gives it, or the path of a file',
+            fix='give such an image; several images as a list, or to predictor.stream(images)',
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         sides = ' x '.join(map(str, image.shape))

@@ -57,22 +57,26 @@ def test_label_maps_are_pytorchs(small, pictures, name):
         assert found.palette.shape == (7, 3) and found.palette.dtype == np.uint8
 
 
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
 @pytest.mark.parametrize('task', ['instance', 'segmentation'])
-def test_images_of_a_list_do_not_see_each_other(small, pictures, task):
+def test_images_of_a_list_do_not_see_each_other(small, pictures, task, device):
     network = small(task)
     session = network.session
+    session.device = device
     predict = Predictor(network.description, Network(session, task))
     several = [pictures[0], pictures[2], pictures[0][:, ::-1].copy()]
     alone = [predict(picture) for picture in several]
     session.batches.clear()
     together = predict(several)
-    assert sorted(session.batches) == [1, 2]  # the two of one size went through it together
+    # on a GPU, the two of one size went through it together; on a CPU, results are equal bit for bit
+    assert sorted(session.batches) == ([1, 1, 1] if device == 'cpu' else [1, 2])
+    close = 0 if device == 'cpu' else 1
     for one, other in zip(alone, together, strict=True):
         if task == 'instance':
-            np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
-            np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+            np.testing.assert_allclose(one.boxes, other.boxes, rtol=0, atol=1e-3 * close)
+            np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5 * close)
         else:
-            assert (one.labels == other.labels).mean() > 0.999
+            assert (one.labels == other.labels).mean() >= 1 - 1e-3 * close
     assert predict([]) == []
 
 

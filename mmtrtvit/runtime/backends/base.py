@@ -1,13 +1,15 @@
 """The interface of a backend, and the session that runs a network."""
 
 import abc
+import ctypes
 import dataclasses
 import importlib
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -37,7 +39,7 @@ class TensorSpec(NamedTuple):
 
 
 class Session(abc.ABC):
-    """A loaded network.
+    """A loaded network. Any number of threads may run it at the same time.
 
     Attributes:
         device: Device it computes on: ``'cpu'``, or ``'cuda'`` for a GPU. Compare latencies on the same device only.
@@ -45,6 +47,8 @@ class Session(abc.ABC):
     """
 
     device: str = 'cpu'
+    inherited: bool = False
+    """Whether this process was forked from the one that loaded the network, so that the backend's threads are gone."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -59,8 +63,14 @@ class Session(abc.ABC):
             Name to array for every output. Floating-point arrays are float32.
 
         Raises:
-            DeployError: If an input is missing or its shape does not fit the network.
+            DeployError: If an input is missing or its shape does not fit the network, or another process loaded it.
         """
+        if self.inherited:
+            raise DeployError(
+                'The network was loaded before this process was forked; the threads of its backend do not exist here.',
+                expected='a network that each process loads for itself',
+                fix="call load(folder) in the new process, or start it with multiprocessing's 'spawn'",
+            )
         for spec in self.inputs:
             given = feeds.get(spec.name)
             if given is None or not spec.fits(given):
@@ -74,9 +84,33 @@ class Session(abc.ABC):
         outputs = self.run({spec.name: feeds[spec.name] for spec in self.inputs})
         return {name: array.astype(np.float32) if array.dtype.kind == 'f' else array for name, array in outputs.items()}
 
+    def __reduce__(self) -> NoReturn:
+        raise DeployError(
+            'A loaded network cannot be sent to another process.',
+            fix='send the predictor that load(folder) returns, which loads it again there, or the folder',
+        )
+
     @abc.abstractmethod
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network on arrays that were already checked."""
+
+
+_OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _leave_sessions_to_the_parent() -> None:
+    """Mark the sessions that a forked process inherited, and never release them: that would wait for their threads."""
+    for session in _OPEN:
+        session.inherited = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+    libc = ctypes.CDLL(None)
+    if len(_OPEN) and hasattr(libc, 'on_exit'):
+        # ONNX Runtime's exit handler waits for them as well. Handlers run last first, so this one ends the process.
+        libc.on_exit(libc._exit, None)
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_sessions_to_the_parent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +191,9 @@ class Backend:
             raise DeployError(f'There is no file {path} for {self.name}.', fix='export it with tools/deploy.py')
         if 'precision' in self.session_options:
             given['precision'] = precision
-        return self.open(path, **given)
+        session = self.open(path, **given)
+        _OPEN.add(session)
+        return session
 
 
 def import_package(module: str) -> ModuleType:

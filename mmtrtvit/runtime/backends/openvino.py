@@ -1,6 +1,7 @@
 """OpenVINO through its current Python API (2024 and newer). mmdeploy uses the older one, which was removed."""
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,15 +89,22 @@ class OpenVinoSession(Session):
                 f'OpenVINO cannot compile {path}: {_reason(error)}',
                 fix='export again with the versions that are installed now (tools/check_env.py lists them)',
             ) from error
-        self._request = self._model.create_infer_request()
+        self._free = deque([self._model.create_infer_request()])
         self.inputs = tuple(map(_spec, self._model.inputs))
         self.outputs = tuple(map(_spec, self._model.outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network on arrays that were already checked."""
-        found = self._request.infer(dict(feeds))
+        # A request holds the inputs and outputs of one run, so each thread takes one that no other thread uses.
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        found = request.infer(dict(feeds))
         # Copies, because the next run overwrites the memory of OpenVINO's arrays.
-        return {spec.name: np.array(found[place]) for place, spec in enumerate(self.outputs)}
+        outputs = {spec.name: np.array(found[place]) for place, spec in enumerate(self.outputs)}
+        self._free.append(request)  # not after an error, which may leave a request in any state
+        return outputs
 
 
 def _spec(port) -> TensorSpec:

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -129,6 +130,27 @@ class TestEveryVersion:
         first = session.run_tensors({'x': torch.ones(2, 4)})
         second = session.run_tensors({'x': torch.zeros(2, 4)})
         assert first['double'].eq(2).all() and second['double'].eq(0).all()
+
+    def test_threads_take_turns(self, machine, version):
+        """The context holds the shapes and addresses of one run."""
+        session = machine(version)
+
+        def right(n):
+            return all((session({'x': rows(n) + n})['double'] == 2 * (rows(n) + n)).all() for _ in range(20))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(right, range(1, 9)))
+
+    def test_a_run_on_another_stream_waits_for_the_last_one(self, machine, version, monkeypatch):
+        session, waited = machine(version), []
+        first, second = (
+            types.SimpleNamespace(cuda_stream=number, wait_stream=lambda other: waited.append(other.cuda_stream))
+            for number in (1, 2)
+        )
+        for stream in (first, first, second, second):
+            monkeypatch.setattr(torch.cuda, 'current_stream', lambda device, stream=stream: stream)
+            session.run_tensors({'x': torch.ones(2, 4)})
+        assert waited == [1]
 
     def test_inputs_of_another_type_or_layout(self, machine, version):
         session = machine(version)

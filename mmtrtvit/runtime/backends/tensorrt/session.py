@@ -4,6 +4,7 @@ Uses the current API only: named tensors and ``execute_async_v3``, available sin
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -197,6 +198,8 @@ class TensorRTSession(Session):
                 fix='free memory of the GPU, or build the engine for smaller shapes',
             )
         self._context: trt.IExecutionContext = context
+        self._lock = threading.Lock()  # of the context, which holds the shapes and addresses of one run
+        self._stream: torch.cuda.Stream | None = None  # of the last run
         self._read_tensors(output_names)
 
     def _read_tensors(self, output_names: Sequence[str] | None) -> None:
@@ -250,6 +253,10 @@ class TensorRTSession(Session):
         Raises:
             DeployError: If a shape is outside the range that the engine was built for, or the run fails.
         """
+        with self._lock:
+            return self._queue(feeds)
+
+    def _queue(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         context = self._context
         self._log.errors.clear()
         held = {}  # kept until the run is queued; PyTorch reuses memory in stream order
@@ -276,7 +283,11 @@ class TensorRTSession(Session):
             context.set_tensor_address(name, held[name].data_ptr())
             results[name] = lambda tensor=tensor: tensor
         with torch.cuda.device(self._gpu):
-            done = context.execute_async_v3(torch.cuda.current_stream(self._gpu).cuda_stream)
+            stream = torch.cuda.current_stream(self._gpu)
+            if self._stream is not None and self._stream != stream:  # the context's memory serves one run at a time
+                stream.wait_stream(self._stream)
+            self._stream = stream
+            done = context.execute_async_v3(stream.cuda_stream)
         if not done:
             raise self._failed('run the network')
         return {spec.name: results[spec.name]() for spec in self.outputs}
