@@ -8,6 +8,7 @@ from ..config import load_config
 from .artefact import evaluate_artefact
 from .confusion import confusion_matrix
 from .evaluation import evaluate
+from .new_config import new_config
 from .training import train
 
-__all__ = ['confusion_matrix', 'evaluate', 'evaluate_artefact', 'load_config', 'train']
+__all__ = ['confusion_matrix', 'evaluate', 'evaluate_artefact', 'load_config', 'new_config', 'train']

@@ -17,6 +17,7 @@ from ..engine.cpu_amp import use_amp
 from ..engine.runner import build_runner
 from ..errors import CheckpointError, ConfigError, library_errors_explained
 from ..models import PyramidBackbone
+from .class_layers import only_classes_differ
 
 
 def use_auto_scale_lr(config: Config) -> None:
@@ -160,6 +161,7 @@ def train(
         use_auto_scale_lr(cfg)
     allow_mmengine_checkpoints()
     set_resume(cfg, resume)
+    allow_mismatch = allow_mismatch or only_classes_differ(cfg)
     use_atomic_checkpoints(cfg)
     check_data(cfg, ['train', 'val'])
     with library_errors_explained():

@@ -83,7 +83,9 @@ class Anchors:
 
     def value(self, scale: float) -> object:
         """The value of :attr:`key` for another smallest size."""
-        return [scale * factor for factor in self.scales] if self.key == 'scales' else scale
+        values = [scale * factor for factor in self.scales] if self.key == 'scales' else [scale]
+        values = [int(value) if value == int(value) else value for value in values]
+        return values if self.key == 'scales' else values[0]
 
     def matched(self, boxes: np.ndarray, scale: float | None = None) -> float:
         """The share of boxes that some anchor matches.

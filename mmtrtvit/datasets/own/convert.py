@@ -29,7 +29,9 @@ FORMATS = (*READERS, LABEL_MAPS)
 CLASSES_FILE = 'classes.txt'
 """Names of the classes of label maps, one per line: PNG files hold numbers only."""
 
-_SEG_SPLITS = {'train': 'training', 'val': 'validation', 'test': 'testing'}
+SEG_SPLITS = {'train': 'training', 'val': 'validation', 'test': 'testing'}
+"""Split to its folder in ADE20K's layout."""
+
 _SHOWN_NOTES = 5
 
 
@@ -306,8 +308,8 @@ def _convert_label_maps(
             for pair, file in zip(tqdm(chosen, name, disable=None), files, strict=True):
                 labels = map_values(read_values(pair), mapping, names, pair.labels)
                 counts[name].update(names[label] for label in np.unique(labels) if label != IGNORED)
-                _place(pair.image, folder / 'images' / _SEG_SPLITS[name] / file, copy)
-                target = folder / 'annotations' / _SEG_SPLITS[name] / f'{Path(file).stem}.png'
+                _place(pair.image, folder / 'images' / SEG_SPLITS[name] / file, copy)
+                target = folder / 'annotations' / SEG_SPLITS[name] / f'{Path(file).stem}.png'
                 target.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(labels).save(target)
         (folder / CLASSES_FILE).write_text('\n'.join(names) + '\n')
