@@ -1,20 +1,24 @@
 """Checkpoints that load by name, with a report, and never silently in part."""
 
 import dataclasses
+import difflib
 import logging
 import pickle
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 import torch.nn as nn
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.model import is_model_wrapper
-from torch.hub import load_state_dict_from_url
+from torch.hub import get_dir, load_state_dict_from_url
 
 from .errors import CheckpointError
+from .file_kinds import file_kind
 
 _SHOWN = 6
 """Number of names of each kind that a report prints."""
@@ -129,36 +133,76 @@ def read_checkpoint(path: str | Path, or_else: str = '') -> Mapping[str, Any]:
         The checkpoint as saved, tensors on the CPU.
 
     Raises:
-        CheckpointError: If it is missing, truncated, or not a checkpoint.
+        CheckpointError: If it is missing, truncated, or not a checkpoint; the message says what the file is.
     """
-    fix = 'give the path of a checkpoint, such as work_dirs/NAME/epoch_12.pth'
+    allow_mmengine_checkpoints()
     if '://' in str(path):
-        try:
-            # mmengine's own loader would execute the code of a fetched file (weights_only=False).
-            allow_mmengine_checkpoints()
-            return load_state_dict_from_url(str(path), map_location='cpu', weights_only=True)
-        except Exception as error:  # whatever the network and its libraries raise
-            raise CheckpointError(
-                f'The checkpoint {path} could not be fetched: {error}',
-                fix='check the address and the connection, or download it by hand and give the local path'
-                + (f', or {or_else}' if or_else else ''),
-            ) from error
+        return _fetch(str(path), or_else)
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f'There is no checkpoint at {path}.', fix=fix)
+        raise CheckpointError(f'There is no checkpoint at {path}.', expected=_nearby(path), fix=_GIVE_A_CHECKPOINT)
     try:
-        allow_mmengine_checkpoints()
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # an unpickler may raise anything for other bytes
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CheckpointError(
-            f'{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason}',
-            expected='a file written by torch.save with weights and plain data in it, complete to its end',
-            fix='copy or download it again, or use the checkpoint before it',
-        ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.', fix=fix)
+        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.', fix=_GIVE_A_CHECKPOINT)
     return checkpoint
+
+
+_GIVE_A_CHECKPOINT = 'give the path of a checkpoint, such as work_dirs/NAME/epoch_12.pth'
+
+
+def _fetch(address: str, or_else: str) -> Mapping[str, Any]:
+    """Fetch a checkpoint; a file that is not one leaves the cache, so that the next try fetches it again."""
+    kept = Path(get_dir()) / 'checkpoints' / Path(urlparse(address).path).name
+    try:
+        # mmengine's own loader would execute the code of a fetched file (weights_only=False).
+        return load_state_dict_from_url(address, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever the network and its libraries raise
+        message = f'The checkpoint {address} could not be fetched: {error}'
+        if kept.is_file():
+            message = f'{address} could not be fetched: {_unreadable(kept, error)}'.split('\n')[0]
+            kept.unlink()
+        raise CheckpointError(
+            message,
+            fix='check the address and the connection, or download it by hand and give the local path'
+            + (f', or {or_else}' if or_else else ''),
+        ) from error
+
+
+def _nearby(path: Path) -> str:
+    """The checkpoints in a folder, or those beside a missing file that are called alike."""
+    folder = path if path.is_dir() else path.parent
+    names = sorted(file.name for file in folder.glob('*.pth')) if folder.is_dir() else []
+    if not path.is_dir():
+        names = difflib.get_close_matches(path.name, names, n=3)
+    return f'perhaps {", ".join(str(folder / name) for name in names[-3:])}' if names else ''
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """The error for a file that torch cannot read, whatever it is."""
+    size = f'{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint'
+    expected = 'a file written by torch.save with weights and plain data in it, complete to its end'
+    code = re.search(r'GLOBAL (\S+) (?:was not an allowed|whose module)', str(error))
+    if code:
+        return CheckpointError(
+            f'{size}: it holds more than weights and plain data. Reading it would run {code[1]}.',
+            expected=expected,
+            fix="if you trust its origin, save the weights alone where it was made, torch.save({'state_dict': "
+            'model.state_dict()}, FILE), and give that file',
+        )
+    kind = file_kind(path)
+    if kind:
+        return CheckpointError(f'{size}: it is {kind[0]}.', expected=expected, fix=kind[1])
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if 'weights_only' in reason:  # torch's advice is to load it the unsafe way
+        reason = 'torch.save has not written these bytes.'
+    return CheckpointError(
+        f'{size}: {reason}',
+        expected=expected,
+        fix='copy or download it again, or use the checkpoint before it',
+    )
 
 
 def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torch.Tensor]:
@@ -194,6 +238,37 @@ def weights_of(checkpoint: Mapping, prefix: str | None = None) -> dict[str, torc
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a wrapper for several processes or GPUs, which puts ``module.`` before every name."""
     return model.get_submodule('module') if is_model_wrapper(model) else model
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that hold values that are infinite or not a number."""
+    return [
+        name
+        for name, value in weights.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.isfinite().all()
+    ]
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Make sure that all weights are numbers.
+
+    Args:
+        weights: Name to tensor.
+        source: Their origin, for the message.
+
+    Raises:
+        CheckpointError: If a tensor holds values that are infinite or not a number; names the first few.
+    """
+    broken = not_finite(weights)
+    if broken:
+        others = f' and {len(broken) - _SHOWN} more' if len(broken) > _SHOWN else ''
+        raise CheckpointError(
+            f'{source}: {len(broken)} of {len(weights)} tensors hold values that are infinite or not a number: '
+            f'{", ".join(broken[:_SHOWN])}{others}.',
+            expected='finite weights: the training had diverged when this checkpoint was written',
+            fix='give an earlier checkpoint, or train again with a lower learning rate or gradient clipping '
+            '(--cfg-options optim_wrapper.clip_grad.max_norm=1)',
+        )
 
 
 def compare(
@@ -249,10 +324,12 @@ def check_checkpoint(
         The report, and the tensors that fit (same name and shape).
 
     Raises:
-        CheckpointError: If it cannot be read, if nothing in it fits, or if it is not the model's, name by
-            name and shape by shape, and ``allow_mismatch`` is false. The message holds the report.
+        CheckpointError: If it cannot be read or holds values that are not finite, if nothing in it fits, or if it is
+            not the model's, name by name and shape by shape, and ``allow_mismatch`` is false. The message holds the
+            report.
     """
     weights = weights_of(read_checkpoint(path), prefix)
+    check_finite(weights, str(path))
     report = compare(unwrapped(model), weights, str(path), new_parts)
     fits = report.complete and not (report.foreign if allow_other_parts else report.unexpected)
     print_log(str(report), logger='current', level=logging.INFO if fits else logging.WARNING)

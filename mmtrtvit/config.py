@@ -108,6 +108,37 @@ def datasets_of(config: Mapping) -> Iterator[Mapping]:
         yield config
 
 
+def describe_batches(config: Mapping, split: str) -> str:
+    """A split's batches for messages: ``'batches of 2 images of 1333 x 800'``.
+
+    Args:
+        config: A whole config.
+        split: ``train``, ``val`` or ``test``.
+    """
+    loader = config.get(f'{split}_dataloader') or {}
+    sizes: list[tuple[int, int]] = []
+
+    def collect(step: object) -> None:
+        if isinstance(step, Mapping):
+            for key, value in step.items():
+                pairs = value if isinstance(value, (list, tuple)) else ()
+                if key in ('scale', 'scales', 'size', 'crop_size'):
+                    pairs = pairs if pairs and isinstance(pairs[0], (list, tuple)) else [pairs]
+                    sizes.extend(tuple(p) for p in pairs if len(p) == 2 and all(isinstance(n, int) for n in p))
+                else:
+                    collect(value)
+        elif isinstance(step, (list, tuple)):
+            for item in step:
+                collect(item)
+
+    for dataset in datasets_of(loader['dataset']) if loader.get('dataset') else ():
+        collect(dataset.get('pipeline'))
+    number = loader.get('batch_size', 1)
+    images = 'batches of one image' if number == 1 else f'batches of {number} images'
+    size = max(sizes, key=lambda sides: sides[0] * sides[1], default=None)
+    return f'{images} of {size[0]} x {size[1]}' if size else images
+
+
 def make_work_dir(folder: str | os.PathLike) -> Path:
     """Make a folder, unless it is there, and make sure that it can be written to.
 

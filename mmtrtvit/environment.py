@@ -245,6 +245,17 @@ PARTS = (
         expected='pair of torch, or none',
         fatal=True,
     ),
+    Part(
+        # Its distributions share one import name, and mmcv requires the one that needs libraries of a desktop.
+        name='OpenCV',
+        module='cv2',
+        wanted='>=4.5',
+        purpose='reading images',
+        install='{pip} install opencv-python-headless',
+        repair='{pip} uninstall -y opencv-python opencv-python-headless && {pip} install opencv-python-headless   '
+        '(a slim container has no libGL; or: apt-get install libgl1 libglib2.0-0)',
+        required=True,
+    ),
     Part('mmengine', 'mmengine', '>=0.10.7,<1', 'everything', ('onedl-mmengine', 'mmengine'), required=True),
     Part('mmcv', 'mmcv', '>=2.1,<2.4', 'everything', **_MMCV),
     Part(
@@ -424,20 +435,23 @@ def first_problem(reports: Iterable[PartReport]) -> PartReport | None:
     return wrong[0] if wrong else None
 
 
-def _message_alone(hook: Callable) -> Callable:
-    """Wrap ``sys.excepthook``: a program that an :class:`EnvironmentProblem` ends prints no traceback."""
+def _message_alone(hook: Callable, problem: EnvironmentProblem) -> Callable:
+    """Wrap ``sys.excepthook``: a program that ends because it cannot import something prints the problem alone.
+
+    Its exit status is 2.
+    """
 
     @functools.wraps(hook)
     def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if isinstance(error, EnvironmentProblem):
-            print(f'\nError: {error}', file=sys.stderr)
-        else:
-            hook(kind, error, traceback)
+        if isinstance(error, ImportError):
+            print(f'\nError: {error if isinstance(error, EnvironmentProblem) else problem}', file=sys.stderr)
+            sys.exit(2)  # as command_line does for errors after the imports
+        hook(kind, error, traceback)
 
     return show
 
 
-BACKBONES = ('Python', 'torch', 'torchvision', 'mmengine', 'mmcv')
+BACKBONES = ('Python', 'torch', 'torchvision', 'OpenCV', 'mmengine', 'mmcv')
 """Parts that are enough for backbones alone. mmcv's Python part will do."""
 
 
@@ -470,8 +484,9 @@ def require(*, networks: bool = False) -> None:
         f'Fix: {wrong.fix}',
         *command[:1],
     ]
-    sys.excepthook = _message_alone(sys.excepthook)
-    raise EnvironmentProblem('\n'.join(lines))
+    problem = EnvironmentProblem('\n'.join(lines))
+    sys.excepthook = _message_alone(sys.excepthook, problem)
+    raise problem
 
 
 # --- showing them -----------------------------------------------------------------------------------------------

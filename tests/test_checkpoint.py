@@ -1,11 +1,13 @@
 """Checkpoints: what is loaded, what is refused, and what is said about it."""
 
 import functools
+import gzip
 import http.server
 import io
 import logging
 import pickle
 import re
+import tarfile
 import threading
 import zipfile
 
@@ -163,6 +165,18 @@ def test_another_architecture_is_refused(saved, told, theirs, said, load):
         assert part in str(caught.value)
     assert same(target, untouched)
     assert told[0][0] == logging.WARNING
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(saved, value):
+    weights = build().state_dict()
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
+    weights[name].view(-1)[0] = value
+    target = randomised(build(), 2)
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf'1 of \d+ tensors hold values .*: {re.escape(name)}\.'):
+        load_checkpoint(target, saved({'state_dict': weights}), allow_mismatch=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
 
 
 @pytest.mark.parametrize('load', [load_checkpoint, load_backbone])
@@ -367,33 +381,68 @@ def test_truncated_at_any_place(tmp_path, zipped):
     cuts = [*range(0, 300, 7), *range(300, len(content), len(content) // 40), len(content) - 100, len(content) - 1]
     for cut in cuts:
         path.write_bytes(content[:cut])
-        assert f'({cut} bytes) cannot be read as a checkpoint' in refused(path)
+        said = refused(path)
+        assert f'({cut} bytes) cannot be read as a checkpoint' in said
+        assert not zipped or cut < 4 or 'it is cut off' in said
+
+
+def packed(*names):
+    """A zip archive with files of these names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as file:
+        for name in names:
+            file.writestr(name, 'hello')
+    return buffer.getvalue()
+
+
+def tarred():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode='w') as file:
+        file.addfile(tarfile.TarInfo('epoch_1.pth'))
+    return buffer.getvalue()
+
+
+OTHER_FILES = {
+    'nothing': (b'', 'it is empty'),
+    'zeros': (bytes(5000), 'filled with zeros'),
+    'a page': (b'\n<!DOCTYPE html>\n<html><head><title>Drive -\n Warning</title>', "an HTML page ('Drive - Warning')"),
+    'a page that begins with a comment': (b'<!-- saved --><HTML lang="en"><body>no title', 'an HTML page:'),
+    'JSON': (b'{"message": "Not Found"}', 'JSON ({"message": "Not Found"})'),
+    'LFS': (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 12345\n', 'a Git LFS pointer'),
+    'zip': (packed('epoch_1.pth', 'readme.txt'), 'a zip archive of 2 files (epoch_1.pth, readme.txt)'),
+    'TorchScript': (packed('net/code/net.py', 'net/constants.pkl', 'net/data.pkl'), 'a TorchScript program'),
+    'gzip': (gzip.compress(b'weights'), 'a gzip archive'),
+    'tar': (tarred(), 'a tar archive'),
+    'HDF5': (b'\x89HDF\r\n\x1a\n' + bytes(99), 'an HDF5 file'),
+    'safetensors': (b'\x20\0\0\0\0\0\0\0{"weight": {}}', 'a safetensors file'),
+    'PNG': (b'\x89PNG\r\n\x1a\n' + bytes(100), 'a PNG image'),
+    'a config': ("_base_ = 'm\u00fc.py'\nmodel = dict()".encode(), 'text that begins with "_base_ = \'m\u00fc.py\'"'),
+    'end of a pickle': (b'.', 'text'),
+    'an empty pickle': (b'\x80\x02.', ''),
+    'bytes': (bytes(range(256)) * 4, ''),
+}
 
 
 @pytest.mark.filterwarnings('ignore:Detected pickle protocol')
-@pytest.mark.parametrize(
-    'content',
-    [
-        b'',
-        b'hello world\n',
-        b'{"state_dict": {}}',
-        b'.',
-        b'\x80\x02.',
-        b'\x89PNG\r\n\x1a\n' + bytes(100),
-        bytes(range(256)) * 4,
-    ],
-    ids=['empty', 'text', 'json', 'end of pickle', 'empty pickle', 'png', 'bytes'],
-)
-def test_other_files(tmp_path, content):
+@pytest.mark.parametrize(('content', 'kind'), OTHER_FILES.values(), ids=OTHER_FILES)
+def test_other_files_are_named(tmp_path, content, kind):
     path = tmp_path / 'other.pth'
     path.write_bytes(content)
-    assert 'cannot be read as a checkpoint' in refused(path)
+    said = refused(path)
+    assert 'cannot be read as a checkpoint' in said and kind in said
+    assert 'weights_only' not in said, 'nobody is told to load a file the unsafe way'
 
 
-def test_other_zip_files(tmp_path):
-    with zipfile.ZipFile(tmp_path / 'other.zip', 'w') as file:
-        file.writestr('readme.txt', 'hello')
-    assert 'cannot be read as a checkpoint' in refused(tmp_path / 'other.zip')
+def test_an_onnx_graph_is_no_checkpoint(tmp_path):
+    (tmp_path / 'end2end.onnx').write_bytes(b'\x08\x08\x12\x07pytorch')
+    assert 'an ONNX graph' in refused(tmp_path / 'end2end.onnx')
+
+
+def test_checkpoints_nearby_are_offered(tmp_path):
+    for name in ('epoch_11.pth', 'epoch_12.pth'):
+        (tmp_path / name).touch()
+    assert f'perhaps {tmp_path / "epoch_12.pth"}' in refused(tmp_path / 'epoch_122.pth')
+    assert str(tmp_path / 'epoch_11.pth') in refused(tmp_path)
 
 
 @pytest.mark.parametrize('content', [torch.zeros(3), [1, 2], 'text', 5, None], ids=repr)
@@ -469,6 +518,14 @@ def test_code_in_a_fetched_checkpoint_is_not_executed(served, malicious):
     _, touched = malicious
     assert 'could not be fetched' in refused(f'{served}/malicious.pth')
     assert not touched.exists()
+
+
+def test_a_page_in_place_of_a_checkpoint_does_not_stay_in_the_cache(served, saved, tmp_path):
+    (tmp_path / 'net.pth').write_text('<!doctype html><title>Sign in</title>')
+    assert "an HTML page ('Sign in')" in refused(f'{served}/net.pth')
+    source = build()
+    saved({'state_dict': source.state_dict()}, 'net.pth')
+    load_checkpoint(randomised(build(), 2), f'{served}/net.pth')
 
 
 def test_an_address_without_a_file(served):

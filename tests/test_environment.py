@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'mmtrtvit' / 'environment.py'
 CHECK_ENV = ROOT / 'tools' / 'check_env.py'
 
-NAMES_IN_TABLE = ['Python', 'torch', 'mmengine', 'mmcv', 'mmcv compiled ops', 'mmdet', 'mmseg', 'mmpretrain']
+NAMES_IN_TABLE = ['Python', 'torch', 'OpenCV', 'mmengine', 'mmcv', 'mmcv compiled ops', 'mmdet', 'mmseg', 'mmpretrain']
 NAMES_IN_TABLE += ['mmdeploy', 'onnx', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx', 'GPU']
 
 
@@ -50,7 +50,15 @@ def pretend(monkeypatch, environment):
             monkeypatch.setitem(sys.modules, name, module)
 
     monkeypatch.setattr(environment, 'installed', lambda distributions: [])
-    put(torch='2.13.0+cpu', torchvision=None, mmengine='0.10.12', mmcv='2.3.6', mmdet='3.5.1', mmseg='1.4.2')
+    put(
+        torch='2.13.0+cpu',
+        torchvision=None,
+        cv2='4.12.0',
+        mmengine='0.10.12',
+        mmcv='2.3.6',
+        mmdet='3.5.1',
+        mmseg='1.4.2',
+    )
     put(mmcv___ext='')
     optional = ('mmpretrain', 'mmdeploy', 'onnx', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
     put(**dict.fromkeys(optional))
@@ -358,7 +366,7 @@ TOOL = "import runpy; runpy.run_path('tools/visualize.py', run_name='__main__')"
 def test_a_command_without_ops_prints_the_message_alone():
     code = f"import sys; sys.modules['mmcv._ext'] = None; {TOOL}"
     done = run('-c', code, 'configs/maskrcnn_trtvit_b_coco.py', 'none.pth', '--out', 'none', cwd=ROOT)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'Traceback' not in done.stderr
     assert 'Error: mmtrtvit cannot be used in this environment: mmcv compiled ops' in done.stderr
     assert '--force-reinstall' in fixing_command(done.stderr)
@@ -368,6 +376,17 @@ def test_a_command_without_ops_prints_the_message_alone():
 @pytest.mark.parametrize('line', ['from mmtrtvit.models import TRTViT', 'import mmtrtvit.apis', TOOL])
 def test_without_torch_the_message_is_printed_alone(line):
     done = run('-c', f"import sys; sys.modules['torch'] = None; {line}", 'c.py', 'x.pth', '--out', 'o', cwd=ROOT)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'Traceback' not in done.stderr
     assert 'Error: mmtrtvit cannot be used in this environment: torch is missing' in done.stderr
+
+
+@pytest.mark.parametrize('tool', ['visualize.py', 'check_data.py', 'make_toy_data.py'])
+def test_without_the_libraries_of_a_desktop_the_headless_opencv_is_named(tool, tmp_path):
+    (tmp_path / 'cv2.py').write_text("raise ImportError('libGL.so.1: cannot open shared object file: No such file')")
+    code = f'import sys; sys.path.insert(0, {str(tmp_path)!r}); {TOOL.replace("visualize.py", tool)}'
+    arguments = {'visualize.py': ('c.py', 'x.pth', '--out', 'o'), 'check_data.py': ('c.py',)}.get(tool, ())
+    done = run('-W', 'ignore', '-c', code, *arguments, cwd=ROOT)
+    assert done.returncode == 2
+    assert 'Traceback' not in done.stderr
+    assert 'opencv-python-headless' in done.stderr and '--force-reinstall' not in done.stderr

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to mend, and what a command line makes of them."""
+"""Errors that are the caller's to fix, and what a command line makes of them."""
 
 import pickle
 import subprocess
@@ -6,9 +6,17 @@ import sys
 
 import pytest
 
-from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError, UserError, command_line
+from mmtrtvit.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeployError,
+    TrainingError,
+    UserError,
+    command_line,
+)
 
-KINDS = (ConfigError, DataError, CheckpointError, DeployError)
+KINDS = (ConfigError, DataError, CheckpointError, TrainingError, DeployError)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import argparse
 import sys
 
-from mmtrtvit.datasets.toy import make_toy_dataset
 from mmtrtvit.errors import command_line
 
 
@@ -17,6 +16,8 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='another seed, other images')
     parser.add_argument('--overwrite', action='store_true', help='replace a toy data set that is there')
     args = parser.parse_args()
+    from mmtrtvit.datasets.toy import make_toy_dataset
+
     summary = make_toy_dataset(args.out, train=args.train, val=args.val, seed=args.seed, overwrite=args.overwrite)
     print(summary.report())
 

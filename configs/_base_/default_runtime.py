@@ -8,6 +8,8 @@ default_hooks = dict(
     # as CheckpointHook, but a checkpoint is there whole or not at all, however the run ends
     checkpoint=dict(type='mmtrtvit.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # ends the run, with the last checkpoint kept, when loss or weights are not finite
+    finite=dict(type='mmtrtvit.FiniteHook'),
     visualization=dict(type='DetVisualizationHook'),
     # random numbers depend on seed and iteration only: a resumed run repeats those of the uninterrupted one
     randomness=dict(type='mmtrtvit.RandomnessHook'),

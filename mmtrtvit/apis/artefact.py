@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..config import datasets_of, load_config, set_work_dir
+from ..config import datasets_of, describe_batches, load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..deploy.export.describe import task_of, unscoped
 from ..deploy.proof.images import dataset_metainfo
@@ -88,7 +88,7 @@ def evaluate_artefact(
     cfg = follow_artefact(load_config(config, cfg_options), predict.manifest)
     set_work_dir(cfg, Path(config), work_dir)
     check_data(cfg, ['test'])
-    with library_errors_explained():
+    with library_errors_explained(describe_batches(cfg, 'test')):
         # only what testing needs: hooks of a training config may want a model that they can train
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')

@@ -9,10 +9,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
-from ..config import load_config, set_work_dir
+from ..config import describe_batches, load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.dump_predictions import DumpPredictions
+from ..engine.finite import finite_outputs
 from ..engine.runner import build_runner
 from ..errors import ConfigError, library_errors_explained
 from ..visualization.predictions import DrawPredictions
@@ -104,7 +105,7 @@ def evaluate(
         report_classes(cfg)
     allow_mmengine_checkpoints()
     check_data(cfg, ['test'])
-    with library_errors_explained():
+    with library_errors_explained(describe_batches(cfg, 'test')):
         use_cpu_processes(cfg)
         runner = build_runner(Runner.from_cfg, cfg)
         model = unwrapped(runner.model)
@@ -116,4 +117,5 @@ def evaluate(
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         if show_dir:
             runner.register_hook(DrawPredictions(Path(runner.log_dir) / show_dir))
-        return runner.test()
+        with finite_outputs(network):
+            return runner.test()

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import torch.nn as nn
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint
-from ..config import load_config, set_work_dir
+from ..config import describe_batches, load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.cpu_amp import use_amp
+from ..engine.resume import check_optimizer, check_training_state, latest_checkpoint
 from ..engine.runner import build_runner
-from ..errors import CheckpointError, ConfigError, library_errors_explained
+from ..errors import ConfigError, library_errors_explained
 from ..models import PyramidBackbone
 from .class_layers import only_classes_differ
 
@@ -38,36 +41,55 @@ def use_auto_scale_lr(config: Config) -> None:
 def set_resume(config: Config, resume: str | None) -> None:
     """Resume from a checkpoint, or from the latest one of the work dir with ``'auto'``.
 
-    The order of the images follows the checkpoint's seed, unless the config has one.
+    The order of the images follows the checkpoint's seed, unless the config has one. With ``'auto'`` and no checkpoint
+    yet, the run is a new one, from ``load_from`` if the config has it.
+
+    Args:
+        config: The config, changed in place; ``resume`` in it counts where the argument is ``None``.
+        resume: A checkpoint, ``'auto'``, or ``None``.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read or has no training state.
     """
+    if resume is None and config.get('resume'):
+        resume = config.get('load_from') or 'auto'
     if resume is None:
         return
-    config.resume = True
-    config.load_from = None if resume == 'auto' else resume
-    path = find_latest_checkpoint(config.work_dir) if resume == 'auto' else resume
-    if not path or Path(path).is_dir():  # nothing yet, or sharded by the strategy, which reads it itself
+    path = latest_checkpoint(config.work_dir) if resume == 'auto' else resume
+    config.resume = path is not None
+    if path is None:
+        print_log(f'There is nothing to resume in {config.work_dir}: this is a new run.', logger='current')
+        return
+    config.load_from = path
+    if Path(path).is_dir():  # sharded by the strategy, which reads it itself
         return
     checkpoint = read_checkpoint(path)
-    if 'optimizer' not in checkpoint:
-        raise CheckpointError(
-            f'{path} holds weights but no training state (no optimizer).',
-            expected='a checkpoint written in training, with its optimizer and schedule',
-            fix=f'start a new run from its weights: --cfg-options load_from={path}',
-        )
+    check_training_state(checkpoint, path)
     # the data loader is built, and its order chosen, before mmengine reads the seed of the checkpoint
-    seed = checkpoint.get('meta', {}).get('seed')
+    seed = checkpoint['meta'].get('seed')
     if seed is not None and (config.get('randomness') or {}).get('seed') is None:
         config.randomness = {**(config.get('randomness') or {}), 'seed': seed}
 
 
-def fills_the_network(config: Config, allow_mismatch: bool) -> bool:
-    """True if training starts from a checkpoint of the whole network, resumed or from ``load_from``."""
-    if config.get('resume'):
-        return bool(config.get('load_from') or find_latest_checkpoint(config.work_dir))
-    return bool(config.get('load_from')) and not allow_mismatch
+def check_start(runner: Runner, path: str, resumed: bool, allow_mismatch: bool) -> None:
+    """Make sure that a run can start from a checkpoint.
+
+    Args:
+        runner: The runner, before training.
+        path: The checkpoint.
+        resumed: Whether the run goes on with the checkpoint's training state.
+        allow_mismatch: Accept a checkpoint that does not fill the whole network, unless it is resumed.
+
+    Raises:
+        CheckpointError: If it is another network's, or its optimiser's state is of another optimiser.
+    """
+    # a FlexibleRunner builds its network only when it trains
+    network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
+    check_checkpoint(network, path, allow_mismatch=allow_mismatch and not resumed)
+    if resumed and isinstance(runner, Runner):
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            check_optimizer(runner.optim_wrapper.optimizer, read_checkpoint(path)['optimizer'], path)
 
 
 def forget_pretrained(model: nn.Module | ConfigDict) -> None:
@@ -81,6 +103,13 @@ def forget_pretrained(model: nn.Module | ConfigDict) -> None:
     for module in model.modules():
         if isinstance(module, PyramidBackbone):
             module.pretrained = None
+
+
+def stop_when_diverging(config: Config) -> None:
+    """Let configs of other packages end as well when loss or weights are not finite."""
+    hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or ())]
+    if not any(hook and str(hook.get('type')).endswith('FiniteHook') for hook in hooks):
+        config.custom_hooks = [*(config.get('custom_hooks') or ()), dict(type='mmtrtvit.FiniteHook')]
 
 
 def use_atomic_checkpoints(config: Config) -> None:
@@ -150,6 +179,7 @@ def train(
 
     Raises:
         ConfigError, DataError, CheckpointError: For input that cannot be used, before training starts.
+        TrainingError: If loss or weights are no longer finite.
     """
     cfg = load_config(config, cfg_options, variants)
     cfg.launcher = launcher
@@ -163,15 +193,15 @@ def train(
     set_resume(cfg, resume)
     allow_mismatch = allow_mismatch or only_classes_differ(cfg)
     use_atomic_checkpoints(cfg)
+    stop_when_diverging(cfg)
     check_data(cfg, ['train', 'val'])
-    with library_errors_explained():
+    with library_errors_explained(describe_batches(cfg, 'train')):
         use_cpu_processes(cfg)
         runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg)
-        if cfg.get('load_from') and not Path(cfg.load_from).is_dir():
-            # a FlexibleRunner builds its network only when it trains
-            network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
-            check_checkpoint(network, cfg.load_from, allow_mismatch=allow_mismatch)
-        if fills_the_network(cfg, allow_mismatch):
+        start, resumed = cfg.get('load_from'), bool(cfg.get('resume'))
+        if start and not Path(start).is_dir():
+            check_start(runner, start, resumed, allow_mismatch)
+        if start and (resumed or not allow_mismatch):
             forget_pretrained(runner.model)
         runner.train()
     return runner

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from mmengine.logging import MMLogger
 
-from ..errors import DeployError, UserError
+from ..errors import DeployError, UserError, explain
 
 
 @contextlib.contextmanager
@@ -47,8 +47,8 @@ class Steps:
             A function that adds a remark on the result of the step.
 
         Raises:
-            UserError: With the name of the step in front. The class stays the same; any other error becomes a
-                :class:`~mmtrtvit.errors.DeployError`.
+            UserError: With the name of the step in front. The class stays the same. A known error of a library is
+                explained, and any other error becomes a :class:`~mmtrtvit.errors.DeployError`.
         """
         self.number += 1
         place = f'Step {self.number} of {self.total} ({name})'
@@ -60,6 +60,9 @@ class Steps:
         except UserError as error:  # its text already has the fix
             raise type(error)(f'{place}: {error}') from error
         except Exception as error:
+            known = explain(error)
+            if known is not None:
+                raise type(known)(f'{place}: {known}') from error
             raise DeployError(
                 f'{place} failed: {type(error).__name__}: {error}',
                 fix='nothing was left half-written; run with MMTRTVIT_DEBUG=1 to see where it happened',

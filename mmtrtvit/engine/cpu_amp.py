@@ -50,7 +50,7 @@ def _in_float32(value: Any) -> Any:
     return value
 
 
-def _is_head(module: nn.Module) -> bool:
+def is_head(module: nn.Module) -> bool:
     """True if a module turns features into predictions: heads of mmdet and mmseg compute a loss."""
     return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target'))
 
@@ -65,7 +65,7 @@ def _float32_outside_autocast(model: nn.Module) -> Iterator[None]:
     for module in model.modules():
         if hasattr(module, 'roi_layers'):
             hooks.append(module.register_forward_pre_hook(lambda _, inputs: _in_float32(inputs)))
-        elif _is_head(module):
+        elif is_head(module):
             hooks.append(module.register_forward_hook(lambda _, __, outputs: _in_float32(outputs)))
     try:
         yield

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..checkpoint import load_checkpoint
 from ..config import load_config
 from ..datasets.preflight import check_data
+from ..engine.finite import finite_outputs
 from ..errors import ConfigError, DataError, library_errors_explained
 from .sheet import DRAWN_ABOVE, draw_side_by_side
 
@@ -163,7 +164,7 @@ def visualize(
         written = []
         for path, truth in tqdm(todo, total=number if files is None else len(files), desc='Drawing', unit='image'):
             _read(path)  # a file that is not an image is named here
-            with torch.no_grad():
+            with torch.no_grad(), finite_outputs(model):
                 found = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))[0]
             written.append(_draw(path, truth, found, metainfo, Path(out), score_thr))
     return written

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from ..atomic import atomic_file
-from ..checkpoint import PROVENANCE_KEY, provenance_of, read_checkpoint, weights_of
+from ..checkpoint import PROVENANCE_KEY, check_finite, provenance_of, read_checkpoint, weights_of
 from ..errors import CheckpointError, ConfigError
 from ..models.backbones.next_vit import KV_POOLS
 from ..version import __version__
@@ -55,17 +55,7 @@ def _read(path: Path) -> Mapping:
         return _read_safetensors(path)
     # The authors' training scripts save their command line beside the weights; a Namespace is plain data.
     torch.serialization.add_safe_globals([argparse.Namespace])
-    try:
-        return read_checkpoint(path)
-    except CheckpointError as error:
-        code = re.search(r'GLOBAL (\S+) (?:was not an allowed|whose module)', str(error.__cause__))
-        if code is None:
-            raise
-        raise CheckpointError(
-            f'{path} holds more than weights and plain data: reading it would run {code[1]}.',
-            expected='tensors by name, as torch.save(model.state_dict(), FILE) writes them',
-            fix='if you trust its origin, save its state dict alone where it was made, and convert that file',
-        ) from error
+    return read_checkpoint(path)
 
 
 def _split(checkpoint: Mapping, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -76,13 +66,7 @@ def _split(checkpoint: Mapping, path: Path) -> tuple[dict[str, torch.Tensor], di
     if isinstance(within, Mapping):
         beside |= {name: value for name, value in within.items() if not isinstance(value, torch.Tensor)}
     weights = {name: value.detach() for name, value in weights_of(checkpoint).items()}
-    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f'{path}: {shown(broken)} hold values that are not finite.',
-            expected='finite weights',
-            fix='take a checkpoint from before the training went wrong',
-        )
+    check_finite(weights, str(path))
     return weights, {str(name): type(value).__name__ for name, value in beside.items()}
 
 

@@ -1,5 +1,7 @@
 """Training: it goes on where it stopped, in the precision and at the rate that were asked for."""
 
+import shutil
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,7 +11,7 @@ from mmengine.registry import HOOKS
 from mmtrtvit.apis import train
 from mmtrtvit.apis.training import set_resume, use_amp, use_auto_scale_lr
 from mmtrtvit.checkpoint import read_checkpoint
-from mmtrtvit.errors import CheckpointError, ConfigError, DataError
+from mmtrtvit.errors import CheckpointError, ConfigError, DataError, TrainingError
 
 QUICK = {'train_cfg.max_epochs': 1, 'val_dataloader.dataset.indices': 1}
 
@@ -101,6 +103,54 @@ def test_weights_without_training_state_are_not_resumed(toy, toy_checkpoint, toy
     (tmp_path / 'cut.pth').write_bytes((toy_run / 'epoch_1.pth').read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r'cut.pth \(5000 bytes\) cannot be read'):
         train(toy.config, work_dir=str(tmp_path), resume=str(tmp_path / 'cut.pth'))
+
+
+def test_resuming_another_network_or_optimizer_is_refused(toy, toy_run, tmp_path):
+    """mmengine only logs other shapes, and gives the optimiser state of them: the process died by SIGSEGV."""
+    shutil.copytree(toy_run, tmp_path / 'run')
+    before = sorted(path.name for path in (tmp_path / 'run').glob('*.pth'))
+    for options, said in [
+        ({'model.roi_head.bbox_head.fc_out_channels': 48}, 'other shape: roi_head.bbox_head'),
+        ({'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=1e-3, momentum=0.9)}, 'it is not the SGD'),
+        ({'optim_wrapper.paramwise_cfg': None}, 'parameter groups with'),
+    ]:
+        for allowed in (False, True):
+            with pytest.raises(CheckpointError, match=said):
+                train(
+                    toy.config,
+                    work_dir=str(tmp_path / 'run'),
+                    resume='auto',
+                    cfg_options=options,
+                    allow_mismatch=allowed,
+                )
+    assert sorted(path.name for path in (tmp_path / 'run').glob('*.pth')) == before
+
+
+def test_a_new_run_with_resume_keeps_its_load_from(tmp_path):
+    """A job that is queued again and again has --resume from the start."""
+    config = Config(dict(work_dir=str(tmp_path), load_from='pretrained.pth'))
+    set_resume(config, 'auto')
+    assert (config.resume, config.load_from) == (False, 'pretrained.pth')
+
+
+def test_a_work_dir_that_was_moved_is_resumed(toy_run, tmp_path):
+    shutil.copy(toy_run / 'epoch_2.pth', tmp_path)
+    (tmp_path / 'last_checkpoint').write_text('/somewhere/else/epoch_2.pth')
+    config = Config(dict(work_dir=str(tmp_path), resume=True))
+    set_resume(config, None)
+    assert (config.resume, config.load_from) == (True, str(tmp_path / 'epoch_2.pth'))
+
+
+def test_a_training_that_diverges_ends_and_keeps_its_last_checkpoint(toy, toy_run, tmp_path):
+    shutil.copytree(toy_run, tmp_path / 'run')
+    options = {
+        'load_from': str(toy_run / 'epoch_2.pth'),
+        'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=1e30),
+        'param_scheduler': [],
+    }
+    with pytest.raises(TrainingError, match=r'diverged: .*loss.* is nan.* in iteration 2, .*\n.*\n.*epoch_2.pth'):
+        train(toy.config, work_dir=str(tmp_path / 'run'), cfg_options={**QUICK, **options})
+    assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / 'run' / 'epoch_2.pth').values())
 
 
 def test_auto_resume_names_the_broken_checkpoint(tmp_path):

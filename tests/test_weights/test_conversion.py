@@ -139,13 +139,16 @@ ALTERED = {
         edited(**{'stem.0.conv.weight': torch.zeros(64, 1, 3, 3)}),
         r'stem.0.conv.weight is \[64, 1, 3, 3\], not \[64, 3, 3, 3\]',
     ),
-    'not finite': (edited(**{'stem.0.conv.weight': torch.full((64, 3, 3, 3), torch.nan)}), 'stem.0.conv.weight hold'),
+    'not finite': (
+        edited(**{'stem.0.conv.weight': torch.full((64, 3, 3, 3), torch.nan)}),
+        'not a number: stem.0.conv.weight',
+    ),
     'no tensors': (lambda weights: {'state_dict': {}}, 'there are none'),
     'something else': (lambda weights: {'layer1.0.conv1.weight': torch.zeros(1)}, 'no implementation of Next-ViT'),
     'ours already': (lambda weights: {'stages.0.0.mhca.1.weight': torch.zeros(1)}, 'of this package already'),
     'converted': (lambda weights: {'meta': {PROVENANCE_KEY: {'family': 'nextvit'}}}, 'converted already'),
     'a list': (lambda weights: list(weights.values()), 'holds a list'),
-    'code': (lambda weights: {**weights, 'x': Code()}, r'reading it would run (posix|nt)\.mkdir'),
+    'code': (lambda weights: {**weights, 'x': Code()}, r'Reading it would run (posix|nt)\.mkdir'),
 }
 
 

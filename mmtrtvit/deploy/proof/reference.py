@@ -12,7 +12,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 
 from ...checkpoint import load_checkpoint
-from ...errors import CheckpointError
 from ...runtime.predictor import Result
 from ..export.describe import unscoped
 from .results import result_of
@@ -28,22 +27,7 @@ def build_pytorch_model(config: Config, checkpoint: str, allow_mismatch: bool = 
     init_default_scope(config.default_scope)
     model = MODELS.build(copy.deepcopy(config.model))
     load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
-    broken = [
-        name for name, value in model.state_dict().items() if isinstance(value, torch.Tensor) and not _finite(value)
-    ]
-    if broken:
-        others = f' and {len(broken) - 5} more' if len(broken) > 5 else ''
-        raise CheckpointError(
-            f'{checkpoint}: {len(broken)} tensors hold values that are infinite or not a number: '
-            f'{", ".join(broken[:5])}{others}.',
-            expected='finite weights: the training has diverged before this checkpoint was written',
-            fix='give an earlier checkpoint, or train again with a lower learning rate or gradient clipping',
-        )
     return model.eval()
-
-
-def _finite(values: torch.Tensor) -> bool:
-    return bool(values.isfinite().all())
 
 
 class Reference:
