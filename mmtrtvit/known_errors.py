@@ -27,8 +27,8 @@ class KnownError(NamedTuple):
 
 _LESS_MEMORY = (
     'a smaller batch with the learning rate scaled to it (--cfg-options train_dataloader.batch_size=1 '
-    '--auto-scale-lr), smaller images in the pipelines, --amp, or --variant checkpointing, which recomputes features in the '
-    'backward pass'
+    '--auto-scale-lr), smaller images in the pipelines, --amp, or --variant checkpointing, which recomputes '
+    'features in the backward pass'
 )
 _VALIDATE = 'python tools/check_data.py CONFIG names every file and item'
 
@@ -189,7 +189,8 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
     ),
     KnownError(
         r'HTTP Error (?P<what>\d+[^\n>]*)|<urlopen error (?P<reason>[^\n>]+)>'
-        r'|Max retries exceeded with url: (?P<url>\S+)|(?P<name>Temporary failure in name resolution|Name or service not known|getaddrinfo failed)',
+        r'|Max retries exceeded with url: (?P<url>\S+)'
+        r'|(?P<name>Temporary failure in name resolution|Name or service not known|getaddrinfo failed)',
         'CheckpointError',
         'Pretrained weights could not be downloaded: {what}{reason}{url}{name}.',
         'download them elsewhere and set init_cfg.checkpoint of the config to the local file, or start without: '

@@ -69,7 +69,8 @@ class FiniteHook(Hook):
             raise self._error(
                 runner,
                 f'The training has diverged: after iteration {runner.iter} {len(broken)} of {len(weights)} tensors '
-                f'hold values that are infinite or not a number ({_few(broken)}){_learning_rate(runner)}. They are not saved.',
+                f'hold values that are infinite or not a number ({_few(broken)}){_learning_rate(runner)}. '
+                'They are not saved.',
             )
 
     def _error(self, runner, message: str, fix: str = '') -> TrainingError:
