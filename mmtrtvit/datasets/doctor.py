@@ -14,7 +14,17 @@ from tqdm import tqdm
 from ..errors import DataError
 from .anchors import RARE, WELL_MATCHED, anchors_of, boxes_at_the_input
 from .findings import SEVERITIES, Finding, first_few
-from .preflight import annotation_file, classes_of, coco_use, datasets_of_split, find_faults, is_coco, read_coco_file
+from .label_maps import IGNORED, LabelMaps, check_label_map, check_variety, find_label_maps
+from .preflight import (
+    annotation_file,
+    classes_of,
+    coco_use,
+    datasets_of_split,
+    find_faults,
+    has_label_maps,
+    is_coco,
+    read_coco_file,
+)
 
 SPLITS = ('train', 'val', 'test')
 
@@ -25,7 +35,7 @@ class Diagnosis:
 
     Attributes:
         findings: The faults, errors first.
-        counts: Split to class to number of objects; of detection data only.
+        counts: Split to class to number of objects, or of label maps that have the class.
         sizes: Percentile (5, 50, 95) to the size of the training objects at the network's input: the square root of the
             area, pixels.
     """
@@ -57,18 +67,26 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
         progress: Show a bar while images are read.
     """
     try:
-        findings = find_faults(config, SPLITS)
+        findings = find_faults(config, SPLITS, label_maps=False)
     except DataError as error:  # nothing more can be read
-        message, *rest = str(error).split('\n')
-        told = dict(line.split(': ', 1) for line in rest if ': ' in line)
-        fault = Finding('error', message, told.get('Expected', ''), told.get('Fix', ''))
-        return Diagnosis([fault], {}, {})
+        return Diagnosis([_finding_of(error)], {}, {})
     images: dict[str, list[Path]] = {}
     counts: dict[str, dict[str, int]] = {}
     boxes: dict[str, list[np.ndarray]] = {}
     for split in SPLITS:
         for dataset in datasets_of_split(config, split):
             path = annotation_file(dataset)
+            if has_label_maps(dataset):
+                try:
+                    maps = find_label_maps(dataset, config.get('default_scope'))
+                except DataError as error:
+                    findings.append(_finding_of(error))
+                    continue
+                if maps is not None:
+                    images.setdefault(split, []).extend(image for image, _ in maps.pairs)
+                    found, faults = _examine_label_maps(maps, progress)
+                    counts[split] = {name: counts.get(split, {}).get(name, 0) + n for name, n in found.items()}
+                    findings += faults
             if path is None or not is_coco(dataset):
                 continue
             content, use = read_coco_file(path, unlabelled=split == 'test'), coco_use(config, split, dataset)
@@ -92,6 +110,55 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
     return Diagnosis(findings, counts, shown)
 
 
+def _finding_of(error: DataError, others: int = 0) -> Finding:
+    message, *rest = str(error).split('\n')
+    told = dict(line.split(': ', 1) for line in rest if ': ' in line)
+    more = f' ({others} more have a fault)' if others else ''
+    return Finding('error', message + more, told.get('Expected', ''), told.get('Fix', ''))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an image can be read to its end; OpenCV fills the rest of a JPEG with grey and says nothing."""
+    try:
+        with Image.open(path) as image:
+            image.draft('RGB', (image.width // 8, image.height // 8))  # a JPEG need not be decoded at full size
+            image.load()
+    except (OSError, SyntaxError):  # Pillow's for a broken PNG
+        return False
+    return True
+
+
+def _examine_label_maps(maps: LabelMaps, progress: bool) -> tuple[dict[str, int], list[Finding]]:
+    """The number of label maps in which each class occurs, and the faults of label maps and their images."""
+    occurs, total, faults = np.zeros(IGNORED, np.int64), np.zeros(IGNORED + 1, np.int64), []
+    broken = []
+    for image, path in tqdm(maps.pairs, f'label maps of {maps.folder.name}', disable=None if progress else True):
+        if not _is_whole(image):
+            broken.append(image)
+            continue
+        try:
+            counts = check_label_map(image, path, maps.known, maps.reduce_zero_label)
+        except DataError as error:
+            faults.append(error)
+        else:
+            total += counts
+            occurs += counts[:IGNORED] > 0
+    if not faults:
+        try:
+            check_variety(total, maps, len(maps.pairs))
+        except DataError as error:
+            faults.append(error)
+    findings = [_finding_of(faults[0], len(faults) - 1)] if faults else []
+    return {name: int(occurs[number]) for number, name in enumerate(maps.classes)}, findings + _unreadable(broken)
+
+
+def _unreadable(images: Sequence[Path]) -> list[Finding]:
+    if not images:
+        return []
+    message = f'{len(images)} images cannot be read, or end too early, the first is {images[0]}.'
+    return [Finding('error', message, fix='replace or remove them')]
+
+
 def _check_image_sizes(content: Mapping, files: Mapping, path: Path, progress: bool) -> Iterator[Finding]:
     wrong, unreadable = [], []
     for entry in tqdm(content['images'], f'images of {path.name}', disable=None if progress else True):
@@ -102,14 +169,12 @@ def _check_image_sizes(content: Mapping, files: Mapping, path: Path, progress: b
                     wrong.append((entry, image.size))
         except OSError:
             unreadable.append(files[entry['id']])
+            continue
         except TypeError:
             continue  # sides that are missing were told
-    if unreadable:
-        yield Finding(
-            'error',
-            f'{len(unreadable)} images cannot be read, the first is {unreadable[0]}.',
-            fix='replace or remove them',
-        )
+        if not _is_whole(files[entry['id']]):
+            unreadable.append(files[entry['id']])
+    yield from _unreadable(unreadable)
     if wrong:
         entry, size = wrong[0]
         yield Finding(
@@ -127,12 +192,12 @@ def _check_balance(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]
         if absent and len(absent) < len(found):
             yield Finding(
                 'warning' if split == 'train' else 'note',
-                f'The split {split} has no object of {len(absent)} classes: {first_few(absent)}.',
+                f'The split {split} has nothing of {len(absent)} classes: {first_few(absent)}.',
                 fix='add images, or take these classes out of the config',
             )
         rare = [f'{name} ({count})' for name, count in found.items() if 0 < count < RARE]
         if split == 'train' and rare:
-            yield Finding('note', f'Fewer than {RARE} training objects: {first_few(rare)}.', fix='add images of them')
+            yield Finding('note', f'Seldom in the training data: {first_few(rare)}.', fix='add images of them')
 
 
 def _check_copies(images: Mapping[str, Sequence[Path]], progress: bool) -> Iterator[Finding]:

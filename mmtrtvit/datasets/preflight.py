@@ -89,12 +89,11 @@ def classes_of(dataset: Mapping, scope: str | None = None) -> list[str]:
         return []
 
 
-def check_dataset(config: Mapping, scope: str | None = None) -> None:
+def check_dataset(config: Mapping) -> None:
     """Make sure that the files and folders of one data set config are there.
 
     Args:
         config: The data set.
-        scope: The ``default_scope`` of the whole config.
 
     Raises:
         DataError: If a path is missing or wrong; names the first.
@@ -109,8 +108,6 @@ def check_dataset(config: Mapping, scope: str | None = None) -> None:
     path = annotation_file(config)
     if path is not None and not path.exists():
         raise DataError(f'There is no annotation file {path} (`ann_file` of {config["type"]}).', fix=_ROOT_HINT)
-    if 'seg_map_path' in (config.get('data_prefix') or {}):
-        check_segmentation_dataset(config, scope)
 
 
 def annotation_file(dataset: Mapping) -> Path | None:
@@ -158,12 +155,18 @@ def _loads_masks(pipeline: object) -> bool:
     return isinstance(pipeline, (list, tuple)) and any(map(_loads_masks, pipeline))
 
 
-def find_faults(config: Config, splits: Sequence[str]) -> list[Finding]:
-    """Faults that the annotation files and the config alone show; no image is opened.
+def has_label_maps(dataset: Mapping) -> bool:
+    """True if a data set config is one of images with label maps."""
+    return 'seg_map_path' in (dataset.get('data_prefix') or {})
+
+
+def find_faults(config: Config, splits: Sequence[str], label_maps: bool = True) -> list[Finding]:
+    """Faults that the annotation files and the config alone show; no image is opened but those of a few label maps.
 
     Args:
         config: A whole config.
         splits: Any of ``train``, ``val``, ``test``.
+        label_maps: Look at label maps.
 
     Raises:
         DataError: If a path is missing or a file cannot be read: nothing more can be said then.
@@ -173,7 +176,9 @@ def find_faults(config: Config, splits: Sequence[str]) -> list[Finding]:
     for split in splits:
         unlabelled = any(evaluator.get('format_only') for evaluator in evaluators_of(config, split))
         for dataset in datasets_of_split(config, split):
-            check_dataset(dataset, scope)
+            check_dataset(dataset)
+            if label_maps and has_label_maps(dataset):
+                check_segmentation_dataset(dataset, scope)
             path = annotation_file(dataset)
             if path is not None and is_coco(dataset):
                 content = read[path] = read.get(path) or read_coco_file(path, unlabelled)

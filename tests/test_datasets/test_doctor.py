@@ -57,7 +57,33 @@ def test_a_damaged_image(config):
     cfg, data = config
     image = sorted((data / 'val2017').iterdir())[0]
     image.write_bytes(b'<html>')
-    assert any('1 images cannot be read' in said and image.name in said for said in messages(cfg, 'error'))
+    assert any('1 images cannot be read, or' in said and image.name in said for said in messages(cfg, 'error'))
+
+
+def test_an_image_that_ends_too_early(config):
+    """OpenCV reads it, with grey where the rest is missing."""
+    cfg, data = config
+    image = sorted((data / 'val2017').iterdir())[0]
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    assert any('end too early' in said and image.name in said for said in messages(cfg, 'error'))
+
+
+def test_label_maps_are_counted_and_all_of_them_are_read(toy_seg, tmp_path):
+    data = tmp_path / 'ade'
+    shutil.copytree(toy_seg.data, data)
+    options = {f'{split}_dataloader.dataset.data_root': f'{data}/' for split in ('train', 'val', 'test')}
+    cfg = load_config(toy_seg.config, options)
+    diagnosis = examine(cfg, progress=False)
+    assert diagnosis.healthy and max(diagnosis.counts['train'].values()) == 16
+    labels = sorted((data / 'annotations' / 'validation').iterdir())
+    Image.new('L', (9, 9)).save(labels[1])
+    labels[3].write_bytes(labels[3].read_bytes()[:200])
+    images = sorted((data / 'images' / 'validation').iterdir())
+    shutil.copy(sorted((data / 'images' / 'training').iterdir())[0], images[0])
+    shutil.copy(sorted((data / 'annotations' / 'training').iterdir())[0], labels[0])
+    said = messages(cfg, 'error')
+    assert any(f'{labels[1]} is 9x9' in text and '(1 more have a fault)' in text for text in said)
+    assert any('1 images of val are training images as well' in text for text in said)
 
 
 def test_copies_and_leakage(config):
@@ -84,7 +110,7 @@ def test_objects_that_are_too_small_for_the_anchors(config):
 def test_a_class_without_objects(config):
     cfg, data = config
     edit(data, lambda content: content.update(annotations=[a for a in content['annotations'] if a['category_id'] != 1]))
-    assert any('The split train has no object of 1 classes' in said for said in messages(cfg, 'warning'))
+    assert any('The split train has nothing of 1 classes' in said for said in messages(cfg, 'warning'))
 
 
 def test_a_file_that_cannot_be_read_is_the_only_finding(config):

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmtrtvit.datasets.label_maps import READ
-from mmtrtvit.datasets.preflight import check_data, check_dataset
+from mmtrtvit.datasets.label_maps import READ, check_segmentation_dataset
+from mmtrtvit.datasets.preflight import check_data
 from mmtrtvit.errors import DataError
 
 NAMES = ('background', 'disc', 'ring')
@@ -35,7 +35,7 @@ def check(root):
             reduce_zero_label=True,
             pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
         )
-        check_dataset({**config, **changes}, scope)
+        check_segmentation_dataset({**config, **changes}, scope)
 
     return run
 
@@ -110,6 +110,44 @@ def test_labels_of_16_bits_that_would_wrap_around(check, root):
     assert 'has the value 257' in told(check)
 
 
+@pytest.mark.parametrize('reduce_zero_label', [False, True])
+def test_masks_of_0_and_255(check, root, reduce_zero_label):
+    """255 is "ignored": the loss was 0 and the figures were nan, and nothing was said."""
+    mask = np.where(np.arange(8 * 12).reshape(8, 12) % 4 == 0, 255, 0).astype(np.uint8)
+    for path in (root / 'labels').iterdir():
+        replace(path, mask)
+    message = told(check, metainfo=dict(classes=('background', 'cell')), reduce_zero_label=reduce_zero_label)
+    assert (
+        f'{"100" if reduce_zero_label else "25"}% of the pixels of 12 label maps, such as {root / "labels"}' in message
+    )
+    assert ("all others are 'background'" in message) != reduce_zero_label
+    assert '--map 0=background 255=CLASS' in message
+
+
+def test_one_map_of_another_class_is_enough(check, root):
+    """Most label maps of some data sets show one class."""
+    for number, path in enumerate(sorted((root / 'labels').iterdir())):
+        labels = np.full((8, 12), 255, np.uint8)
+        labels[4:] = number == 1
+        replace(path, labels)
+    check(metainfo=dict(classes=('background', 'cell')), reduce_zero_label=False)
+
+
+def test_one_class_beside_ignored_pixels(check, root):
+    for path in (root / 'labels').iterdir():
+        replace(path, np.repeat([[0], [255]], 4, axis=0).repeat(12, axis=1).astype(np.uint8))
+    check(metainfo=dict(classes=('cell',)), reduce_zero_label=False)
+
+
+def test_label_maps_as_jpeg(check, root):
+    for path in sorted((root / 'labels').iterdir()):
+        labels = np.zeros((8, 12), np.uint8)
+        labels[:, 3:] = 9
+        replace(path.with_suffix('.jpg'), labels)
+    message = told(check, seg_map_suffix='.jpg', reduce_zero_label=False)
+    assert 'JPEG changes values' in message
+
+
 def test_label_maps_in_colour(check, root):
     replace(root / 'labels' / '00.png', np.zeros((8, 12, 3), np.uint8))
     assert '00.png has 3 channels' in told(check)
@@ -129,7 +167,8 @@ def test_a_few_are_read_spread_over_all(check, root, monkeypatch):
     from mmtrtvit.datasets import label_maps
 
     seen = []
-    monkeypatch.setattr(label_maps, 'check_label_map', lambda image, *rest: seen.append(image.stem))
+    original = label_maps.check_label_map
+    monkeypatch.setattr(label_maps, 'check_label_map', lambda *a: seen.append(a[0].stem) or original(*a))
     check()
     assert len(seen) == READ and seen[0] == '00' and seen[-1] == '11' and seen == sorted(set(seen))
 

@@ -179,7 +179,7 @@ def test_a_segmentation_data_set(dataset, root):
     ade = dict(type='ADE20KDataset', ann_file=None, metainfo=None)
     prefix = dict(img_path='train2017', seg_map_path='annotations')
     cv2.imwrite(str(root / 'train2017' / '1.jpg'), np.zeros((4, 4, 3), np.uint8))
-    check_dataset(dataset(**ade, data_prefix=prefix), 'mmseg')
+    check_dataset(dataset(**ade, data_prefix=prefix))
     said = told(check_dataset, dataset(**ade, data_prefix=dict(prefix, seg_map_path='masks')))
     assert f'no folder {root / "masks"}' in said and '`data_prefix.seg_map_path` of ADE20KDataset' in said
 
