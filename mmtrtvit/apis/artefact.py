@@ -93,7 +93,7 @@ def evaluate_artefact(
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')
         settings = {name: cfg[name] for name in names if name in cfg}
-        runner = build_runner(Runner, PredictorModel(predict), cfg=cfg, **settings)
+        runner = build_runner(Runner, PredictorModel(predict), cfg=cfg, loops=['test'], **settings)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         if show_dir:

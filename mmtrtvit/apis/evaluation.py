@@ -107,7 +107,7 @@ def evaluate(
     check_data(cfg, ['test'])
     with library_errors_explained(describe_batches(cfg, 'test')):
         use_cpu_processes(cfg)
-        runner = build_runner(Runner.from_cfg, cfg)
+        runner = build_runner(Runner.from_cfg, cfg, loops=['test'])
         model = unwrapped(runner.model)
         network = model.module if tta else model
         load_checkpoint(network, checkpoint, allow_mismatch=allow_mismatch)

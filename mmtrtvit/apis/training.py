@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch.nn as nn
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint
+from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint, unwrapped
 from ..config import describe_batches, load_config, set_work_dir
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
@@ -86,10 +87,8 @@ def check_start(runner: Runner, path: str, resumed: bool, allow_mismatch: bool) 
     # a FlexibleRunner builds its network only when it trains
     network = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(runner.model)
     check_checkpoint(network, path, allow_mismatch=allow_mismatch and not resumed)
-    if resumed and isinstance(runner, Runner):
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        if isinstance(runner.optim_wrapper, OptimWrapper):
-            check_optimizer(runner.optim_wrapper.optimizer, read_checkpoint(path)['optimizer'], path)
+    if resumed and isinstance(runner.optim_wrapper, OptimWrapper):  # a FlexibleRunner builds it later as well
+        check_optimizer(runner.optim_wrapper.optimizer, read_checkpoint(path)['optimizer'], path)
 
 
 def forget_pretrained(model: nn.Module | ConfigDict) -> None:
@@ -149,6 +148,26 @@ def check_strategy(config: Config) -> None:
         )
 
 
+def describe_run(runner: Runner) -> str:
+    """One line on network, data and length of a run: what is about to be trained."""
+    model, loop = runner.model, runner._train_loop
+    if not isinstance(model, nn.Module) or not hasattr(loop, 'max_iters'):  # FlexibleRunner: later
+        return 'The run is built when it starts.'
+    network = unwrapped(model)
+    trained = [p.numel() for p in network.parameters() if p.requires_grad]
+    data = [f'{len(runner.train_dataloader.dataset)} training images']
+    if runner._val_loop is not None:
+        data.append(f'{len(runner.val_dataloader.dataset)} validation images')
+    loader = runner.train_dataloader
+    batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)  # a sampler of whole batches
+    epochs = f'{runner.max_epochs} epochs, ' if loop.max_epochs > 1 else ''
+    return (
+        f'{type(network).__name__} with {type(getattr(network, "backbone", network)).__name__}: '
+        f'{sum(trained) / 1e6:.1f} M parameters to train; {", ".join(data)}; {epochs}{loop.max_iters} iterations of '
+        f'{batch} images' + (f' in each of {get_world_size()} processes' if get_world_size() > 1 else '')
+    )
+
+
 def train(
     config: str | os.PathLike,
     *,
@@ -197,7 +216,8 @@ def train(
     check_data(cfg, ['train', 'val'])
     with library_errors_explained(describe_batches(cfg, 'train')):
         use_cpu_processes(cfg)
-        runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg)
+        runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg, loops=('train', 'val'))
+        runner.logger.info(describe_run(runner))
         start, resumed = cfg.get('load_from'), bool(cfg.get('resume'))
         if start and not Path(start).is_dir():
             check_start(runner, start, resumed, allow_mismatch)
