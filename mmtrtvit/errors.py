@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,15 +112,37 @@ def explain(error: BaseException, load: str = 'the batches of this run') -> User
     return None
 
 
+def _place_of(error: BaseException) -> str:
+    """The line of code that raised an error, for messages: assertions often have no text of their own."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file = frame.filename.replace(os.sep, '/').rpartition('/site-packages/')[2]
+    return f'{file}, line {frame.lineno}: {frame.line}'
+
+
 @contextlib.contextmanager
-def library_errors_explained(load: str = 'the batches of this run') -> Iterator[None]:
-    """Raise a known error of a library as a :class:`UserError` that says how to fix it; see :func:`explain`."""
+def library_errors_explained(
+    load: str = 'the batches of this run', stage: Callable[[], str] = lambda: ''
+) -> Iterator[None]:
+    """Raise a known error of a library as a :class:`UserError` that says how to fix it; see :func:`explain`.
+
+    Args:
+        load: As in :func:`explain`.
+        stage: Names what is being done that depends on the config above all, such as building a network: any other
+            error is then a :class:`ConfigError` that names the line of code. Where it returns nothing, such an error is
+            a defect and passes unchanged.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         known = explain(error, load)
+        if known is None and stage():
+            text = f': {error}' if str(error) else ''
+            known = ConfigError(
+                f'{stage()} failed: {type(error).__name__}{text}\n({_place_of(error)})',
+                fix='correct the setting of the config that this is about; MMTRTVIT_DEBUG=1 shows the whole traceback',
+            )
         if known is None:
             raise
         raise known from error

@@ -88,7 +88,7 @@ def evaluate_artefact(
     cfg = follow_artefact(load_config(config, cfg_options), predict.manifest)
     set_work_dir(cfg, Path(config), work_dir)
     check_data(cfg, ['test'])
-    with library_errors_explained(describe_batches(cfg, 'test')):
+    with library_errors_explained(describe_batches(cfg, 'test'), lambda: 'The evaluation'):
         # only what testing needs: hooks of a training config may want a model that they can train
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')

@@ -257,7 +257,7 @@ def confusion_matrix(
             evaluate(config, str(source), work_dir=work_dir, out=str(written), **changes)
             found = _read_predictions(written)
     init_default_scope(cfg.default_scope)
-    with library_errors_explained():
+    with library_errors_explained(stage=lambda: 'Counting'):
         matrix = _count(cfg, found, score_thr, iou_thr)
     with atomic_file(out / 'confusion_matrix.json') as temporary:
         temporary.write_text(json.dumps(matrix.to_dict()) + '\n')

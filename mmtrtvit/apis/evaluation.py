@@ -105,7 +105,7 @@ def evaluate(
         report_classes(cfg)
     allow_mmengine_checkpoints()
     check_data(cfg, ['test'])
-    with library_errors_explained(describe_batches(cfg, 'test')):
+    with library_errors_explained(describe_batches(cfg, 'test'), lambda: 'The evaluation'):
         use_cpu_processes(cfg)
         runner = build_runner(Runner.from_cfg, cfg, loops=['test'])
         model = unwrapped(runner.model)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch.nn as nn
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, RUNNERS
@@ -118,6 +119,39 @@ def use_atomic_checkpoints(config: Config) -> None:
         hook.type = 'mmtrtvit.AtomicCheckpointHook'
 
 
+class Started(Hook):
+    """Tells whether a training has got past its first iteration: until then an error is the config's, not the run's."""
+
+    def __init__(self) -> None:
+        self._stage = 'Building what the config describes'
+
+    def stage(self) -> str:
+        """What is being done; empty after the first iteration."""
+        return self._stage
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        self._stage = self._stage and 'The first iteration'
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._stage = ''
+
+
+def check_length(config: Config) -> None:
+    """Make sure that there is something to train.
+
+    Raises:
+        ConfigError: If the number of epochs or iterations is not a positive one.
+    """
+    for key in ('max_epochs', 'max_iters', 'val_interval'):
+        value = (config.get('train_cfg') or {}).get(key)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(
+                f'train_cfg.{key}={value!r}: ' + ('nothing would be trained.' if 'max' in key else 'not an interval.'),
+                expected='a number from 1 on',
+                fix=f'set it in the config or by --cfg-options train_cfg.{key}=...',
+            )
+
+
 SHARDING = {
     'FSDPStrategy': ('fsdp', "mmengine would clip every process's share of the gradients by itself"),
     'DeepSpeedStrategy': ('deepspeed', 'DeepSpeed clips by strategy.gradient_clipping'),
@@ -214,7 +248,9 @@ def train(
     use_atomic_checkpoints(cfg)
     stop_when_diverging(cfg)
     check_data(cfg, ['train', 'val'])
-    with library_errors_explained(describe_batches(cfg, 'train')):
+    check_length(cfg)
+    started = Started()
+    with library_errors_explained(describe_batches(cfg, 'train'), started.stage):
         use_cpu_processes(cfg)
         runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg, loops=('train', 'val'))
         runner.logger.info(describe_run(runner))
@@ -223,5 +259,6 @@ def train(
             check_start(runner, start, resumed, allow_mismatch)
         if start and (resumed or not allow_mismatch):
             forget_pretrained(runner.model)
+        runner.register_hook(started, priority='LOWEST')
         runner.train()
     return runner

@@ -120,7 +120,7 @@ def browse(
     init_default_scope(cfg.default_scope)
     set_random_seed(seed)
     written = []
-    with library_errors_explained():
+    with library_errors_explained(stage=lambda: 'Loading'):
         panels = itertools.islice(_panels(cfg, split, seed), number)
         panels = iter(tqdm(panels, total=number, desc=f'Loading {split} images', unit='image'))
         while sheet := list(itertools.islice(panels, PER_SHEET)):

@@ -153,7 +153,7 @@ def visualize(
     if files is None:
         check_data(cfg, ['test'])
     init_default_scope(cfg.default_scope)
-    with library_errors_explained():
+    with library_errors_explained(stage=lambda: 'Drawing'):
         dataset = _test_dataset(cfg)
         metainfo = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True)).metainfo
         model = MODELS.build(copy.deepcopy(cfg.model))
