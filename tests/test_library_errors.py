@@ -256,3 +256,14 @@ def test_every_command_line_explains_them(error, capsys, monkeypatch):
 
     assert main() == 2
     assert 'Fix: ' in capsys.readouterr().err
+
+
+def test_while_the_config_is_built_any_error_is_its_own():
+    def fail():
+        assert 1 == 2
+
+    with pytest.raises(ConfigError) as caught, library_errors_explained(stage=lambda: 'Building the network'):
+        fail()
+    said = str(caught.value)
+    assert said.startswith('Building the network failed: AssertionError') and 'assert 1 == 2' in said
+    assert re.search(r'test_library_errors\.py, line \d+: ', said) and 'MMTRTVIT_DEBUG=1' in said

@@ -112,7 +112,7 @@ def test_resuming_another_network_or_optimizer_is_refused(toy, toy_run, tmp_path
     for options, said in [
         ({'model.roi_head.bbox_head.fc_out_channels': 48}, 'other shape: roi_head.bbox_head'),
         ({'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=1e-3, momentum=0.9)}, 'it is not the SGD'),
-        ({'optim_wrapper.paramwise_cfg': None}, 'parameter groups with'),
+        ({'optim_wrapper.paramwise_cfg': dict(_delete_=True, norm_decay_mult=0.0)}, 'parameter groups with'),
     ]:
         for allowed in (False, True):
             with pytest.raises(CheckpointError, match=said):
