@@ -2,12 +2,15 @@
 
 import copy
 import difflib
+import linecache
 import os
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from . import environment
 from .errors import ConfigError, UserError
@@ -87,14 +90,51 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
         if cfg_options:
             # a copy: merging removes `_delete_` from its argument
             config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
+            if any(key.startswith('custom_imports') for key in cfg_options):
+                import_modules_from_strings(**config.custom_imports)  # those of files were imported with them
     except UserError:
         raise
     except Exception as error:  # a config is a program: anything may be raised in it
+        raise _unreadable(path, error) from error
+    if not isinstance(config.get('model'), Mapping):
         raise ConfigError(
-            f'The config {path} cannot be read: {type(error).__name__}: {error}',
-            fix='correct the file, the file that it names in `_base_`, or what --variant or --cfg-options gave',
-        ) from error
+            f'The config {path} has no `model`.',
+            expected='a whole config, such as those in configs/, or a file with one as its `_base_`',
+            fix='give the config that the network was trained with',
+        )
     return config
+
+
+CONFIG_SUFFIXES = ('.py', '.json', '.yml', '.yaml')
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    """The error for a config that cannot be read, with the file and line at fault where they can be told."""
+    if path.suffix not in CONFIG_SUFFIXES:
+        swapped = ' and a checkpoint comes after it' if path.suffix in ('.pth', '.pt') else ''
+        return ConfigError(
+            f'{path} is not a config.',
+            expected=f'a file that ends in {", ".join(CONFIG_SUFFIXES)}',
+            fix=f'the config is the first argument{swapped}',
+        )
+    file, line = path, None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == '_file2dict':  # of the config, then of those that it inherits
+            file = Path(frame.f_locals.get('filename', file))
+        elif frame.f_code.co_filename == str(file):
+            line = number
+    if isinstance(error, SyntaxError):
+        line = error.lineno
+    reason = f'{type(error).__name__}: {getattr(error, "msg", None) or error}'
+    if isinstance(error, RecursionError):
+        reason = 'its `_base_` leads back to itself'
+    linecache.checkcache(str(file))
+    place = [] if file.resolve() == path.resolve() else [f'in {file}']
+    place += [f'line {line}: {linecache.getline(str(file), line).strip()}'] if line else []
+    return ConfigError(
+        f'The config {path} cannot be read: {reason}' + (f' ({", ".join(place)})' if place else ''),
+        fix='correct the file, the file that it names in `_base_`, or what --variant or --cfg-options gave',
+    )
 
 
 def datasets_of(config: Mapping) -> Iterator[Mapping]:

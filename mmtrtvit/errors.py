@@ -115,8 +115,8 @@ def explain(error: BaseException, load: str = 'the batches of this run') -> User
 def _place_of(error: BaseException) -> str:
     """The line of code that raised an error, for messages: assertions often have no text of their own."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    file = frame.filename.replace(os.sep, '/').rpartition('/site-packages/')[2]
-    return f'{file}, line {frame.lineno}: {frame.line}'
+    file = re.sub(r'.*/(site-packages|python3\.\d+)/', '', frame.filename.replace(os.sep, '/'))
+    return f'{file}, line {frame.lineno}' + ('' if str(error) else f': {frame.line}')
 
 
 @contextlib.contextmanager

@@ -205,6 +205,12 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         'package is written with its name in front (mmpretrain.TIMMBackbone), and the package has to be installed',
     ),
     KnownError(
+        r'None is not a callable object',
+        'ConfigError',
+        'A type in the config (of an optimizer, a scheduler or the like) is not registered.',
+        'correct its name, such as type="AdamW"',
+    ),
+    KnownError(
         r"(?P<what>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'",
         'ConfigError',
         'The type {what} of the config has no setting {key}.',
@@ -348,6 +354,13 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         'ConfigError',
         'The port that the processes meet at is in use, perhaps by another training.',
         'choose another one: PORT=29501 tools/dist_train.sh CONFIG GPUS',
+    ),
+    KnownError(
+        r"KeyError: '(?P<what>RANK|WORLD_SIZE|LOCAL_RANK|MASTER_ADDR|MASTER_PORT|SLURM_\w+|OMPI_\w+)'",
+        'ConfigError',
+        'A launcher was named by --launcher, but it has not started this process: {what} is not set.',
+        'tools/dist_train.sh CONFIG GPUS (or tools/slurm_train.sh, dist_test.sh) starts it; leave out --launcher for '
+        'one process',
     ),
     KnownError(
         r'Duplicate GPU detected|NCCL error|nccl\w*Error|ProcessGroupNCCL.*(?:timed out|timeout)'

@@ -1,10 +1,13 @@
 """Configs are read as a command line needs it."""
 
+import argparse
+
 import pytest
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.config import set_work_dir
+from mmtrtvit.config import describe_batches, set_work_dir
 from mmtrtvit.errors import ConfigError
+from mmtrtvit.options import add_config_options
 
 
 @pytest.fixture
@@ -46,6 +49,56 @@ def test_one_that_cannot_be_read(tmp_path, text, options):
     (tmp_path / 'bad.py').write_text(text)
     with pytest.raises(ConfigError, match='bad.py cannot be read: .*\n.*correct the file'):
         load_config(tmp_path / 'bad.py', options)
+
+
+def test_the_file_and_the_line_at_fault_are_named(tmp_path):
+    (tmp_path / 'base.py').write_text('model = dict()\nlr = 1e-3\nrate = lr * unknown\n')
+    (tmp_path / 'own.py').write_text("_base_ = 'base.py'\n")
+    with pytest.raises(
+        ConfigError, match=r"own.py .*'unknown' is not defined \(in .*base.py, line 3: rate = lr \* unk"
+    ):
+        load_config(tmp_path / 'own.py')
+    (tmp_path / 'base.py').write_text('model = dict(\n    type="X",,\n)\n')
+    with pytest.raises(ConfigError, match=r'SyntaxError: invalid syntax \(in .*base.py, line 2: type="X",,\)'):
+        load_config(tmp_path / 'own.py')
+    (tmp_path / 'base.py').write_text("_base_ = 'own.py'\n")
+    with pytest.raises(ConfigError, match='leads back to itself'):
+        load_config(tmp_path / 'own.py')
+
+
+@pytest.mark.parametrize(
+    ('name', 'told'), [('epoch_1.pth', 'a checkpoint comes after it'), ('notes.txt', 'ends in .py, .json, .yml')]
+)
+def test_a_file_that_is_no_config(tmp_path, name, told):
+    (tmp_path / name).write_bytes(b'PK')
+    with pytest.raises(ConfigError, match=rf'(?s){name} is not a config.*{told}'):
+        load_config(tmp_path / name)
+
+
+def test_a_config_without_a_network(tmp_path):
+    (tmp_path / 'empty.py').write_text('')
+    with pytest.raises(ConfigError, match='empty.py has no `model`'):
+        load_config(tmp_path / 'empty.py')
+
+
+def test_an_option_without_a_value(capsys):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser, 'layer-decay')
+    assert parser.parse_args(['--cfg-options', 'a.b=1', 'c=[1,2]']).cfg_options == {'a.b': 1, 'c': [1, 2]}
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(['--cfg-options', 'nonsense'])
+    assert caught.value.code == 2 and 'expected KEY=VALUE' in capsys.readouterr().err
+
+
+def test_imports_that_an_option_adds_are_done(configs):
+    with pytest.raises(ConfigError, match='nosuchmodule'):
+        load_config(configs / 'maskrcnn_trtvit_a_toy.py', {'custom_imports.imports': 'nosuchmodule'})
+
+
+def test_batches_are_described(configs):
+    config = load_config(configs / 'maskrcnn_trtvit_b_coco.py')
+    assert describe_batches(config, 'train') == 'batches of 2 images of 1333 x 800'
+    assert describe_batches({}, 'train') == 'batches of one image'
 
 
 def test_work_dir_is_named_after_the_config_or_as_wanted(configs, tmp_path, monkeypatch):

@@ -6,9 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import config_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,7 +32,7 @@ OPTIONS = {
     '--threads': dict(type=int, help='threads (None: as many as PyTorch takes)'),
     '--max-seconds': dict(type=float, help='end the rounds after this time, but never before three'),
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
-    '--cfg-options': dict(nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'),
+    '--cfg-options': dict(nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'),
 }
 """Every option; a command may change its settings."""
 

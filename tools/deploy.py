@@ -4,9 +4,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmtrtvit.errors import command_line
+from mmtrtvit.options import config_options
 from mmtrtvit.runtime.backends import BACKENDS
 from mmtrtvit.runtime.precisions import PRECISIONS
 from mmtrtvit.runtime.tasks import FLAVOURS
@@ -73,7 +72,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'
+    )
     args = parser.parse_args()
     if args.images < 1:
         parser.error('--images takes a number from 1 on')

@@ -20,7 +20,7 @@ from ..engine import use_cpu_processes
 from ..engine.cpu_amp import use_amp
 from ..engine.resume import check_optimizer, check_training_state, latest_checkpoint
 from ..engine.runner import build_runner
-from ..errors import ConfigError, library_errors_explained
+from ..errors import ConfigError, DataError, library_errors_explained
 from ..models import PyramidBackbone
 from .class_layers import only_classes_differ
 
@@ -63,7 +63,7 @@ def set_resume(config: Config, resume: str | None) -> None:
         print_log(f'There is nothing to resume in {config.work_dir}: this is a new run.', logger='current')
         return
     config.load_from = path
-    if Path(path).is_dir():  # sharded by the strategy, which reads it itself
+    if 'runner_type' in config and Path(path).is_dir():  # sharded by the strategy, which reads it itself
         return
     checkpoint = read_checkpoint(path)
     check_training_state(checkpoint, path)
@@ -136,19 +136,30 @@ class Started(Hook):
         self._stage = ''
 
 
-def check_length(config: Config) -> None:
-    """Make sure that there is something to train.
+WHOLE = (
+    *('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval', 'optim_wrapper.accumulative_counts'),
+    *('train_dataloader.batch_size', 'val_dataloader.batch_size', 'auto_scale_lr.base_batch_size'),
+)
+POSITIVE = ('optim_wrapper.optimizer.lr', 'optim_wrapper.clip_grad.max_norm')
+"""Settings of a training that are whole numbers from 1 on, and those that are above 0, where they are given."""
+
+
+def check_numbers(config: Config) -> None:
+    """Make sure that something is trained: that counts are whole numbers, and rates above 0.
 
     Raises:
-        ConfigError: If the number of epochs or iterations is not a positive one.
+        ConfigError: Names the first setting that is not.
     """
-    for key in ('max_epochs', 'max_iters', 'val_interval'):
-        value = (config.get('train_cfg') or {}).get(key)
-        if value is not None and (not isinstance(value, int) or value < 1):
+    for key in (*WHOLE, *POSITIVE):
+        value = config
+        for part in key.split('.'):
+            value = value.get(part) if isinstance(value, Mapping) or value is config else None
+        whole = key in WHOLE
+        if value is not None and (type(value) not in ((int,) if whole else (int, float)) or not value > 0):
             raise ConfigError(
-                f'train_cfg.{key}={value!r}: ' + ('nothing would be trained.' if 'max' in key else 'not an interval.'),
-                expected='a number from 1 on',
-                fix=f'set it in the config or by --cfg-options train_cfg.{key}=...',
+                f'{key}={value!r}: nothing could be trained.',
+                expected='a whole number from 1 on' if whole else 'a number above 0',
+                fix=f'correct it in the config, or by --cfg-options {key}=...',
             )
 
 
@@ -179,6 +190,20 @@ def check_strategy(config: Config) -> None:
         raise ConfigError(
             f'optim_wrapper.clip_grad cannot be used with {kind}: {why_not}.',
             fix='add --cfg-options optim_wrapper.clip_grad=None',
+        )
+
+
+def check_batches(runner: Runner) -> None:
+    """Make sure that the training data fill a batch.
+
+    Raises:
+        DataError: If an epoch has none.
+    """
+    if isinstance(runner, Runner) and not len(runner.train_dataloader):
+        raise DataError(
+            f'The {len(runner.train_dataloader.dataset)} training images fill no batch, and incomplete ones are '
+            'left out (drop_last).',
+            fix='lower train_dataloader.batch_size, or set drop_last=False there and in its batch_sampler',
         )
 
 
@@ -237,6 +262,7 @@ def train(
     cfg = load_config(config, cfg_options, variants)
     cfg.launcher = launcher
     check_strategy(cfg)
+    check_numbers(cfg)
     set_work_dir(cfg, Path(config), work_dir)
     if amp:
         use_amp(cfg)
@@ -248,14 +274,14 @@ def train(
     use_atomic_checkpoints(cfg)
     stop_when_diverging(cfg)
     check_data(cfg, ['train', 'val'])
-    check_length(cfg)
     started = Started()
     with library_errors_explained(describe_batches(cfg, 'train'), started.stage):
         use_cpu_processes(cfg)
         runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg, loops=('train', 'val'))
+        check_batches(runner)
         runner.logger.info(describe_run(runner))
         start, resumed = cfg.get('load_from'), bool(cfg.get('resume'))
-        if start and not Path(start).is_dir():
+        if start and not ('runner_type' in cfg and Path(start).is_dir()):
             check_start(runner, start, resumed, allow_mismatch)
         if start and (resumed or not allow_mismatch):
             forget_pretrained(runner.model)

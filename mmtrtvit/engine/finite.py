@@ -55,7 +55,8 @@ class FiniteHook(Hook):
                 runner,
                 f'The training has diverged: {_few(broken)} in iteration {runner.iter + 1}{in_a_row}'
                 f'{_learning_rate(runner)}.' + (f' Its images: {_few(images)}.' if images else ''),
-                fix=' leave out --amp,' if scaled else '',
+                fix=' leave out --amp,' * scaled
+                + ' finite and positive mean and std of model.data_preprocessor,' * (runner.iter == 0),
             )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

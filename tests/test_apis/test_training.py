@@ -199,7 +199,7 @@ def test_weights_of_another_network_are_refused(toy, toy_run, tmp_path):
 
 
 def test_weights_are_really_loaded(toy, toy_run, tmp_path):
-    options = {**QUICK, 'load_from': str(toy_run / 'epoch_2.pth'), 'optim_wrapper.optimizer.lr': 0.0}
+    options = {**QUICK, 'load_from': str(toy_run / 'epoch_2.pth'), 'optim_wrapper.optimizer.lr': 1e-30}
     train(toy.config, work_dir=str(tmp_path), cfg_options=options)
     ours, theirs = weights_of(tmp_path / 'epoch_1.pth'), weights_of(toy_run / 'epoch_2.pth')
     for name, value in ours.items():
@@ -221,3 +221,30 @@ def test_data_is_checked_before_anything_is_built(toy, tmp_path, options, said):
         train(toy.config, work_dir=str(tmp_path), cfg_options=options)
     assert 'MMTRTVIT_DATA_ROOT' in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        ('train_cfg.max_epochs', 0),
+        ('train_cfg.val_interval', 0),
+        ('train_dataloader.batch_size', 'two'),
+        ('train_dataloader.batch_size', True),
+        ('optim_wrapper.optimizer.lr', 0.0),
+        ('optim_wrapper.optimizer.lr', float('nan')),
+        ('optim_wrapper.clip_grad', dict(max_norm=-1)),  # would climb
+    ],
+)
+def test_numbers_that_train_nothing(toy, tmp_path, key, value):
+    with pytest.raises(ConfigError, match=rf'{key}.*: nothing could be trained'):
+        train(toy.config, work_dir=str(tmp_path / 'run'), cfg_options={key: value})
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_error_of_the_first_iteration_is_told_with_its_place(toy, tmp_path):
+    """mmdet's FPN asserts without a text."""
+    options = {**QUICK, 'model.backbone.out_indices': (0, 1)}
+    with pytest.raises(
+        ConfigError, match=r'The first iteration failed: AssertionError\n\(mmdet/.*fpn.py, line .*: assert'
+    ):
+        train(toy.config, work_dir=str(tmp_path), cfg_options=options)
