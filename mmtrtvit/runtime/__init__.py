@@ -1,8 +1,9 @@
 """Running an artefact with nothing but NumPy, OpenCV and its backend."""
 
+from .masks import Masks
 from .network import Network, open_network
 from .postprocess import Detections, LabelMap
 from .predictor import Predictor, load
 from .preprocess import Preprocessing
 
-__all__ = ['Detections', 'LabelMap', 'Network', 'Predictor', 'Preprocessing', 'load', 'open_network']
+__all__ = ['Detections', 'LabelMap', 'Masks', 'Network', 'Predictor', 'Preprocessing', 'load', 'open_network']

@@ -5,10 +5,14 @@ Uses NumPy and OpenCV only.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 
+from ..errors import DataError
+from .backends.base import import_package
+from .masks import Masks, Part
 from .preprocess import Frame
 from .tensor_names import DETS, LABELS, MASKS
 
@@ -26,14 +30,14 @@ class Detections:
         boxes: ``(n, 4)`` float32: x1, y1, x2, y2.
         scores: ``(n,)`` float32.
         labels: ``(n,)`` int64.
-        masks: ``(n, H, W)`` bool, or None if the network has no masks.
+        masks: ``(n, H, W)`` bool, pasted when asked for; None if the network has no masks.
         classes: Names of all classes.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
-    masks: np.ndarray | None
+    masks: Masks | np.ndarray | None
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -49,6 +53,57 @@ class Detections:
         kept = self.scores > score
         masks = None if self.masks is None else self.masks[kept]
         return Detections(self.boxes[kept], self.scores[kept], self.labels[kept], masks, self.classes)
+
+    def to_coco(self, image_id: int | str, category_ids: Mapping[str, int] | None = None) -> list[dict]:
+        """The objects as entries of a COCO results file, ready for JSON.
+
+        Args:
+            image_id: Id of the image in the annotation file.
+            category_ids: Class name to id in the annotation file; by default the label itself, counted from 0.
+
+        Returns:
+            For each object ``image_id``, ``category_id``, ``bbox`` (x, y, width, height), ``score``, and
+            ``segmentation`` (compressed run lengths) if there are masks.
+
+        Raises:
+            DataError: If an object's class has no id.
+        """
+        names = self.names
+        missing = sorted(set(names) - set(category_ids)) if category_ids is not None else []
+        if missing:
+            raise DataError(
+                f'There is no category id for {", ".join(missing)}.',
+                expected='the id of every class of the network',
+                fix="give {c['name']: c['id'] for c in annotations['categories']} of the right annotation file",
+            )
+        ids = self.labels.tolist() if category_ids is None else [category_ids[name] for name in names]
+        corners = self.boxes.astype(np.float64)
+        corners[:, 2:] -= corners[:, :2]
+        entries = [
+            {'image_id': image_id, 'category_id': category, 'bbox': box, 'score': score}
+            for category, box, score in zip(ids, corners.tolist(), self.scores.tolist(), strict=True)
+        ]
+        if isinstance(self.masks, Masks):
+            for entry, encoded in zip(entries, self.masks.rle(), strict=True):
+                entry['segmentation'] = encoded
+        return entries
+
+    def to_supervision(self) -> Any:
+        """The objects as ``supervision.Detections``, with ``class_name`` in their ``data``.
+
+        Masks become one dense array, ``(n, H, W)`` bool.
+
+        Raises:
+            DeployError: If the package supervision is not installed.
+        """
+        supervision = import_package('supervision')
+        return supervision.Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.labels,
+            mask=None if self.masks is None else np.asarray(self.masks),
+            data={'class_name': np.array(self.names, dtype=str)},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,56 +125,14 @@ class LabelMap:
         """Names of the classes that occur in the image."""
         return _names(np.unique(self.labels), self.classes)
 
+    def to_image(self) -> np.ndarray:
+        """The labels in the smallest type that an image file can hold, for ``cv2.imwrite('labels.png', ...)``.
 
-def _sampling_weights(first: np.float32, last: np.float32, start: int, stop: int, cells: int) -> np.ndarray:
-    """Weight of each cell of a mask for each pixel along one side of its box.
-
-    This is bilinear sampling between the cell centres, with 0 outside the mask, in one direction. The product of both
-    directions equals PyTorch's ``grid_sample`` with ``align_corners=False``.
-
-    Args:
-        first, last: Edges of the box, pixels.
-        start, stop: Range of pixels.
-        cells: Side of the mask.
-
-    Returns:
-        ``(stop - start, cells)`` float32.
-    """
-    pixels = np.arange(start, stop, dtype=np.float32) + np.float32(0.5)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        across = (pixels - first) / (last - first) * 2 - 1  # from -1 to 1 over the box
-    across[~np.isfinite(across)] = 0  # an empty box, handled as in mmdet
-    place = ((across + 1) * cells - 1) / 2
-    distance = np.abs(place[:, None] - np.arange(cells, dtype=np.float32))
-    return np.maximum(1 - distance, 0).astype(np.float32)
-
-
-def paste_masks(masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """Paste the masks of boxes into the image, as mmdet's ``FCNMaskHead`` does on a CPU.
-
-    Args:
-        masks: ``(n, m, m)`` probabilities.
-        boxes: ``(n, 4)``, pixels of the image.
-        size: Height and width of the image.
-        threshold: Pixels with at least this probability belong to the object.
-
-    Returns:
-        ``(n, H, W)`` bool.
-    """
-    height, width = size
-    pasted = np.zeros((len(masks), height, width), dtype=bool)
-    for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
-        if not np.isfinite(box).all():
-            continue
-        # the same region as in mmdet: one pixel more than the box on each side
-        left, top = (int(max(np.floor(side) - 1, 0)) for side in box[:2])
-        right, bottom = (int(min(np.ceil(side) + 1, end)) for side, end in zip(box[2:], (width, height), strict=True))
-        if right <= left or bottom <= top:
-            continue
-        rows = _sampling_weights(box[1], box[3], top, bottom, mask.shape[0])
-        columns = _sampling_weights(box[0], box[2], left, right, mask.shape[1])
-        canvas[top:bottom, left:right] = rows @ mask @ columns.T >= threshold
-    return pasted
+        Returns:
+            ``(H, W)`` uint8, or uint16 for more than 256 classes.
+        """
+        most = max(len(self.classes) - 1, int(self.labels.max(initial=0)))
+        return self.labels.astype(np.uint8 if most < 256 else np.uint16)
 
 
 def detections(
@@ -132,7 +145,7 @@ def detections(
             ``labels`` (K,); ``masks`` (K, m, m) if the network has masks.
         frame: Position of the image in the input.
         classes: Names of all classes.
-        mask_threshold: As in :func:`paste_masks`. None to skip the masks.
+        mask_threshold: Pixels with at least this probability belong to an object. None to skip the masks.
     """
     dets = outputs[DETS]
     found = dets[:, 4] > 0
@@ -143,7 +156,8 @@ def detections(
         boxes = boxes * (1 / scale).astype(np.float32)
     else:
         boxes = boxes / scale.astype(np.float32)
-        masks = paste_masks(outputs[MASKS][found], boxes, frame.original, mask_threshold)
+        parts = [[Part(cells, box)] for cells, box in zip(outputs[MASKS][found], boxes, strict=True)]
+        masks = Masks(parts, frame.original, mask_threshold)
     return Detections(boxes, dets[found, 4], outputs[LABELS][found].astype(np.int64), masks, classes)
 
 

@@ -121,7 +121,7 @@ def assert_same(ours, theirs, tolerance):
         return
     np.testing.assert_array_equal(ours.labels, theirs.labels)
     np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=tolerance)
-    assert ours.masks is None or np.mean(ours.masks == theirs.masks) > 1 - tolerance
+    assert ours.masks is None or np.mean(np.asarray(ours.masks) == theirs.masks) > 1 - tolerance
 
 
 RTX = [

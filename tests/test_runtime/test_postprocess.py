@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 
-from mmtrtvit.runtime.postprocess import detections, label_map, logits_at, nearest_labels, paste_masks
+from mmtrtvit.runtime.masks import Masks, Part
+from mmtrtvit.runtime.postprocess import detections, label_map, logits_at, nearest_labels
 from mmtrtvit.runtime.preprocess import Frame
 
 HEIGHT, WIDTH = 60, 90
@@ -22,6 +23,10 @@ BOXES = {
     'at the corner': [0, 0, 1, 1],
     'thin': [5.5, 3, 6.4, 58],
 }
+
+
+def paste_masks(masks, boxes):
+    return np.asarray(Masks([[Part(*part)] for part in zip(masks, boxes, strict=True)], (HEIGHT, WIDTH), 0.5))
 
 
 def torch_masks(masks, boxes):
@@ -41,7 +46,7 @@ def test_masks_are_mmdets(name):
     masks = generator.random((20, 28, 28), np.float32)
     masks[0], masks[1] = 1, 0
     boxes = np.tile(np.array(BOXES[name], np.float32), (20, 1))
-    found, wanted = paste_masks(masks, boxes, (HEIGHT, WIDTH), 0.5), torch_masks(masks, boxes)
+    found, wanted = paste_masks(masks, boxes), torch_masks(masks, boxes)
     assert found.dtype == bool and found.shape == wanted.shape
     # a probability may round to the other side of the threshold, nothing more
     assert (found != wanted).sum() <= 1e-4 * wanted.size
@@ -55,13 +60,13 @@ def test_masks_of_random_boxes_are_mmdets():
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, WIDTH)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, HEIGHT)
     masks = generator.random((300, 28, 28), np.float32)
-    found, wanted = paste_masks(masks, boxes, (HEIGHT, WIDTH), 0.5), torch_masks(masks, boxes)
+    found, wanted = paste_masks(masks, boxes), torch_masks(masks, boxes)
     assert wanted.sum() > 10000 and (found != wanted).sum() <= 1e-5 * wanted.size
 
 
 def test_boxes_that_are_no_numbers_have_no_mask():
     boxes = np.array([[np.nan, 0, 5, 5], [0, 0, np.inf, 5]], np.float32)
-    assert not paste_masks(np.ones((2, 28, 28), np.float32), boxes, (HEIGHT, WIDTH), 0.5).any()
+    assert not paste_masks(np.ones((2, 28, 28), np.float32), boxes).any()
 
 
 def test_places_without_a_detection_are_dropped():
@@ -73,7 +78,7 @@ def test_places_without_a_detection_are_dropped():
     assert found.scores.tolist() == pytest.approx([0.9, 0.1]) and found.names == ['b', '5'] and found.masks is None
     with_masks = detections({**outputs, 'masks': np.ones((4, 28, 28), np.float32)}, frame, ('a', 'b'), 0.5)
     assert with_masks.masks.shape == (2, 30, 80)
-    assert with_masks.masks[0, :20].all() and not with_masks.masks[0, 21:].any()
+    assert with_masks.masks[0][:20].all() and not with_masks.masks[0][21:].any()
     nothing = detections({'dets': dets[:0], 'labels': np.zeros(0, int), 'masks': dets[:0, None]}, frame, (), 0.5)
     assert len(nothing) == 0 and nothing.masks.shape == (0, 30, 80) and nothing.boxes.shape == (0, 4)
 

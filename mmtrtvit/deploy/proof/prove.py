@@ -7,6 +7,7 @@ graph that it was built from runs in its place. The proof records which of the t
 
 import contextlib
 import copy
+import dataclasses
 import io
 import numbers
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from ...latency import Latency, measure
 from ...runtime.postprocess import Detections, logits_at
-from ...runtime.predictor import Predictor
+from ...runtime.predictor import Predictor, Result
 from ...runtime.preprocess import read_image
 from ...runtime.tensor_names import EXACT, OUTPUT
 from .detection_parity import compare_detections
@@ -92,6 +93,13 @@ def _on_the_test_split(compared: _Comparison, split: Split, progress: bool, metr
             metrics[name] = float(value), float(theirs.get(name, 0.0))
 
 
+def _with_whole_masks(found: Result) -> Result:
+    """A result whose masks are pasted, as those of PyTorch are."""
+    if isinstance(found, Detections) and found.masks is not None:
+        return dataclasses.replace(found, masks=np.asarray(found.masks))
+    return found
+
+
 def _latency(reference: Reference, predict: Predictor, image: np.ndarray, precision: str, device: str) -> list[Latency]:
     """Latency of PyTorch and the artefact on the same image, measured in turn, on the device of the artefact."""
     reference.model.to(device)
@@ -99,7 +107,7 @@ def _latency(reference: Reference, predict: Predictor, image: np.ndarray, precis
         return measure(
             dict(
                 PyTorch=lambda: reference.test(reference.prepare(image)),
-                artefact=lambda: predict(image),
+                artefact=lambda: _with_whole_masks(predict(image)),
             ),
             scope=SCOPE,
             settings=dict(

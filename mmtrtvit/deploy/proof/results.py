@@ -29,7 +29,9 @@ def predicted(found: Result) -> InstanceData | PixelData:
     if isinstance(found, LabelMap):
         return PixelData(data=torch.from_numpy(found.labels)[None])
     arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels, masks=found.masks)
-    return InstanceData(**{name: torch.from_numpy(array) for name, array in arrays.items() if array is not None})
+    return InstanceData(
+        **{name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items() if array is not None}
+    )
 
 
 def add_prediction(sample: BaseDataElement, found: Result) -> None:
