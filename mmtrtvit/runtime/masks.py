@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 
 class Part(NamedTuple):
@@ -148,7 +147,7 @@ class Masks(Sequence[np.ndarray]):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     @overload
-    def __getitem__(self, index: slice | ArrayLike) -> 'Masks': ...
+    def __getitem__(self, index: slice | Sequence | np.ndarray) -> 'Masks': ...
 
     def __getitem__(self, index: Any) -> Any:
         try:

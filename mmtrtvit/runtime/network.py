@@ -93,7 +93,7 @@ def open_network(
         folder: Its folder.
         manifest: Its manifest, already checked.
         threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
-        device: ``'cpu'`` or ``'cuda'``, if the backend has this option (ONNX Runtime).
+        device: As in :func:`~mmtrtvit.runtime.load`.
 
     Raises:
         DeployError: If the backend is missing or cannot load the network, or the network does not match the manifest.

@@ -76,12 +76,12 @@ class Detections:
                 expected='the id of every class of the network',
                 fix="give {c['name']: c['id'] for c in annotations['categories']} of the right annotation file",
             )
-        ids = self.labels.tolist() if category_ids is None else [category_ids[name] for name in names]
-        corners = self.boxes.astype(np.float64)
-        corners[:, 2:] -= corners[:, :2]
-        entries = [
-            {'image_id': image_id, 'category_id': category, 'bbox': box, 'score': score}
-            for category, box, score in zip(ids, corners.tolist(), self.scores.tolist(), strict=True)
+        ids: list[int] = self.labels.tolist() if category_ids is None else [category_ids[name] for name in names]
+        boxes = self.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        entries: list[dict] = [
+            {'image_id': image_id, 'category_id': category, 'bbox': box.tolist(), 'score': float(score)}
+            for category, box, score in zip(ids, boxes, self.scores, strict=True)
         ]
         if isinstance(self.masks, Masks):
             for entry, encoded in zip(entries, self.masks.rle(), strict=True):

@@ -12,10 +12,9 @@ from ..errors import ConfigError, DataError
 from .manifest import read_manifest
 from .network import Network, open_network
 from .postprocess import Detections, LabelMap, detections, label_map
-from .preprocess import Frame, Preprocessing, read_image
+from .preprocess import Frame, ImageLike, Preprocessing, read_image
 from .tensor_names import OUTPUT
 
-Image = np.ndarray | str | os.PathLike
 Result = Detections | LabelMap
 
 BATCH_SIZE = 8
@@ -46,12 +45,16 @@ class Predictor:
         self._classes = tuple(manifest['classes'])
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
-    def __call__(self, image: Image | Sequence[Image], *, batch_size: int = BATCH_SIZE) -> Result | list[Result]:
+    def __call__(
+        self, image: ImageLike | Sequence[ImageLike], *, batch_size: int = BATCH_SIZE, rgb: bool = False
+    ) -> Result | list[Result]:
         """Run the network on one image or on several.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR as read by ``cv2.imread``, or the path of a file; or a list of these.
+            image: ``(H, W, 3)`` uint8, BGR as read by ``cv2.imread``; ``(H, W)`` uint8, grey; a PIL image; or the path
+                of a file. Or a list of these.
             batch_size: As in :meth:`stream`.
+            rgb: Whether arrays have red first, as other libraries than OpenCV give them.
 
         Returns:
             :class:`Detections` or :class:`LabelMap`; a list of them for a list of images.
@@ -62,10 +65,12 @@ class Predictor:
             DeployError: If the network does not accept its size.
         """
         if isinstance(image, (list, tuple)):
-            return list(self.stream(image, batch_size=batch_size))
-        return next(self.stream([cast(Image, image)], batch_size=batch_size))
+            return list(self.stream(image, batch_size=batch_size, rgb=rgb))
+        return next(self.stream([cast(ImageLike, image)], batch_size=batch_size, rgb=rgb))
 
-    def stream(self, images: Iterable[Image], *, batch_size: int = BATCH_SIZE) -> Iterator[Result]:
+    def stream(
+        self, images: Iterable[ImageLike], *, batch_size: int = BATCH_SIZE, rgb: bool = False
+    ) -> Iterator[Result]:
         """Run the network on any number of images, a batch at a time.
 
         Images are taken from the iterable as they are needed, and no more than one batch is held in memory. On a GPU,
@@ -75,6 +80,7 @@ class Predictor:
         Args:
             images: Images as in :meth:`__call__`, for example a generator.
             batch_size: Maximum number of images that go through the network together.
+            rgb: As in :meth:`__call__`.
 
         Yields:
             The result of each image, in order.
@@ -91,15 +97,15 @@ class Predictor:
                 expected='a list, a generator or another iterable of images',
                 fix='put the image into a list',
             )
-        return self._stream(iter(images), min(batch_size, self.network.most or batch_size))
+        return self._stream(iter(images), min(batch_size, self.network.most or batch_size), rgb)
 
-    def _stream(self, images: Iterator[Image], batch_size: int) -> Iterator[Result]:
-        while several := [read_image(image) for image in itertools.islice(images, batch_size)]:
+    def _stream(self, images: Iterator[ImageLike], batch_size: int, rgb: bool) -> Iterator[Result]:
+        while several := [read_image(image, rgb) for image in itertools.islice(images, batch_size)]:
             found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(several)}
             del several  # while the caller works on the results
             yield from (found.pop(place) for place in range(len(found)))
 
-    def outputs(self, image: Image) -> tuple[dict[str, np.ndarray], Frame]:
+    def outputs(self, image: ImageLike) -> tuple[dict[str, np.ndarray], Frame]:
         """The outputs of the network for one image, and the position of the image in the input.
 
         :meth:`result` turns them into the result of a call. Use both to inspect raw outputs.
@@ -122,6 +128,14 @@ class Predictor:
         folder, options = self._loaded
         return functools.partial(load, **options), (folder,)
 
+    def __repr__(self) -> str:
+        given, session = self.manifest, self.network.session
+        shape = ' x '.join(str(side) if str(side).isdigit() else '*' for side in session.inputs[0].shape)
+        return (
+            f'Predictor({given["method"]} for {given["task"]}, {len(self._classes)} classes, input {shape}, '
+            f'{given["precision"]}, {given["backend"]} on {session.device})'
+        )
+
     def result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
         """Turn the outputs of the network for one image into detections or a label map."""
         if self.manifest['task'] == 'segmentation':
@@ -136,7 +150,8 @@ def load(folder: str | os.PathLike, *, threads: int | None = None, device: str |
     Args:
         folder: The folder of the artefact.
         threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
-        device: ``'cpu'`` or ``'cuda'``, if the backend has this option (ONNX Runtime).
+        device: ``'cpu'`` or ``'cuda'`` for ONNX Runtime; ``'cpu'``, ``'gpu'``, ``'npu'`` or ``'auto'`` for OpenVINO.
+            The first is the default.
 
     Returns:
         A predictor, called with an image.

@@ -7,11 +7,17 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
 
 import cv2
 import numpy as np
 
 from ..errors import DataError, DeployError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+ImageLike = Union[np.ndarray, str, os.PathLike, 'PIL.Image.Image']
 
 
 def _read_file(path: Path) -> np.ndarray:
@@ -34,8 +40,31 @@ def _read_file(path: Path) -> np.ndarray:
     return array
 
 
-def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
-    """An image as an array. A path is read from its file.
+def _from_pil(image: Any) -> np.ndarray:
+    """A PIL image, upright, BGR."""
+    from PIL import ImageOps
+
+    if image.mode in ('I', 'F') or image.mode.startswith('I;'):
+        raise DataError(
+            f'A PIL image was given in mode {image.mode}, of more than 8 bits.', expected=_EXPECTED, fix=_DEPTH_FIX
+        )
+    try:
+        return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))[..., ::-1]
+    except OSError as error:  # PIL decodes a file when its pixels are needed
+        raise DataError(f'A PIL image cannot be read: {error}.', fix='give another image') from error
+
+
+_EXPECTED = 'height x width x 3 uint8, blue first as cv2.imread gives it (red first with rgb=True), or height x width'
+
+_DEPTH_FIX = 'bring its values to 0 to 255 as they were in training, then .astype(numpy.uint8)'
+
+
+def read_image(image: ImageLike, rgb: bool = False) -> np.ndarray:
+    """An image as an array. A path is read from its file; files and PIL images are turned upright, as EXIF says.
+
+    Args:
+        image: ``(H, W, 3)`` uint8; or ``(H, W)`` or ``(H, W, 1)`` uint8, which is grey; or a PIL image, or a path.
+        rgb: Whether red comes first in an array.
 
     Returns:
         ``(H, W, 3)`` uint8, BGR.
@@ -45,20 +74,25 @@ def read_image(image: np.ndarray | str | os.PathLike) -> np.ndarray:
     """
     if isinstance(image, (str, os.PathLike)):
         return _read_file(Path(image))
+    if type(image).__module__.partition('.')[0] == 'PIL':
+        return np.ascontiguousarray(_from_pil(image))
     if not isinstance(image, np.ndarray):
         raise DataError(
             f'An image was given as {type(image).__name__}.',
-            expected='a NumPy array (H, W, 3) of uint8, blue first as cv2.imread gives it, or the path of a file',
+            expected=f'a NumPy array ({_EXPECTED}), a PIL image or the path of a file',
             fix='give such an image; several images as a list, or to predictor.stream(images)',
         )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    channels = image.shape[2:] if image.ndim > 1 else None
+    if image.dtype != np.uint8 or channels not in ((), (1,), (3,)) or not image.size:
         sides = ' x '.join(map(str, image.shape))
         raise DataError(
             f'An image was given as {sides} {image.dtype}.',
-            expected='height x width x 3 uint8, blue first as cv2.imread gives it',
-            fix='for grey images cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), for four channels image[..., :3]',
+            expected=_EXPECTED,
+            fix=_DEPTH_FIX if image.dtype != np.uint8 else 'for four channels image[..., :3]',
         )
-    return image
+    if channels != (3,):
+        return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR)
+    return np.ascontiguousarray(image[..., ::-1]) if rgb else image
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,7 +98,8 @@ def test_an_image_by_its_path(small, toy):
 @pytest.mark.parametrize(
     'image, message',
     [
-        (np.zeros((8, 8), np.uint8), 'given as 8 x 8 uint8'),
+        (np.zeros((8, 8), np.uint16), r'given as 8 x 8 uint16.\n.*\nFix: bring its values to 0 to 255'),
+        (np.zeros(8, np.uint8), 'given as 8 uint8'),
         (np.zeros((8, 8, 4), np.uint8), 'given as 8 x 8 x 4 uint8'),
         (np.zeros((3, 8, 8), np.uint8), 'given as 3 x 8 x 8 uint8'),
         (np.zeros((8, 8, 3), np.float32), 'given as 8 x 8 x 3 float32'),

@@ -42,7 +42,8 @@ class Session(abc.ABC):
     """A loaded network. Any number of threads may run it at the same time.
 
     Attributes:
-        device: Device it computes on: ``'cpu'``, or ``'cuda'`` for a GPU. Compare latencies on the same device only.
+        device: Device it computes on: ``'cpu'``, ``'cuda'``, or OpenVINO's ``'gpu'`` or ``'npu'``. Compare latencies on
+            the same device only.
         inputs, outputs: Tensors it takes and returns, in the order of the graph.
     """
 
@@ -124,7 +125,7 @@ class Backend:
         open: Opens a session: ``open(path, **options)``, with options from :attr:`session_options`. Imports
             the module only when called.
         precisions: Precisions it can compute in.
-        devices: Devices it can run on: ``'cpu'``, ``'cuda'``. The first one is the default.
+        devices: Devices it can run on. The first one is the default.
         convert: Converts the ONNX file to the backend's own format: ``convert(onnx_path, path)``. ``None`` if it
             reads ONNX, or if its engines are built in :mod:`mmtrtvit.deploy.engines`.
         engine_file: The file that it runs.
@@ -189,6 +190,8 @@ class Backend:
             )
         if not Path(path).is_file():
             raise DeployError(f'There is no file {path} for {self.name}.', fix='export it with tools/deploy.py')
+        if 'device' in given:
+            given['device'] = str(given['device']).lower()
         if 'precision' in self.session_options:
             given['precision'] = precision
         session = self.open(path, **given)

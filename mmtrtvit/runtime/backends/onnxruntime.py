@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _DTYPES = {'float': 'float32', 'double': 'float64'}
 """Element types that ONNX Runtime and NumPy name differently."""
 
 
-def _spec(value) -> TensorSpec:
+def _spec(value: Any) -> TensorSpec:
     kind = value.type.removeprefix('tensor(').removesuffix(')')
     return TensorSpec(value.name, _DTYPES.get(kind, kind), tuple(-1 if side is None else side for side in value.shape))
 
@@ -56,6 +57,14 @@ class OnnxRuntimeSession(Session):
                 f'onnxruntime {onnxruntime.__version__} cannot load {path}: {str(error).splitlines()[0]}',
                 fix='export again with the versions that are installed now (tools/check_env.py lists them)',
             ) from error
+        loaded = self._session.get_providers()
+        if loaded[:1] != [provider]:  # a provider whose libraries do not load is left out with a line in the log
+            raise DeployError(
+                f'onnxruntime {onnxruntime.__version__} could not load its {provider} and would run on '
+                f'{", ".join(loaded)}.',
+                expected=f'the CUDA and cuDNN libraries that this onnxruntime needs, and a GPU, for device={device!r}',
+                fix="install them (its log says which is missing), or load with device='cpu'",
+            )
         self.inputs = tuple(map(_spec, self._session.get_inputs()))
         self.outputs = tuple(map(_spec, self._session.get_outputs()))
 

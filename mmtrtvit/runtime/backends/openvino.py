@@ -4,6 +4,8 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ HINTS = {'fp32': 'f32', 'int8': 'f32', 'bf16': 'bf16', 'fp16': 'f32'}
 """Precision of an artefact to OpenVINO's hint. INT8 and FP16 are in the graph itself; the rest of it stays FP32."""
 
 
-def _read(openvino, path: Path):
+def _read(openvino: ModuleType, path: Path) -> Any:
     try:
         model = openvino.Core().read_model(path)
     except Exception as error:  # RuntimeError with a C++ trace, mostly
@@ -51,20 +53,40 @@ def save_ir(onnx_path: str | os.PathLike, path: str | os.PathLike) -> None:
     openvino.save_model(_read(openvino, Path(onnx_path)), Path(path), compress_to_fp16=False)
 
 
+def _check_device(core: Any, device: str, threads: int | None) -> None:
+    """Raise an error if OpenVINO has no such device, or the device has no number of threads to set."""
+    there = sorted({name.partition('.')[0].lower() for name in core.available_devices})
+    if device not in (*there, 'auto'):
+        raise DeployError(
+            f'OpenVINO finds no device {device!r} here.',
+            expected=f'one of {", ".join([*there, "auto"])}',
+            fix='install its driver, or choose another device',
+        )
+    if threads and device != 'cpu':
+        raise DeployError(
+            f'threads={threads} was given for device={device!r}.',
+            expected='threads for the CPU only',
+            fix='leave it out',
+        )
+
+
 class OpenVinoSession(Session):
-    """An ONNX file or an IR (``.xml`` with ``.bin``) in OpenVINO on the CPU.
+    """An ONNX file or an IR (``.xml`` with ``.bin``) in OpenVINO.
 
     Args:
         path: The ``.onnx`` or ``.xml`` file.
         threads: Threads to use; by default one per core.
         precision: Precision of the arithmetic: ``'fp32'``, or ``'bf16'`` if the CPU supports it. It is always set
-            explicitly, because OpenVINO defaults to bfloat16 on CPUs with AMX.
+            explicitly, because OpenVINO defaults to bfloat16 on CPUs with AMX, and to float16 on GPUs.
+        device: ``'cpu'``, ``'gpu'`` or ``'npu'``, or ``'auto'`` for the best one that OpenVINO finds.
 
     Raises:
-        DeployError: If the package or the file cannot be used, or the CPU does not support the precision.
+        DeployError: If the package, the device or the file cannot be used, or the device lacks the precision.
     """
 
-    def __init__(self, path: str | os.PathLike, *, threads: int | None = None, precision: str = 'fp32') -> None:
+    def __init__(
+        self, path: str | os.PathLike, *, threads: int | None = None, precision: str = 'fp32', device: str = 'cpu'
+    ) -> None:
         openvino = import_package('openvino')
         if precision not in HINTS:
             raise DeployError(
@@ -72,23 +94,29 @@ class OpenVinoSession(Session):
             )
         hint = HINTS[precision]
         core = openvino.Core()
-        if hint == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
-            raise DeployError(
-                'This CPU has no bfloat16 arithmetic, so OpenVINO would compute in FP32 all the same.',
-                expected='a CPU with AVX512-BF16 or AMX (Intel Cooper Lake, Sapphire Rapids, AMD Zen 4, or newer)',
-                fix='use --precision fp32 here',
-            )
-        settings = {'INFERENCE_PRECISION_HINT': hint, 'PERFORMANCE_HINT': 'LATENCY'}
+        _check_device(core, device, threads)
+        settings: dict[str, str | int] = {'INFERENCE_PRECISION_HINT': hint, 'PERFORMANCE_HINT': 'LATENCY'}
+        if device == 'auto':  # does not start on the CPU while another device compiles: results would change
+            settings['ENABLE_STARTUP_FALLBACK'] = False
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
         model = _read(openvino, Path(path))
         try:
-            self._model = core.compile_model(model, 'CPU', settings)
+            self._model = core.compile_model(model, device.upper(), settings)
         except Exception as error:
             raise DeployError(
                 f'OpenVINO cannot compile {path}: {_reason(error)}',
                 fix='export again with the versions that are installed now (tools/check_env.py lists them)',
             ) from error
+        chosen = device if device != 'auto' else self._model.get_property('EXECUTION_DEVICES')[0]
+        self.device = chosen.partition('.')[0].lower()
+        name = self.device.upper()
+        if hint == 'bf16' and 'BF16' not in core.get_property(name, 'OPTIMIZATION_CAPABILITIES'):
+            raise DeployError(
+                f'This {name} has no bfloat16 arithmetic, so OpenVINO would compute in FP32 all the same.',
+                expected='a CPU with AVX512-BF16 or AMX (Intel Cooper Lake, Sapphire Rapids, AMD Zen 4, or newer)',
+                fix='use --precision fp32 here',
+            )
         self._free = deque([self._model.create_infer_request()])
         self.inputs = tuple(map(_spec, self._model.inputs))
         self.outputs = tuple(map(_spec, self._model.outputs))
@@ -107,7 +135,7 @@ class OpenVinoSession(Session):
         return outputs
 
 
-def _spec(port) -> TensorSpec:
+def _spec(port: Any) -> TensorSpec:
     shape = tuple(side.get_length() if side.is_static else -1 for side in port.partial_shape)
     return TensorSpec(port.any_name, port.element_type.to_dtype().name, shape)
 
@@ -121,6 +149,7 @@ OPENVINO = Backend(
     convert=save_ir,
     engine_file='end2end.xml',
     weights_file='end2end.bin',
-    session_options=('threads', 'precision'),
+    devices=('cpu', 'gpu', 'npu', 'auto'),
+    session_options=('threads', 'precision', 'device'),
     precisions_by_setting=('bf16',),
 )

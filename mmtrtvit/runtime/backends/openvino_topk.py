@@ -2,12 +2,13 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 INDEX = 'i32'
 """Index type. OpenVINO's CPU plugin is fast with it and does not support 64-bit integers."""
 
 
-def take_equal_values_by_place(model) -> None:
+def take_equal_values_by_place(model: Any) -> None:
     """Give every top-k of a model the order of ONNX: of equal values, the one with the lower index comes first.
 
     OpenVINO lets ``TopK`` choose any of several equal values. Its ``stable`` mode compares all values with each other:
@@ -33,7 +34,7 @@ def take_equal_values_by_place(model) -> None:
                 reader.replace_source_output(new)
 
 
-def _by_place(operators: ModuleType, values, k, axis: int) -> tuple:
+def _by_place(operators: ModuleType, values: Any, k: Any, axis: int) -> tuple:
     """The ``k`` largest values and their indices, from fast top-k operators that never see equal keys.
 
     Args:
@@ -46,10 +47,10 @@ def _by_place(operators: ModuleType, values, k, axis: int) -> tuple:
         Two outputs of shape ``(..., K)``: values, and int32 indices.
     """
 
-    def number(value: int):
+    def number(value: int) -> Any:
         return operators.constant(value, dtype='int32')
 
-    def smallest(keys):
+    def smallest(keys: Any) -> Any:
         """The ``k`` smallest of distinct integers, which cannot tie."""
         return operators.topk(keys, k, axis, 'min', 'value', INDEX)
 

@@ -165,13 +165,51 @@ def test_a_device_that_is_not_there(onnx_file):
             open_session('onnxruntime', onnx_file, device=device)
 
 
+@pytest.mark.filterwarnings('ignore:Specified provider')
+def test_a_provider_that_does_not_load(onnx_file, monkeypatch):
+    """ONNX Runtime only logs it, and goes on without it."""
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime, 'get_available_providers', lambda: ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    )
+    with pytest.raises(DeployError, match=r'could not load its CUDA.*would run on CPU.*\n.*\nFix: .*device=.cpu'):
+        open_session('onnxruntime', onnx_file, device='cuda')
+    assert open_session('onnxruntime', onnx_file).device == 'cpu'
+
+
+def test_devices_of_openvino(onnx_file, monkeypatch):
+    import openvino
+
+    for device in ('cpu', 'CPU', 'auto'):
+        session = open_session('openvino', onnx_file, device=device)
+        assert session.device == 'cpu' and session({'input': np.ones((1, 3, 4, 4), np.float32)})
+    for device in ('gpu', 'npu', 'cuda'):
+        with pytest.raises(DeployError, match=f"finds no device '{device}' here.\nExpected: one of cpu, auto\nFix: "):
+            open_session('openvino', onnx_file, device=device)
+    with pytest.raises(DeployError, match='threads for the CPU only'):
+        open_session('openvino', onnx_file, device='auto', threads=2)
+
+    class WithGpu(openvino.Core):
+        """A machine with a GPU, which is a CPU here."""
+
+        available_devices = ['CPU', 'GPU.0']
+
+        def compile_model(self, model, device, settings):
+            assert device == 'GPU' and settings['INFERENCE_PRECISION_HINT'] == 'f32'
+            return super().compile_model(model, 'CPU', settings)
+
+    monkeypatch.setattr(openvino, 'Core', WithGpu)
+    assert open_session('openvino', onnx_file, device='gpu').device == 'gpu'
+
+
 def test_what_is_unknown(onnx_file, tmp_path):
     with pytest.raises(
         DeployError, match="backend 'onnx-runtime' is unknown.*\n.*onnxruntime, openvino, .*\n.*'onnxruntime'"
     ):
         open_session('onnx-runtime', onnx_file)
-    with pytest.raises(DeployError, match='openvino has no option device'):
-        open_session('openvino', onnx_file, device='cuda')
+    with pytest.raises(DeployError, match='openvino has no option streams'):
+        open_session('openvino', onnx_file, streams=2)
     for backend in BACKENDS:
         with pytest.raises(DeployError, match=f'no file .*none.onnx for {backend}'):
             open_session(backend, tmp_path / 'none.onnx')

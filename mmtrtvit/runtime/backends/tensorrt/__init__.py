@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import Any
 
 from ....errors import DeployError
 from ..base import Backend, Session
@@ -23,7 +24,7 @@ def _open(name: str, package: str, path: str | os.PathLike) -> Session:
     return TensorRTSession(path, package)
 
 
-def _describe(name: str, module: str, **settings) -> Backend:
+def _describe(name: str, module: str, **settings: Any) -> Backend:
     return Backend(
         name=name,
         title=PACKAGES[module].title,

@@ -3,12 +3,13 @@
 Uses the current API only: named tensors and ``execute_async_v3``, available since TensorRT 8.5.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ..base import Session, TensorSpec
 from .support import PACKAGES, import_package, parse_version, refuse_combination, require_version, target_of
 
 if TYPE_CHECKING:
-    import tensorrt as trt
+    import tensorrt
 
 TORCH_TYPES = {
     'FLOAT': torch.float32,
@@ -59,27 +60,35 @@ LOAD_FAILURES = (
 """Known failures. The first one that matches is reported."""
 
 
-def make_log(trt: ModuleType) -> 'trt.ILogger':
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def make_log(trt: ModuleType) -> 'tensorrt.ILogger':
     """A logger that keeps the error messages of the library."""
 
-    class Log(trt.ILogger):
+    logger: Any = trt.ILogger
+
+    class Log(logger):
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            logger.__init__(self)
             self.errors: list[str] = []
 
-        def log(self, severity: 'trt.ILogger.Severity', message: str) -> None:
+        def log(self, severity: 'tensorrt.ILogger.Severity', message: str) -> None:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 self.errors.append(' '.join(message.split()))
 
     return Log()
 
 
-def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 'trt.IOutputAllocator':
+def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 'tensorrt.IOutputAllocator':
     """Memory for an output whose size is known only after the run."""
 
-    class Output(trt.IOutputAllocator):
+    allocator: Any = trt.IOutputAllocator
+
+    class Output(allocator):
         def __init__(self) -> None:
-            trt.IOutputAllocator.__init__(self)
+            allocator.__init__(self)
             self.memory: Tensor | None = None
             self.shape: tuple[int, ...] = ()
 
@@ -98,7 +107,7 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
             """The output, available after the run."""
             empty = torch.empty(self.shape, dtype=dtype, device='meta')
             size = empty.numel() * empty.element_size()
-            if not size:
+            if not size or self.memory is None:
                 return torch.empty(self.shape, dtype=dtype, device=device)
             return self.memory[:size].view(dtype).reshape(self.shape)
 
@@ -106,8 +115,8 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
 
 
 def load_engine(
-    trt: ModuleType, path: Path, log: 'trt.ILogger', package: str, capability: tuple[int, int]
-) -> tuple['trt.Runtime', 'trt.ICudaEngine']:
+    trt: ModuleType, path: Path, log: 'tensorrt.ILogger', package: str, capability: tuple[int, int]
+) -> tuple['tensorrt.Runtime', 'tensorrt.ICudaEngine']:
     """Load an engine from its file.
 
     Args:
@@ -190,14 +199,14 @@ class TensorRTSession(Session):
         self._log = make_log(trt)
         with torch.cuda.device(self._gpu):
             self._runtime, engine = load_engine(trt, Path(engine_path), self._log, package, capability)
-            self._engine: trt.ICudaEngine = engine
+            self._engine: tensorrt.ICudaEngine = engine
             context = engine.create_execution_context()
         if context is None:
             raise DeployError(
                 f'{self.title} has no memory to run {engine_path}: {"; ".join(self._log.errors)}',
                 fix='free memory of the GPU, or build the engine for smaller shapes',
             )
-        self._context: trt.IExecutionContext = context
+        self._context: tensorrt.IExecutionContext = context
         self._lock = threading.Lock()  # of the context, which holds the shapes and addresses of one run
         self._stream: torch.cuda.Stream | None = None  # of the last run
         self._read_tensors(output_names)
@@ -281,7 +290,7 @@ class TensorRTSession(Session):
             # an empty tensor has a null address, which TensorRT rejects
             held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self._gpu)
             context.set_tensor_address(name, held[name].data_ptr())
-            results[name] = lambda tensor=tensor: tensor
+            results[name] = functools.partial(_itself, tensor)
         with torch.cuda.device(self._gpu):
             stream = torch.cuda.current_stream(self._gpu)
             if self._stream is not None and self._stream != stream:  # the context's memory serves one run at a time
