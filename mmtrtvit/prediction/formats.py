@@ -1,0 +1,308 @@
+"""What predictions are written as: one class for each format."""
+
+import contextlib
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from ..atomic import atomic_file
+from ..errors import ConfigError
+from ..runtime.postprocess import Detections, LabelMap
+from .drawing import colours_of, draw_detections, draw_label_map
+from .palette_png import palette_png
+from .sources import Item, SourceImage
+
+DETECTORS, SEGMENTORS = ('detection', 'instance'), ('segmentation',)
+
+Result = Detections | LabelMap
+
+
+class Format:
+    """Writes the predictions of a run.
+
+    :meth:`render` runs in several threads and does the work. :meth:`add` runs in one thread, in the order of the images.
+    Use an instance as a context manager. Leaving it by an exception removes what is not complete.
+
+    Attributes:
+        name: Its name in ``--format``.
+        tasks: The tasks of networks whose results it can hold.
+        place: The file or folder in ``--out``.
+
+    Args:
+        out: The folder of all results.
+        manifest: Manifest of the network: ``task``, ``classes`` and ``palette``.
+        drawing: Options of the drawn pictures: ``line`` and ``labels``.
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]
+    place: ClassVar[str]
+
+    def __init__(self, out: Path, manifest: Mapping, drawing: Mapping) -> None:
+        self.path = out / self.place
+        self.classes = tuple(manifest['classes'])
+        self.palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
+        self.drawing = drawing
+
+    def __enter__(self) -> 'Format':
+        self._open = contextlib.ExitStack()
+        with contextlib.ExitStack() as stack:
+            self.start(stack)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._open.__exit__(*error)
+
+    def start(self, stack: contextlib.ExitStack) -> None:
+        """Open files. What the stack closes without an exception is complete."""
+
+    def render(self, image: SourceImage, found: Result) -> Any:
+        """Prepare what :meth:`add` needs, or write a file for this image."""
+
+    def add(self, image: SourceImage, rendered: Any) -> None:
+        """Add the result of :meth:`render` to a file for all images."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+# --- pictures and videos ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def writing_video(path: Path, rate: float, size: tuple[int, int]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write a video that appears when the block succeeds.
+
+    Args:
+        path: The ``.mp4`` file.
+        rate: Frames per second.
+        size: Width and height.
+
+    Yields:
+        A function that adds a frame, ``(H, W, 3)`` uint8, BGR. A frame of another size is resized.
+
+    Raises:
+        ConfigError: If OpenCV cannot write videos, or not all frames arrived in the file.
+    """
+    with atomic_file(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+        if not writer.isOpened():
+            raise ConfigError(
+                f'OpenCV cannot write the video {path}.',
+                expected='opencv-python or opencv-python-headless with FFmpeg, as the wheels of PyPI have it',
+                fix='install one of them, or leave `drawn` out of --format',
+            )
+        number = 0
+
+        def add(picture: np.ndarray) -> None:
+            nonlocal number
+            # OpenCV drops a frame of another size without a word
+            writer.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
+            number += 1
+
+        try:
+            yield add
+        finally:
+            writer.release()
+        reader = cv2.VideoCapture(str(temporary))
+        found = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+        reader.release()
+        if found < number:  # OpenCV does not say so when a disk is full
+            raise ConfigError(
+                f'The video {path} cannot be written: {found} of its {number} frames arrived in the file.',
+                fix='make room, or choose another folder with --out',
+            )
+
+
+class Drawn(Format):
+    """Images and videos with the results drawn over them."""
+
+    name = 'drawn'
+    tasks = (*DETECTORS, *SEGMENTORS)
+    place = 'drawn'
+
+    def start(self, stack: contextlib.ExitStack) -> None:
+        self._item: Item | None = None
+        self._video = contextlib.ExitStack()
+        stack.push(lambda *error: self._video.__exit__(*error))
+
+    def render(self, image: SourceImage, found: Result) -> np.ndarray | None:
+        if isinstance(found, LabelMap):
+            picture = draw_label_map(image.pixels, found)
+        else:
+            picture = draw_detections(image.pixels, found, self.palette, **self.drawing)
+        if image.frame is not None:
+            return picture
+        # losses of a JPEG would be added to those of the image
+        lossy = Path(image.item.path).suffix.lower() in ('.jpg', '.jpeg', '.jpe')
+        suffix, options = ('.jpg', [cv2.IMWRITE_JPEG_QUALITY, 95]) if lossy else ('.png', [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        written = cv2.imencode(suffix, picture, options)[1]
+        write_bytes(self.path / f'{image.name}{suffix}', written.tobytes())
+        return None
+
+    def add(self, image: SourceImage, rendered: np.ndarray | None) -> None:
+        if rendered is None:
+            return
+        if image.item != self._item:
+            self._video.close()
+            self._item, path = image.item, self.path / f'{image.item.name}.mp4'
+            height, width = rendered.shape[:2]
+            self._write = self._video.enter_context(writing_video(path, image.rate, (width, height)))
+        self._write(rendered)
+
+
+# --- label maps ------------------------------------------------------------------------------------------------------
+
+
+class LabelMaps(Format):
+    """A PNG for each image whose pixels are classes, with a palette; 16 bits without one for more than 256 classes."""
+
+    name = 'label-map'
+    tasks = SEGMENTORS
+    place = 'label_maps'
+
+    def render(self, image: SourceImage, found: Result) -> None:
+        assert isinstance(found, LabelMap)
+        if len(self.classes) > 256:
+            content = cv2.imencode('.png', found.labels.astype(np.uint16))[1].tobytes()
+        else:
+            content = palette_png(found.labels, colours_of(self.palette, len(self.classes)))
+        write_bytes(self.path / f'{image.name}.png', content)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def annotations(found):
+    from pycocotools import mask as M
+    rows = []
+    for i in range(len(found)):
+        x1, y1, x2, y2 = found.boxes[i].astype(float).tolist()
+        row = dict(category_id=int(found.labels[i]) + 1, bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), score=float(found.scores[i]))
+        if found.masks is not None:
+            rle = M.encode(np.asfortranarray(found.masks[i]))
+            row['segmentation'] = dict(size=rle['size'], counts=rle['counts'].decode())
+        rows.append(row)
+    return rows
+
+
+class Coco(Format):
+    """One JSON file in COCO's layout, with a ``score`` in each annotation; masks are compressed RLE.
+
+    ``pycocotools.coco.COCO.loadRes`` reads its ``annotations``. Category ids count from 1, in the order of the
+    classes. A frame of a video has the file name of the video, and its number as ``frame_id``.
+    """
+
+    name = 'coco'
+    tasks = DETECTORS
+    place = 'predictions.json'
+
+    def start(self, stack: contextlib.ExitStack) -> None:
+        temporary = stack.enter_context(atomic_file(self.path))
+        self._file = stack.enter_context(open(temporary, 'w', encoding='utf-8'))
+        self._images = stack.enter_context(tempfile.TemporaryFile('w+', encoding='utf-8'))
+        self._number = self._objects = 0
+        categories = [dict(id=index, name=name) for index, name in enumerate(self.classes, 1)]
+        self._file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
+        stack.push(self._finish)
+
+    def render(self, image: SourceImage, found: Result) -> list[dict]:
+        assert isinstance(found, Detections)
+        return annotations(found)
+
+    def add(self, image: SourceImage, rendered: list[dict]) -> None:
+        height, width = image.pixels.shape[:2]
+        self._number += 1
+        entry = dict(id=self._number, file_name=image.item.file, width=width, height=height)
+        if image.frame is not None:
+            entry['frame_id'] = image.frame
+        self._images.write(f'{"," if self._number > 1 else ""}\n{json.dumps(entry)}')
+        for annotation in rendered:
+            self._objects += 1
+            entry = dict(id=self._objects, image_id=self._number, iscrowd=0, **annotation)
+            self._file.write(f'{"," if self._objects > 1 else ""}\n{json.dumps(entry)}')
+
+    def _finish(self, kind: type | None, *_: Any) -> None:
+        if kind is None:
+            self._file.write('],\n"images": [')
+            self._images.seek(0)
+            shutil.copyfileobj(self._images, self._file)
+            self._file.write(']}\n')
+
+
+class Csv(Format):
+    """One CSV file: a row for each object, or for each class that occurs in an image."""
+
+    name = 'csv'
+    tasks = (*DETECTORS, *SEGMENTORS)
+    place = 'predictions.csv'
+
+    def start(self, stack: contextlib.ExitStack) -> None:
+        temporary = stack.enter_context(atomic_file(self.path))
+        # the byte order mark tells spreadsheets that it is UTF-8
+        self._rows = csv.writer(stack.enter_context(open(temporary, 'w', newline='', encoding='utf-8')))
+        self._started = False
+
+    def render(self, image: SourceImage, found: Result) -> list[tuple]:
+        if isinstance(found, LabelMap):
+            labels, counts = np.unique(found.labels, return_counts=True)
+            rows = zip(found.names, labels.tolist(), counts.tolist(), (counts / found.labels.size).round(6).tolist())
+            return [('class', 'label', 'pixels', 'share'), *rows]
+        boxes, scores = (values.astype(np.float64).round(5).tolist() for values in (found.boxes, found.scores))
+        rows = zip(found.names, found.labels.tolist(), scores, *zip(*boxes))
+        return [('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), *rows]
+
+    def add(self, image: SourceImage, rendered: list[tuple]) -> None:
+        header, *rows = rendered
+        if not self._started:
+            self._rows.writerow(('image', 'frame', *header))
+            self._started = True
+        frame = '' if image.frame is None else image.frame
+        self._rows.writerows((image.item.file, frame, *row) for row in rows)
+
+
+class Yolo(Format):
+    """A text file for each image: class, then box or polygon, as shares of width and height; without scores.
+
+    These files can be trained on, or imported into a tool for annotation.
+    """
+
+    name = 'yolo'
+    tasks = DETECTORS
+    place = 'labels'
+
+    def render(self, image: SourceImage, found: Result) -> None:
+        assert isinstance(found, Detections)
+        size = np.array(image.pixels.shape[1::-1], np.float64)
+        lines = []
+        for index, label in enumerate(found.labels.tolist()):
+            if found.masks is None:
+                corners = np.clip(found.boxes[index].reshape(2, 2), 0, size)
+                shares = np.concatenate([corners.mean(axis=0), corners[1] - corners[0]]).reshape(2, 2) / size
+            else:
+                shares = (largest_contour(np.asarray(found.masks[index])) + 0.5) / size
+                if len(shares) < 3:
+                    continue
+            lines.append(' '.join([str(label), *(f'{value:.6f}' for value in shares.ravel())]))
+        write_bytes(self.path / f'{image.name}.txt', ''.join(f'{line}\n' for line in lines).encode())
+
+
+def largest_contour(mask: np.ndarray) -> np.ndarray:
+    """The longest outline of a mask: ``(n, 2)`` x and y, pixels; empty without one."""
+    outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    return max(outlines, key=cv2.contourArea, default=np.zeros((0, 1, 2))).reshape(-1, 2)
+
+
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Drawn, Coco, Csv, LabelMaps, Yolo)}
+"""Name to format."""
