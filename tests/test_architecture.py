@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'mmtrtvit'
 
 FOLDERS = (
-    *('runtime', 'datasets', 'engine', 'models', 'weights', 'visualization'),
+    *('runtime', 'prediction', 'serving', 'datasets', 'engine', 'models', 'weights', 'visualization'),
     *('deploy', 'zoo', 'testing', 'benchmark', 'apis'),
 )
 """Folders of the package from the ground up, above its own modules. A folder imports from those before it only."""
@@ -119,7 +119,7 @@ def test_the_runtime_needs_no_framework():
     users = {
         ('/'.join(module), target[0])
         for module, tree in modules()
-        if module[1] == 'runtime'
+        if module[1] in ('runtime', 'prediction', 'serving')
         for target in imports(module, tree)
         if target[0] in FRAMEWORKS
     }
@@ -138,7 +138,14 @@ def python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    'line', ['import mmtrtvit', 'from mmtrtvit.runtime import load', 'from mmtrtvit.deploy import load']
+    'line',
+    [
+        'import mmtrtvit',
+        'from mmtrtvit.runtime import load',
+        'from mmtrtvit.deploy import load',
+        'import mmtrtvit.prediction',
+        'import mmtrtvit.serving.triton',
+    ],
 )
 def test_the_runtime_is_free_of_frameworks_where_they_are_installed(line):
     loaded = python(f"{line}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})").split()

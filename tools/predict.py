@@ -53,7 +53,7 @@ def main() -> int:
     model, checkpoint = args.pop('model'), args.pop('checkpoint')
     options = dict(device=args.pop('device'), threads=args.pop('threads'))
     if checkpoint:
-        from mmtrtvit.apis.prediction import load_pytorch
+        from mmtrtvit.apis import load_pytorch
 
         predictor = load_pytorch(model, checkpoint, **options)
     else:

@@ -11,6 +11,11 @@ T = TypeVar('T')
 _END = object()
 
 
+def done(result: T) -> Callable[[], T]:
+    """A task that has its result already."""
+    return lambda: result
+
+
 def run_ahead(tasks: Iterator[Callable[[], T]], workers: int, ahead: int) -> Iterator[T]:
     """Results of tasks, in order. They are computed in threads while the caller is busy with earlier ones.
 

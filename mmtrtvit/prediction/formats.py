@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, TextIO
 
 import cv2
 import numpy as np
@@ -27,8 +27,8 @@ Result = Detections | LabelMap
 class Format:
     """Writes the predictions of a run.
 
-    :meth:`render` runs in several threads and does the work. :meth:`add` runs in one thread, in the order of the images.
-    Use an instance as a context manager. Leaving it by an exception removes what is not complete.
+    :meth:`render` does the work and runs in several threads. :meth:`add` runs in one thread, in the order of the
+    images. An instance is a context manager: leaving it by an exception removes files that are not complete.
 
     Attributes:
         name: Its name in ``--format``.
@@ -75,6 +75,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def writing_text(path: Path) -> Iterator[TextIO]:
+    """Write a text file that appears when the block succeeds."""
+    with atomic_file(path) as temporary, open(temporary, 'w', newline='', encoding='utf-8') as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[IO[str]]:
+    with tempfile.TemporaryFile('w+', encoding='utf-8') as file:
+        yield file
 
 
 # --- pictures and videos ---------------------------------------------------------------------------------------------
@@ -125,6 +138,9 @@ def writing_video(path: Path, rate: float, size: tuple[int, int]) -> Iterator[Ca
             )
 
 
+_ENCODING = {'.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], '.png': [cv2.IMWRITE_PNG_COMPRESSION, 1]}
+
+
 class Drawn(Format):
     """Images and videos with the results drawn over them."""
 
@@ -144,10 +160,8 @@ class Drawn(Format):
             picture = draw_detections(image.pixels, found, self.palette, **self.drawing)
         if image.frame is not None:
             return picture
-        # losses of a JPEG would be added to those of the image
-        lossy = Path(image.item.path).suffix.lower() in ('.jpg', '.jpeg', '.jpe')
-        suffix, options = ('.jpg', [cv2.IMWRITE_JPEG_QUALITY, 95]) if lossy else ('.png', [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        written = cv2.imencode(suffix, picture, options)[1]
+        suffix = '.jpg' if Path(image.item.path).suffix.lower() in ('.jpg', '.jpeg', '.jpe') else '.png'
+        written = cv2.imencode(suffix, picture, _ENCODING[suffix])[1]
         write_bytes(self.path / f'{image.name}{suffix}', written.tobytes())
         return None
 
@@ -184,17 +198,9 @@ class LabelMaps(Format):
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def annotations(found):
-    from pycocotools import mask as M
-    rows = []
-    for i in range(len(found)):
-        x1, y1, x2, y2 = found.boxes[i].astype(float).tolist()
-        row = dict(category_id=int(found.labels[i]) + 1, bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), score=float(found.scores[i]))
-        if found.masks is not None:
-            rle = M.encode(np.asfortranarray(found.masks[i]))
-            row['segmentation'] = dict(size=rle['size'], counts=rle['counts'].decode())
-        rows.append(row)
-    return rows
+def annotations(found: Detections) -> list[dict]:
+    """Objects as annotations in COCO's layout, without ids."""
+    return found.to_coco()
 
 
 class Coco(Format):
@@ -209,9 +215,8 @@ class Coco(Format):
     place = 'predictions.json'
 
     def start(self, stack: contextlib.ExitStack) -> None:
-        temporary = stack.enter_context(atomic_file(self.path))
-        self._file = stack.enter_context(open(temporary, 'w', encoding='utf-8'))
-        self._images = stack.enter_context(tempfile.TemporaryFile('w+', encoding='utf-8'))
+        self._file = stack.enter_context(writing_text(self.path))
+        self._images = stack.enter_context(_scratch())
         self._number = self._objects = 0
         categories = [dict(id=index, name=name) for index, name in enumerate(self.classes, 1)]
         self._file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
@@ -249,9 +254,7 @@ class Csv(Format):
     place = 'predictions.csv'
 
     def start(self, stack: contextlib.ExitStack) -> None:
-        temporary = stack.enter_context(atomic_file(self.path))
-        # the byte order mark tells spreadsheets that it is UTF-8
-        self._rows = csv.writer(stack.enter_context(open(temporary, 'w', newline='', encoding='utf-8')))
+        self._rows = csv.writer(stack.enter_context(writing_text(self.path)))
         self._started = False
 
     def render(self, image: SourceImage, found: Result) -> list[tuple]:

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..atomic import atomic_file
-from ..errors import ConfigError, DataError, UserError
+from ..errors import ConfigError, DataError, DeployError
 from ..runtime.postprocess import Detections, LabelMap
-from .ahead import run_ahead
+from .ahead import done, run_ahead
 from .formats import DETECTORS, FORMATS, Format, Result
 from .progress import Progress
 from .sources import Item, Skipped, SourceImage, count_frames, find_items, open_video, reading_tasks
@@ -65,7 +65,7 @@ class Summary:
 
     def skip(self, skipped: Skipped) -> None:
         """Count an image without a result."""
-        self.skipped += 1
+        self.skipped += skipped.number
         if len(self.reasons) < NAMED:
             self.reasons.append(skipped)
 
@@ -170,13 +170,13 @@ def _results(
                 while unread:
                     yield unread.popleft()
             finished = True
-        except UserError:
+        except (DataError, DeployError):
             # one image of the batch; its neighbours have not got their results either
             while waiting:
                 image = waiting.popleft()
                 try:
                     found = next(iter(predictor.stream([image.pixels], **options)))
-                except UserError as error:
+                except (DataError, DeployError) as error:
                     yield Skipped(image.title, str(error).splitlines()[0])
                 else:
                     yield image, found
@@ -208,11 +208,7 @@ def _rendering_tasks(
     ahead = 2 * (workers + settings.get('batch_size', 1))
     with contextlib.closing(run_ahead(reading_tasks(items, stride), workers, ahead)) as images:
         for result in _results(predictor, images, settings):
-            yield functools.partial(_same, result) if isinstance(result, Skipped) else functools.partial(render, *result)
-
-
-def _same(skipped: Skipped) -> Skipped:
-    return skipped
+            yield done(result) if isinstance(result, Skipped) else functools.partial(render, *result)
 
 
 def predict(
@@ -256,7 +252,7 @@ def predict(
         overwrite: Whether to remove the results of an earlier run from ``out``.
         line: Width of the lines of boxes, pixels; by default it follows the size of the image.
         labels: Whether to write names and scores beside boxes.
-        workers: Threads that read, and threads that draw and write; by default half of the cores, at least 1, at most 8.
+        workers: Threads that read, and threads that draw and write; by default half of the cores, at most 8.
         progress: Whether to show the progress on standard error.
 
     Returns:
@@ -271,7 +267,9 @@ def predict(
         if value is not None and value < 1:
             raise ConfigError(f'--{name} {value} is too small.', expected='a number from 1 on', fix=f'correct --{name}')
     if not 0 <= score < 1:
-        raise ConfigError(f'--score {score:g} is out of range.', expected='0 or more, and less than 1', fix='correct it')
+        raise ConfigError(
+            f'--score {score:g} is out of range.', expected='0 or more, and less than 1', fix='correct it'
+        )
     manifest = predictor.manifest
     kinds = choose_formats(formats, manifest['task'])
     if classes and manifest['task'] not in DETECTORS:
@@ -306,7 +304,8 @@ def predict(
             if not summary.images:
                 first = ''.join(f' {entry.title}: {entry.reason}' for entry in summary.reasons[:1])
                 raise DataError(
-                    f'None of the {summary.skipped} images can be used.{first}', fix='give other images, or correct them'
+                    f'None of the {summary.skipped} images can be used.{first}',
+                    fix='give other images, or correct them',
                 )
             results.close()
         summary.written = [out / kind.place for kind in kinds if (out / kind.place).exists()]

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..runtime.preprocess import read_image
+from .ahead import done
 
 IMAGES = ('.bmp', '.dib', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
@@ -84,10 +85,12 @@ class Skipped:
     Attributes:
         title: Its path, and the number of its frame.
         reason: Why there is no result.
+        number: Number of frames that it stands for.
     """
 
     title: str
     reason: str
+    number: int = 1
 
 
 # --- what a source is ------------------------------------------------------------------------------------------------
@@ -142,7 +145,9 @@ def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f'{name}_{number}'
 
 
-def find_items(source: str | os.PathLike, *, recursive: bool = False, out: str | os.PathLike | None = None) -> list[Item]:
+def find_items(
+    source: str | os.PathLike, *, recursive: bool = False, out: str | os.PathLike | None = None
+) -> list[Item]:
     """The images and videos of a source.
 
     Args:
@@ -180,7 +185,10 @@ def find_items(source: str | os.PathLike, *, recursive: bool = False, out: str |
             expected='an image, a folder, a pattern in quotes, a .txt list, a video, an address or a camera number',
             fix='correct the path; paths are relative to where the command runs',
         )
-    paths = list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
+    unique: dict[str, str] = {}
+    for name in paths:
+        unique.setdefault(os.path.realpath(name), name)
+    paths = list(unique.values())
     if not paths:
         raise nothing
     videos = [Path(path).suffix.lower() in VIDEOS for path in paths]
@@ -260,7 +268,9 @@ def video_frames(item: Item, stride: int = 1) -> Iterator[SourceImage | Skipped]
                     break
                 broken.append(frame)
             else:
-                yield from (Skipped(f'{item.path}, frame {number}', 'The frame cannot be decoded.') for number in broken)
+                yield from (
+                    Skipped(f'{item.path}, frame {number}', 'The frame cannot be decoded.') for number in broken
+                )
                 broken = []
                 if wanted:
                     yield SourceImage(item, pixels, frame, rate)
@@ -269,6 +279,7 @@ def video_frames(item: Item, stride: int = 1) -> Iterator[SourceImage | Skipped]
             yield Skipped(
                 f'{item.path}, from frame {broken[0]} on',
                 f'The video says that it has {said:.0f} frames; {broken[0]} could be read.',
+                max(int(said) - broken[0], 1) // stride or 1,
             )
         elif frame == 0:
             yield Skipped(item.path, 'No frame can be read.')
@@ -281,10 +292,6 @@ def reading_tasks(items: Iterable[Item], stride: int = 1) -> Iterator[Callable[[
     for item in items:
         if item.is_video:
             for image in video_frames(item, stride):
-                yield functools.partial(_identity, image)
+                yield done(image)
         else:
             yield functools.partial(_read, item)
-
-
-def _identity(image: SourceImage | Skipped) -> SourceImage | Skipped:
-    return image
