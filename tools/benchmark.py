@@ -15,6 +15,9 @@ OPTIONS = {
     'config': dict(help='model config'),
     'checkpoint': dict(help='checkpoint of that model'),
     'work_dirs': dict(nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py'),
+    'folder': dict(help='folder of tools/deploy.py'),
+    'source': dict(help='images, as tools/predict.py takes them'),
+    '--formats': dict(nargs='+', default=[], metavar='FORMAT', help='formats that are written, as in tools/predict.py'),
     '--out': dict(metavar='DIR', help='where the rows go'),
     '--family': dict(default='trtvit', help='family of backbones'),
     '--families': dict(nargs='+', metavar='FAMILY', help='families (None: all)'),
@@ -119,6 +122,22 @@ COMMANDS = {
             '--threads': {},
             '--no-latency': {},
             '--cfg-options': {},
+        },
+    ),
+    'prediction': dict(
+        module='prediction',
+        summary='a folder of images through tools/predict.py, beside the network alone',
+        description='Time an artefact on images in memory, and the way from image files to pictures and tables, in '
+        'turn. Rows are added to those that are there.',
+        options={
+            'folder': {},
+            'source': {},
+            '--out': dict(default='work_dirs/prediction'),
+            '--formats': {},
+            '--images': dict(default=80, help='images to predict on'),
+            '--batch': dict(default=1),
+            '--iterations': dict(default=5),
+            '--threads': dict(help='CPU threads of the network (None: one for each core)'),
         },
     ),
     'runs': dict(

@@ -187,7 +187,7 @@ def remarks(folder: str | os.PathLike) -> list[str]:
         said = [f'The engine was built with {made}; the container must have this version, and a GPU of the same kind.']
     if backend == 'openvino' and manifest['precision'] != 'bf16':
         said.append(
-            "Triton's OpenVINO backend has no setting for FP32. On CPUs with bfloat16 (AMX, AVX512-BF16) it computes in "
+            "Triton's OpenVINO backend has no setting for FP32. On CPUs with bfloat16 (AMX, AVX512-BF16) it takes "
             'that type, and results differ from those that were proved. Deploy for onnxruntime to avoid this.'
         )
     return said

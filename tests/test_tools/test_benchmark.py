@@ -10,6 +10,7 @@ FUNCTIONS = {
     'comparison': ('mmtrtvit.benchmark.backbones', 'benchmark_comparison'),
     'deployment': ('mmtrtvit.benchmark.proofs', 'benchmark_deployment'),
     'precisions': ('mmtrtvit.benchmark.proofs', 'benchmark_precisions'),
+    'prediction': ('mmtrtvit.benchmark.prediction', 'benchmark_prediction'),
     'runs': ('mmtrtvit.benchmark.runs', 'benchmark_runs'),
     'training': ('mmtrtvit.benchmark.training', 'benchmark_training'),
 }
@@ -21,6 +22,7 @@ CALLS = {
     'training --archs a': ('training', dict(archs=['a'], size=320, batch=2, iterations=3)),
     'deployment --archs a': ('deployment', dict(archs=['a'], size=None, images=4, timed=True)),
     'precisions a.py b.pth': ('precisions', dict(config='a.py', checkpoint='b.pth', precisions=None, images=80)),
+    'prediction a b --batch 4': ('prediction', dict(folder='a', source='b', batch=4, images=80, formats=[])),
     'runs a b': ('runs', dict(work_dirs=['a', 'b'], out='work_dirs/runs')),
     'deployment --no-latency': ('deployment', dict(archs=None, timed=False, out='work_dirs/deployment')),
 }
