@@ -154,6 +154,40 @@ def test_toy_data_commands_run(words, call_tool, tmp_path):
     assert (tmp_path / 'toy' / 'coco' / 'annotations' / 'instances_val2017.json').is_file()
 
 
+PREDICTING = ('tools/predict.py', 'tools/export_triton.py')
+
+
+def test_prediction_commands_run(call_tool, tmp_path, monkeypatch, capsys):
+    """Those of the guides, one after the other, with a tiny network in the place of each artefact."""
+    pytest.importorskip('onnx')
+    import cv2
+    import numpy as np
+
+    from tests.fixtures.tiny_artefacts import make_detector
+
+    monkeypatch.chdir(tmp_path)
+    make_detector(tmp_path / 'work_dirs' / 'trtvit_b_onnx', masks=True)
+    (tmp_path / 'photos' / 'below').mkdir(parents=True)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for name in ('a.jpg', 'b.png', 'below/a.jpg'):
+        cv2.imwrite(f'photos/{name}', image)
+    (tmp_path / 'photos' / 'list.txt').write_text('a.jpg\nbelow/a.jpg\n')
+    video = cv2.VideoWriter('clip.mp4', cv2.VideoWriter.fourcc(*'mp4v'), 10, (60, 40))
+    for _ in range(4):
+        video.write(image)
+    video.release()
+    ran = []
+    for page in ('predict.md', 'serve.md'):
+        for block in blocks(ROOT / 'docs' / page, 'bash'):
+            for line in block.replace('\\\n', ' ').splitlines():
+                words = shlex.split(line, comments=True)
+                if tool_call(words) and words[1] in PREDICTING and '--checkpoint' not in words:
+                    path, arguments = tool_call(words)
+                    assert call_tool(path, *arguments) == 0, (line, capsys.readouterr().err)
+                    ran.append(words[1])
+    assert set(ran) == set(PREDICTING) and len(ran) >= 6
+
+
 @pytest.mark.parametrize('path', sorted((ROOT / 'tools').glob('*.py')), ids=lambda path: path.name)
 def test_tools_say_how_they_are_used(path, call_tool, capsys):
     with pytest.raises(SystemExit) as ended:

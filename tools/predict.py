@@ -40,6 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--limit', type=int, metavar='N', help='end after this many images or frames')
     parser.add_argument('--line', type=int, metavar='PIXELS', help='width of the lines of boxes (default: by size)')
     parser.add_argument('--no-labels', dest='labels', action='store_false', help='draw boxes without names and scores')
+    parser.add_argument('--frames', action='store_true', help='draw videos as numbered pictures')
     parser.add_argument('--workers', type=int, help='threads that read, and that draw and write (default: by CPU)')
     parser.add_argument('--device', help='device that the network runs on, such as cpu or cuda')
     parser.add_argument('--threads', type=int, help='CPU threads of the network (default: one for each core)')
@@ -52,7 +53,7 @@ def main() -> int:
     args = vars(parse_args())
     model, checkpoint = args.pop('model'), args.pop('checkpoint')
     options = dict(device=args.pop('device'), threads=args.pop('threads'))
-    if checkpoint:
+    if checkpoint or model.endswith('.py'):
         from mmtrtvit.apis import load_pytorch
 
         predictor = load_pytorch(model, checkpoint, **options)

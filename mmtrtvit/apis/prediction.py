@@ -54,7 +54,7 @@ class PytorchPredictor:
 
 
 def load_pytorch(
-    config: str | os.PathLike, checkpoint: str, *, device: str | None = None, threads: int | None = None
+    config: str | os.PathLike, checkpoint: str | None, *, device: str | None = None, threads: int | None = None
 ) -> PytorchPredictor:
     """Load a checkpoint.
 
@@ -67,6 +67,12 @@ def load_pytorch(
     Raises:
         ConfigError, CheckpointError: If they cannot be used.
     """
+    if not checkpoint:
+        raise ConfigError(
+            f'The config {config} has no weights.',
+            expected='a config with a checkpoint, or a folder of tools/deploy.py',
+            fix='give the checkpoint with --checkpoint',
+        )
     cfg = load_config(config)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:

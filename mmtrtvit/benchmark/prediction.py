@@ -1,11 +1,13 @@
 """A folder of images through ``tools/predict.py``, beside the network alone."""
 
+import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..latency import machine, measure, ratio
 from ..prediction import find_items, predict
@@ -15,6 +17,25 @@ from .rows import Results, check_settings
 
 ALONE, WHOLE = 'network', 'predict'
 """Names of the two that are timed in turn."""
+
+
+def _peak(folder: str, source: str, options: Mapping) -> int:
+    """Peak resident memory of this process, bytes, after a run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        predict(load(folder, threads=1), source, Path(scratch) / 'out', **options)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def peak_memory(folder: str | os.PathLike, source: str | os.PathLike, images: int, **options: Any) -> int:
+    """Peak resident memory of a run in a process of its own, bytes.
+
+    Args:
+        folder, source: As in :func:`benchmark_prediction`.
+        images: Number of images.
+        options: Further options of :func:`~mmtrtvit.prediction.predict`.
+    """
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        return pool.apply(_peak, (os.fspath(folder), os.fspath(source), {**options, 'limit': images}))
 
 
 def benchmark_prediction(
@@ -29,6 +50,8 @@ def benchmark_prediction(
     iterations: int = 5,
 ) -> dict:
     """Time an artefact on images in memory, and the whole way from their files to pictures and tables.
+
+    Peak memory is taken in processes of their own, for a tenth of the images and for all of them.
 
     Args:
         folder: The artefact's folder.
@@ -70,8 +93,8 @@ def benchmark_prediction(
             min_seconds=0,
             max_seconds=600,
         )
-        objects = predict(predictor, source, place, formats=formats, limit=len(read), overwrite=True).objects
-    manifest = predictor.manifest
+    few, manifest = max(len(read) // 10, 1), predictor.manifest
+    peaks = [peak_memory(folder, source, number, formats=formats, batch=batch) for number in (few, len(read))]
     row = dict(
         network=Path(manifest.get('source', {}).get('model_config') or manifest['method']).stem,
         task=manifest['task'],
@@ -79,7 +102,6 @@ def benchmark_prediction(
         precision=manifest['precision'],
         formats=' '.join(formats) or 'default',
         images=len(read),
-        objects=objects,
         pixels=statistics.fmean(image.shape[0] * image.shape[1] for image in read),
         batch=batch,
         threads=threads,
@@ -87,7 +109,7 @@ def benchmark_prediction(
         milliseconds={entry.name: entry.median / len(read) for entry in timed},
         ratio=ratio(timed, WHOLE, ALONE),
         steady=all(entry.steady for entry in timed),
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes={few: peaks[0], len(read): peaks[1]},
         machine=machine(),
     )
     results.add(row, ('network', 'backend', 'precision', 'formats', 'batch', 'threads', 'images'))

@@ -4,6 +4,7 @@ import colorsys
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..runtime.postprocess import Detections, LabelMap
 
@@ -13,20 +14,21 @@ ALPHA = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def colours_of(palette: np.ndarray, number: int) -> np.ndarray:
+def colours_of(palette: ArrayLike, number: int) -> np.ndarray:
     """A colour for each class.
 
     Args:
-        palette: ``(n, 3)`` uint8 RGB, as in a manifest; it may have too few colours, or none.
+        palette: ``(n, 3)`` RGB from 0 to 255, as in a manifest; it may have too few colours, or none.
         number: Number of classes.
 
     Returns:
         ``(number, 3)`` uint8 RGB. Missing colours have hues that differ as much as possible from those before them.
     """
+    palette = np.asarray(palette, np.uint8).reshape(-1, 3)
     golden = 0.618034
     made = [colorsys.hsv_to_rgb(index * golden % 1, 0.85, 0.95) for index in range(len(palette), number)]
     made_colours = np.rint(np.array(made).reshape(-1, 3) * 255).astype(np.uint8)
-    return np.concatenate([palette.reshape(-1, 3)[:number], made_colours])
+    return np.concatenate([palette[:number], made_colours])
 
 
 def blend(picture: np.ndarray, inside: np.ndarray, colour: np.ndarray, alpha: float = ALPHA) -> None:
@@ -65,14 +67,14 @@ def line_width(shape: tuple[int, ...]) -> int:
 
 
 def draw_detections(
-    image: np.ndarray, found: Detections, palette: np.ndarray, *, line: int | None = None, labels: bool = True
+    image: np.ndarray, found: Detections, palette: ArrayLike, *, line: int | None = None, labels: bool = True
 ) -> np.ndarray:
     """Draw boxes with names and scores, and masks where there are any; small objects over large ones.
 
     Args:
         image: ``(H, W, 3)`` uint8, BGR; not changed.
         found: The objects.
-        palette: ``(classes, 3)`` uint8 RGB; colours that are missing are made.
+        palette: As in :func:`colours_of`.
         line: Width of the lines, pixels; by default it follows the size of the image.
         labels: Whether to write names and scores.
 

@@ -38,7 +38,8 @@ class Format:
     Args:
         out: The folder of all results.
         manifest: Manifest of the network: ``task``, ``classes`` and ``palette``.
-        drawing: Options of the drawn pictures: ``line`` and ``labels``.
+        drawing: Options of the drawn pictures: ``line`` and ``labels`` as in :func:`draw_detections`, and ``frames``:
+            whether a video becomes pictures.
     """
 
     name: ClassVar[str]
@@ -157,10 +158,12 @@ class Drawn(Format):
         if isinstance(found, LabelMap):
             picture = draw_label_map(image.pixels, found)
         else:
-            picture = draw_detections(image.pixels, found, self.palette, **self.drawing)
-        if image.frame is not None:
+            line, labels = self.drawing.get('line'), self.drawing.get('labels', True)
+            picture = draw_detections(image.pixels, found, self.palette, line=line, labels=labels)
+        if image.frame is not None and not self.drawing.get('frames'):
             return picture
-        suffix = '.jpg' if Path(image.item.path).suffix.lower() in ('.jpg', '.jpeg', '.jpe') else '.png'
+        lossy = image.item.is_video or Path(image.item.path).suffix.lower() in ('.jpg', '.jpeg', '.jpe')
+        suffix = '.jpg' if lossy else '.png'
         written = cv2.imencode(suffix, picture, _ENCODING[suffix])[1]
         write_bytes(self.path / f'{image.name}{suffix}', written.tobytes())
         return None

@@ -227,6 +227,7 @@ def predict(
     overwrite: bool = False,
     line: int | None = None,
     labels: bool = True,
+    frames: bool = False,
     workers: int | None = None,
     progress: bool = False,
 ) -> Summary:
@@ -252,6 +253,7 @@ def predict(
         overwrite: Whether to remove the results of an earlier run from ``out``.
         line: Width of the lines of boxes, pixels; by default it follows the size of the image.
         labels: Whether to write names and scores beside boxes.
+        frames: Whether to draw videos as numbered pictures.
         workers: Threads that read, and threads that draw and write; by default half of the cores, at most 8.
         progress: Whether to show the progress on standard error.
 
@@ -281,7 +283,7 @@ def predict(
     prepare_out(out, overwrite)
     workers = workers or min(max((os.cpu_count() or 2) // 2, 1), 8)
     settings = dict(batch_size=batch) if tile is None else dict(batch_size=batch, tile=tile)
-    drawing = dict(line=line, labels=labels)
+    drawing = dict(line=line, labels=labels, frames=frames)
 
     summary = Summary(objects=0 if manifest['task'] in DETECTORS else None)
     is_new = not out.exists()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip('onnx', reason='onnx writes the networks of these tests')
-pytest.importorskip('fastapi', reason='examples/service/requirements.txt is not installed')
-pytest.importorskip('python_multipart', reason='examples/service/requirements.txt is not installed')
-pytest.importorskip('uvicorn', reason='examples/service/requirements.txt is not installed')
+pytest.importorskip('fastapi', reason='requirements/service.txt is not installed')
+pytest.importorskip('python_multipart', reason='requirements/service.txt is not installed')
+pytest.importorskip('uvicorn', reason='requirements/service.txt is not installed')
 pytest.importorskip('httpx', reason='httpx asks the service')
 
 import httpx

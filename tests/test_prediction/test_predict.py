@@ -91,6 +91,12 @@ def test_a_video(tiny, tmp_path):
     assert video.read()[1].shape == (48, 64, 3)
 
 
+def test_a_video_as_pictures(tiny, tmp_path):
+    path = write_video(tmp_path / 'a.mp4', 3)
+    predict(tiny('detection'), path, tmp_path / 'out', frames=True, formats=['drawn'])
+    assert files(tmp_path / 'out') == ['drawn/a/000000.jpg', 'drawn/a/000001.jpg', 'drawn/a/000002.jpg', 'summary.json']
+
+
 def test_images_and_videos_of_one_folder(tiny, images, tmp_path):
     write_video(images / 'c.mp4', 4)
     write_video(images / 'd.mp4', 5)

@@ -154,6 +154,8 @@ def test_a_camera_ends_when_it_gives_nothing_more(monkeypatch, tmp_path):
 
 def test_files_that_are_not_images(images):
     (images / 'b.png').write_bytes(b'')
+    (images / 'a.jpg').write_bytes((images / 'a.jpg').read_bytes()[:-2])
     found = [task() for task in reading_tasks(find_items(images))]
-    assert [type(entry) for entry in found] == [SourceImage, SourceImage, Skipped]
+    assert [type(entry) for entry in found] == [Skipped, SourceImage, Skipped]
     assert found[2].title == str(images / 'b.png') and 'cannot be read' in found[2].reason
+    assert 'is cut off' in found[0].reason

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mmtrtvit.errors import DataError
+from mmtrtvit.runtime.image_header import image_size
 from mmtrtvit.serving import decode_upload, uploads
-from mmtrtvit.serving.uploads import image_size
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
 

@@ -63,6 +63,8 @@ MEASURED = {
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
     'precisions': Measured('precisions', measured.precisions_table, _PRECISIONS),
     'engines': Measured('deployment', measured.engines_table, _ENGINES),
+    'prediction': Measured('prediction', measured.prediction_table, 'python tools/benchmark.py prediction DIR SOURCE'),
+    'service': Measured('service', measured.service_table, 'python examples/service/load.py DIR SOURCE --out FILE'),
     'exports': Measured('exports', measured.exports_table, 'version 0.1'),
 }
 """Tables of recorded rows by name."""

@@ -329,3 +329,73 @@ def _share(parity: Mapping) -> str:
     return ', '.join(
         [f'{parity["same"]} of {parity["detections"]}', *(f'{count} {word}' for count, word in counted if count)]
     )
+
+
+# --- prediction and service -------------------------------------------------------------------------------------------
+
+
+def prediction_table(result: Mapping) -> str:
+    """``prediction.json``: a folder of images, the network alone and with everything around it."""
+    rows = []
+    for row in result['rows']:
+        (few, less), (number, more) = row['peak_bytes'].items()
+        rows.append(
+            dict(
+                row,
+                title=f'{row["network"]}, {BACKENDS[row["backend"]].title} {row["precision"].upper()}',
+                megapixels=row['pixels'] / 1e6,
+                alone=row['milliseconds']['network'],
+                whole=row['milliseconds']['predict'],
+                unsteady=unsteady_mark(row['steady']),
+                memory=f'{less / 2**20:.0f} ({few} images), {more / 2**20:.0f} ({number} images)',
+            )
+        )
+    columns = [
+        ('network', '{title}'),
+        ('formats', '{formats}'),
+        ('images', '{images}'),
+        ('megapixels each', '{megapixels:.2f}'),
+        ('network alone, ms an image', '{alone:.1f}'),
+        ('whole run, ms an image', '{whole:.1f}'),
+        ('ratio', '{ratio:.3f}{unsteady}'),
+        ('peak memory, MiB', '{memory}'),
+    ]
+    return render(
+        columns,
+        rows,
+        f'*Measured* on {result["machine"][0]["processor"]} ({result["machine"][0]["cores"]} cores), both in turn, the '
+        f'network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
+        'also reads, draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a '
+        'process of its own.',
+        *([UNSTEADY] if any(row['unsteady'] for row in rows) else []),
+    )
+
+
+def service_table(result: Mapping) -> str:
+    """``service.json``: the example web service under load."""
+    rows = [
+        dict(
+            row,
+            title=f'{row["network"]}, {BACKENDS[row["backend"]].title} {row["precision"].upper()}',
+            before=row['memory_before'] / 2**20,
+            after=row['memory_after'] / 2**20,
+        )
+        for row in result['rows']
+    ]
+    columns = [
+        ('network', '{title}'),
+        ('clients', '{clients}'),
+        ('requests', '{requests}'),
+        ('wrong answers', '{wrong}'),
+        ('requests a second', '{a_second:.1f}'),
+        ('p50 / p99, ms', '{p50_ms:.0f} / {p99_ms:.0f}'),
+        ('memory before / after, MiB', '{before:.0f} / {after:.0f}'),
+    ]
+    first = result['rows'][0]
+    return render(
+        columns,
+        rows,
+        f'*Measured* on {first["machine"]["processor"]} ({first["machine"]["cores"]} cores), clients and service on '
+        'one machine, which did other work too. Memory before: after a quarter as many requests to warm up. Every '
+        'answer was compared with that of the runtime; one upload in 21 is cut off and has to be refused.',
+    )
