@@ -134,7 +134,8 @@ def test_pip_commands_install_what_the_requirements_say(words):
         elif word == '-e':
             assert (ROOT / next(options) / 'pyproject.toml').is_file()
         elif word.startswith('.['):
-            assert f'\n{word[2:-1]} = {{ file = ' in (ROOT / 'pyproject.toml').read_text()
+            for extra in word[2:-1].split(','):
+                assert f'\n{extra} = {{ file = ' in (ROOT / 'pyproject.toml').read_text()
         elif not word.startswith('-'):
             assert word in pins
 

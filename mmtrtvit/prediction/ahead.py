@@ -3,7 +3,7 @@
 import concurrent.futures
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar('T')
@@ -16,7 +16,7 @@ def done(result: T) -> Callable[[], T]:
     return lambda: result
 
 
-def run_ahead(tasks: Iterator[Callable[[], T]], workers: int, ahead: int) -> Iterator[T]:
+def run_ahead(tasks: Iterator[Callable[[], T]], workers: int, ahead: int) -> Generator[T, None, None]:
     """Results of tasks, in order. They are computed in threads while the caller is busy with earlier ones.
 
     The tasks themselves are taken from their iterator in a thread of its own. What the iterator or a task raises is

@@ -31,16 +31,15 @@ def colours_of(palette: ArrayLike, number: int) -> np.ndarray:
     return np.concatenate([palette[:number], made_colours])
 
 
-def blend(picture: np.ndarray, inside: np.ndarray, colour: np.ndarray, alpha: float = ALPHA) -> None:
+def blend(picture: np.ndarray, inside: np.ndarray, colour: ArrayLike) -> None:
     """Mix a colour into the pixels of a picture that lie in a mask; in place.
 
     Args:
         picture: ``(H, W, 3)`` uint8.
         inside: ``(H, W)`` bool.
         colour: Three numbers, in the order of the picture's channels.
-        alpha: Opacity of the colour.
     """
-    picture[inside] = np.rint((1 - alpha) * picture[inside] + alpha * np.asarray(colour))
+    picture[inside] = np.rint((1 - ALPHA) * picture[inside] + ALPHA * np.asarray(colour))
 
 
 def _drawable(text: str) -> str:

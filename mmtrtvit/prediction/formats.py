@@ -263,10 +263,12 @@ class Csv(Format):
     def render(self, image: SourceImage, found: Result) -> list[tuple]:
         if isinstance(found, LabelMap):
             labels, counts = np.unique(found.labels, return_counts=True)
-            rows = zip(found.names, labels.tolist(), counts.tolist(), (counts / found.labels.size).round(6).tolist())
-            return [('class', 'label', 'pixels', 'share'), *rows]
-        boxes, scores = (values.astype(np.float64).round(5).tolist() for values in (found.boxes, found.scores))
-        rows = zip(found.names, found.labels.tolist(), scores, *zip(*boxes))
+            shares = (counts / found.labels.size).round(6).tolist()
+            return [('class', 'label', 'pixels', 'share'), *zip(found.names, labels.tolist(), counts.tolist(), shares)]
+        numbers = np.column_stack([found.scores, found.boxes]).astype(np.float64).round(5).tolist()
+        rows = [
+            (name, label, *row) for name, label, row in zip(found.names, found.labels.tolist(), numbers, strict=True)
+        ]
         return [('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), *rows]
 
     def add(self, image: SourceImage, rendered: list[tuple]) -> None:

@@ -324,7 +324,7 @@ def predict(
 
 
 def _collect(
-    results: Iterator, writers: Sequence[Format], summary: Summary, limit: int | None, shown: Progress | None
+    results: Iterator[Any], writers: Sequence[Format], summary: Summary, limit: int | None, shown: Progress | None
 ) -> None:
     for result in results:
         if isinstance(result, Skipped):

@@ -171,7 +171,7 @@ def find_items(
         host = re.sub(r'\W+', '_', text.partition('://')[2].rpartition('@')[2]).strip('_')[:80]
         return [Item(text, host or 'stream', text, is_video=True, is_live=True)]
     if path.is_dir():
-        paths = _files_of(path, recursive, out and Path(out).resolve())
+        paths = _files_of(path, recursive, Path(out).resolve() if out else None)
         fix = 'correct the path' if recursive else 'correct the path, or look into its folders with --recursive'
         nothing = DataError(f'There is no image and no video in the folder {path}.', expected=_SUFFIXES, fix=fix)
     elif path.is_file() and path.suffix.lower() == '.txt':
@@ -263,7 +263,8 @@ def video_frames(item: Item, stride: int = 1) -> Iterator[SourceImage | Skipped]
     try:
         said, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
         rate = (rate if 0 < rate < 1000 else 25.0) / stride
-        frame, broken = 0, []
+        frame = 0
+        broken: list[int] = []
         while len(broken) < _ATTEMPTS:
             wanted = frame % stride == 0
             found, pixels = video.read() if wanted else (video.grab(), None)
@@ -276,7 +277,7 @@ def video_frames(item: Item, stride: int = 1) -> Iterator[SourceImage | Skipped]
                     Skipped(f'{item.path}, frame {number}', 'The frame cannot be decoded.') for number in broken
                 )
                 broken = []
-                if wanted:
+                if pixels is not None:
                     yield SourceImage(item, pixels, frame, rate)
             frame += 1
         if broken:

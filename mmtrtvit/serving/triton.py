@@ -110,7 +110,7 @@ def _tensor(name: str, described: Mapping, batched: bool) -> dict:
         del dims[0]
     if described['dtype'] not in TYPES:
         raise DeployError(f'Triton has no type for the tensor {name}, which is {described["dtype"]}.')
-    tensor = dict(name=name, data_type=Word(TYPES[described['dtype']]), dims=dims)
+    tensor: dict[str, Any] = dict(name=name, data_type=Word(TYPES[described['dtype']]), dims=dims)
     if not dims:  # one number for each image; Triton wants at least one dimension
         tensor.update(dims=[1], reshape={})
     return tensor
@@ -144,8 +144,8 @@ def network_config(manifest: Mapping, name: str, *, max_batch: int, instances: i
         name=name,
         backend=TRITON_BACKENDS[manifest['backend']],
         max_batch_size=batch,
-        input=[_tensor(*tensor, batch > 0) for tensor in manifest['inputs'].items()],
-        output=[_tensor(*tensor, batch > 0) for tensor in manifest['outputs'].items()],
+        input=[_tensor(key, said, batch > 0) for key, said in manifest['inputs'].items()],
+        output=[_tensor(key, said, batch > 0) for key, said in manifest['outputs'].items()],
         instance_group=[_instances(instances, device)],
     )
     if batch > 1:

@@ -92,7 +92,7 @@ class TritonPythonModel:
         try:
             content = pb_utils.get_input_tensor_by_name(request, IMAGE).as_numpy()
             image = decode_upload(content.tobytes(), max_bytes=MAX_BYTES, max_pixels=self.max_pixels)
-            found = self.predictor(image)
+            found = next(self.predictor.stream([image]))
         except UserError as error:
             return pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(str(error)))
         if isinstance(found, Detections):

@@ -11,8 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
-ALPHA = 0.5
-"""Opacity of masks."""
+from ..prediction.drawing import blend
 
 LETTERS, LINE = 11, 2
 """Size of the letters and width of the boxes' lines, in pixels of the picture."""
@@ -27,8 +26,7 @@ def _font() -> ImageFont.FreeTypeFont:
 def _draw_mask(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     """Blend a mask of any size into a picture, with a white outline; in place."""
     mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    inside = mask > 0
-    picture[inside] = np.rint((1 - ALPHA) * picture[inside] + ALPHA * np.array(colour))
+    blend(picture, mask > 0, colour)
     cv2.drawContours(picture, cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0], -1, (255,) * 3, 1)
 
 
