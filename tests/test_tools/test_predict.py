@@ -1,6 +1,9 @@
 """tools/predict.py and tools/export_triton.py: options arrive, and the exit status says what became of the images."""
 
 import json
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -102,3 +105,32 @@ def test_a_triton_repository(tool, tmp_path):
     assert 'max_batch_size: 2' in (tmp_path / 'repository' / 'net_network' / 'config.pbtxt').read_text()
     assert 'already has' in tool('export_triton', folder, '--out', tmp_path / 'repository', '--name', 'net').message
     assert 'holds no exported artefact' in tool('export_triton', tmp_path, '--out', tmp_path / 'other').message
+
+
+WITHOUT_FRAMEWORKS = """
+import runpy, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in 'torch mmengine mmcv mmdet mmseg matplotlib PIL tqdm rich'.split():
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+sys.meta_path.insert(0, Blocker())
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize('name, options', [('predict', ['images']), ('export_triton', [])])
+def test_nothing_but_the_runtime_is_needed(root, artefact, images, tmp_path, name, options):
+    arguments = [root / 'tools' / f'{name}.py', artefact, *options, '--out', tmp_path / 'out']
+    done = subprocess.run(
+        [sys.executable, '-c', WITHOUT_FRAMEWORKS, *map(str, arguments)],
+        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
+        cwd=tmp_path,  # from another folder than the checkout
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert any((tmp_path / 'out').iterdir())
