@@ -81,8 +81,8 @@ def as_json(found: Detections | LabelMap) -> dict[str, Any]:
         )
     ]
     if found.masks is not None:
-        for entry, annotation in zip(objects, found.to_coco(), strict=True):
-            entry['mask'] = annotation['segmentation']
+        for entry, mask in zip(objects, found.masks.rle(), strict=True):
+            entry['mask'] = mask
     return {'objects': objects}
 
 

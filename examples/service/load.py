@@ -37,7 +37,7 @@ class Service:
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
             port = probe.getsockname()[1]
-        self.url = f'http://127.0.0.1:{port}'
+        self.folder, self.url = folder, f'http://127.0.0.1:{port}'
         self.process = subprocess.Popen([sys.executable, str(APP), str(folder), '--port', str(port), *options])
 
     def __enter__(self) -> 'Service':

@@ -90,12 +90,10 @@ def draw_detections(
     corners = np.clip(np.rint(found.boxes), 0, limits - 1).astype(int)
     if found.masks is not None:
         for index in order:
-            left, top = np.maximum(np.floor(found.boxes[index, :2]).astype(int) - 1, 0)
-            right, bottom = np.ceil(found.boxes[index, 2:]).astype(int) + 1
-            inside = np.asarray(found.masks[index])[top:bottom, left:right]
+            top, left, inside = found.masks.region(index)
             if not inside.any():
                 continue
-            part = picture[top:bottom, left:right]
+            part = picture[top : top + inside.shape[0], left : left + inside.shape[1]]
             blend(part, inside, colours[found.labels[index]])
             outline = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
             cv2.drawContours(part, outline, -1, (255, 255, 255), 1)

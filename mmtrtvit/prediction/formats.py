@@ -202,8 +202,11 @@ class LabelMaps(Format):
 
 
 def annotations(found: Detections) -> list[dict]:
-    """Objects as annotations in COCO's layout, without ids."""
-    return found.to_coco()
+    """Objects as annotations in COCO's layout, with category ids from 1 and the id of the image still to be set."""
+    entries = found.to_coco(0)
+    for entry in entries:
+        entry.update(category_id=entry['category_id'] + 1, area=entry['bbox'][2] * entry['bbox'][3], iscrowd=0)
+    return entries
 
 
 class Coco(Format):
@@ -238,7 +241,7 @@ class Coco(Format):
         self._images.write(f'{"," if self._number > 1 else ""}\n{json.dumps(entry)}')
         for annotation in rendered:
             self._objects += 1
-            entry = dict(id=self._objects, image_id=self._number, iscrowd=0, **annotation)
+            entry = {**annotation, 'id': self._objects, 'image_id': self._number}
             self._file.write(f'{"," if self._objects > 1 else ""}\n{json.dumps(entry)}')
 
     def _finish(self, kind: type | None, *_: Any) -> None:
@@ -299,7 +302,8 @@ class Yolo(Format):
                 corners = np.clip(found.boxes[index].reshape(2, 2), 0, size)
                 shares = np.concatenate([corners.mean(axis=0), corners[1] - corners[0]]).reshape(2, 2) / size
             else:
-                shares = (largest_contour(np.asarray(found.masks[index])) + 0.5) / size
+                top, left, mask = found.masks.region(index)
+                shares = (largest_contour(mask) + np.array([left, top]) + 0.5) / size
                 if len(shares) < 3:
                     continue
             lines.append(' '.join([str(label), *(f'{value:.6f}' for value in shares.ravel())]))
@@ -308,8 +312,10 @@ class Yolo(Format):
 
 def largest_contour(mask: np.ndarray) -> np.ndarray:
     """The longest outline of a mask: ``(n, 2)`` x and y, pixels; empty without one."""
+    if not mask.any():
+        return np.zeros((0, 2), np.int32)
     outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
-    return max(outlines, key=cv2.contourArea, default=np.zeros((0, 1, 2))).reshape(-1, 2)
+    return max(outlines, key=cv2.contourArea).reshape(-1, 2)
 
 
 FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Drawn, Coco, Csv, LabelMaps, Yolo)}

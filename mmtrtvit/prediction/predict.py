@@ -190,7 +190,9 @@ def _kept(found: Result, score: float, classes: list[int] | None) -> Result:
     found = found.above(score)
     if classes is None:
         return found
-    return found[np.isin(found.labels, classes)]
+    kept = np.isin(found.labels, classes)
+    masks = None if found.masks is None else found.masks[kept]
+    return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], masks, found.classes)
 
 
 def _render(
@@ -205,7 +207,7 @@ def _rendering_tasks(
     predictor: Predicts, items: Sequence[Item], settings: Mapping, render: Callable, stride: int, workers: int
 ) -> Iterator[Callable[[], Any]]:
     """Run the network on one image after the other, and yield a function that draws and encodes each result."""
-    ahead = 2 * (workers + settings.get('batch_size', 1))
+    ahead = workers + settings['batch_size']
     with contextlib.closing(run_ahead(reading_tasks(items, stride), workers, ahead)) as images:
         for result in _results(predictor, images, settings):
             yield done(result) if isinstance(result, Skipped) else functools.partial(render, *result)
@@ -265,7 +267,8 @@ def predict(
         DataError: If the source has no image, or none of its images can be used.
     """
     out = Path(out)
-    for name, value in (('batch', batch), ('stride', stride), ('limit', limit), ('tile', tile), ('line', line)):
+    sizes = dict(batch=batch, stride=stride, limit=limit, tile=tile, line=line, workers=workers)
+    for name, value in sizes.items():
         if value is not None and value < 1:
             raise ConfigError(f'--{name} {value} is too small.', expected='a number from 1 on', fix=f'correct --{name}')
     if not 0 <= score < 1:
@@ -293,7 +296,7 @@ def predict(
             writers = [stack.enter_context(kind(out, manifest, drawing)) for kind in kinds]
             render = functools.partial(_render, formats=writers, score=score, classes=numbers)
             tasks = _rendering_tasks(predictor, items, settings, render, stride, workers)
-            results = stack.enter_context(contextlib.closing(run_ahead(tasks, workers, 2 * workers)))
+            results = stack.enter_context(contextlib.closing(run_ahead(tasks, workers, workers + 1)))
             shown = Progress(_total(items, stride, limit)) if progress else None
             try:
                 _collect(results, writers, summary, limit, shown)

@@ -68,7 +68,7 @@ def result_tensors(found: Detections | LabelMap, size: tuple[int, int]) -> dict[
         'names': np.array([name.encode() for name in found.names], dtype=np.object_),
     }
     if found.masks is not None:
-        counts = [entry['segmentation']['counts'].encode() for entry in found.to_coco()]
+        counts = [entry['counts'].encode() for entry in found.masks.rle()]
         tensors.update(masks=np.array(counts, dtype=np.object_), size=np.array(size, np.int64))
     return tensors
 

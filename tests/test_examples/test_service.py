@@ -2,11 +2,9 @@
 
 import base64
 import concurrent.futures
-import os
-import socket
+import importlib.util
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -24,58 +22,33 @@ import httpx
 from mmtrtvit.runtime import load
 from tests.fixtures.tiny_artefacts import expected_detections, make_detector, make_segmentor
 
-APP = Path(__file__).resolve().parents[2] / 'examples' / 'service' / 'app.py'
+FOLDER = Path(__file__).resolve().parents[2] / 'examples' / 'service'
 LIMITS = ['--max-bytes', '100000', '--max-pixels', '20000']
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+def module(name):
+    """A file of the example."""
+    spec = importlib.util.spec_from_file_location(f'service_{name}', FOLDER / f'{name}.py')
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # dataclasses ask for it
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
-class Service:
-    def __init__(self, folder, *options):
-        self.folder, self.port = folder, free_port()
-        command = [sys.executable, str(APP), str(folder), '--port', str(self.port), '--threads', '1', *options]
-        environment = {**os.environ, 'PYTHONPATH': str(APP.parents[2]), 'OMP_NUM_THREADS': '1'}
-        self.log = folder.parent / 'log.txt'
-        with self.log.open('w') as log:  # a pipe that nobody reads would stop it
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        self.url = f'http://127.0.0.1:{self.port}'
-        for _ in range(300):
-            try:
-                httpx.get(f'{self.url}/health').raise_for_status()
-                return
-            except httpx.HTTPError:
-                assert self.process.poll() is None, self.log.read_text()
-                time.sleep(0.1)
-        raise AssertionError('the service does not start')
-
-    def memory(self):
-        """Resident memory, bytes."""
-        for line in Path(f'/proc/{self.process.pid}/status').read_text().splitlines():
-            if line.startswith('VmRSS'):
-                return int(line.split()[1]) * 1024
-        raise AssertionError
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
+app, load_test = module('app'), module('load')
 
 
 @pytest.fixture(scope='module')
 def detector(tmp_path_factory):
-    service = Service(make_detector(tmp_path_factory.mktemp('service') / 'a', masks=False), *LIMITS, '--score', '0.1')
-    yield service
-    service.stop()
+    folder = make_detector(tmp_path_factory.mktemp('service') / 'a', masks=True)
+    with load_test.Service(folder, *LIMITS, '--score', '0.1', '--threads', '1') as service:
+        yield service
 
 
 @pytest.fixture(scope='module')
 def segmentor(tmp_path_factory):
-    service = Service(make_segmentor(tmp_path_factory.mktemp('service') / 'a'))
-    yield service
-    service.stop()
+    with load_test.Service(make_segmentor(tmp_path_factory.mktemp('service') / 'a'), '--threads', '1') as service:
+        yield service
 
 
 def picture(seed):
@@ -120,10 +93,6 @@ def test_the_service_describes_itself(detector):
     assert model['task'] == 'instance' and model['classes'] == ['red', 'green', 'blue']
 
 
-def form(**fields):
-    return dict(files=fields)
-
-
 @pytest.mark.parametrize(
     'request_of, status, said',
     [
@@ -149,54 +118,50 @@ def test_uploads_that_cannot_be_used_are_refused(detector, request_of, status, s
     check(image, httpx.post(f'{detector.url}/predict', content=content))  # and it goes on
 
 
-def load_test(service, clients, requests):
-    """Ask from many threads; the right answer to every request, and some that must be refused between them."""
-
-    def client(number):
-        with httpx.Client(base_url=service.url, timeout=60) as connection:
-            for turn in range(requests // clients):
-                seed = number * 1000 + turn
-                image, content = picture(seed)
-                if seed % 10 == 7:
-                    assert connection.post('/predict', content=content[:40]).status_code == 422
-                elif seed % 2:
-                    check(image, connection.post('/predict', content=content))
-                else:
-                    check(image, connection.post('/predict', files={'file': content}))
-
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        list(pool.map(client, range(clients)))
+@pytest.fixture(scope='module')
+def uploads(detector):
+    """Files with the answers of the runtime, and one that has to be refused."""
+    predictor, settings, made = load(detector.folder, threads=1), app.Settings(), []
+    for seed in range(40):
+        image, content = picture(seed)
+        answer = app.answer_to(predictor, content, settings, 0.1)
+        np.testing.assert_allclose(
+            [entry['box'] for entry in answer['objects']], expected_detections(image)[0], atol=1e-3
+        )
+        made.append((content, answer))
+    return [*made, (made[0][0][:60], None)]
 
 
-def test_many_clients_get_their_own_answers(detector):
-    load_test(detector, 16, 320)
+def test_many_clients_get_their_own_answers(detector, uploads):
+    seconds, wrong = load_test.ask(detector.url, uploads, 16, 320)
+    assert len(seconds) == 320 and not wrong
+    uploads = [(uploads[0][0], uploads[1][1])]  # the answer to another image
+    assert len(load_test.ask(detector.url, uploads, 2, 4)[1]) == 4
 
 
 @pytest.mark.slow
-def test_the_memory_does_not_grow_under_load(detector):
-    load_test(detector, 16, 800)
+def test_the_memory_does_not_grow_under_load(detector, uploads):
+    assert not load_test.ask(detector.url, uploads, 16, 800)[1]
     before = detector.memory()
-    load_test(detector, 16, 2000)
+    assert not load_test.ask(detector.url, uploads, 16, 2000)[1]
     assert detector.memory() < before + 8e6
 
 
 def test_more_requests_than_may_wait_are_refused(tmp_path):
-    service = Service(make_detector(tmp_path / 'a'), '--waiting', '1', '--at-once', '1', '--score', '0.1')
-    try:
-        content = cv2.imencode('.bmp', np.zeros((1500, 2000, 3), np.uint8))[1].tobytes()
+    content = cv2.imencode('.bmp', np.zeros((1500, 2000, 3), np.uint8))[1].tobytes()
+    with load_test.Service(make_detector(tmp_path / 'a'), '--waiting', '1', '--at-once', '1') as service:
 
         def ask(_):
             return httpx.post(f'{service.url}/predict', content=content, timeout=60)
 
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(ask, range(48)))
-        statuses = {answer.status_code for answer in answers}
-        assert statuses == {200, 503}
-        assert all(answer.headers['retry-after'] for answer in answers if answer.status_code == 503)
-    finally:
-        service.stop()
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all(answer.headers['retry-after'] for answer in answers if answer.status_code == 503)
 
 
 def test_a_folder_that_is_no_artefact(tmp_path):
-    done = subprocess.run([sys.executable, str(APP), str(tmp_path)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / 'app.py'), str(tmp_path)], capture_output=True, text=True, timeout=100
+    )
     assert done.returncode == 2 and 'holds no exported artefact' in done.stderr and 'Traceback' not in done.stderr

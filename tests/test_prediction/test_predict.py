@@ -211,6 +211,7 @@ def test_the_folder_for_the_results(tiny, images, tmp_path):
         ('detection', dict(batch=0), 'batch 0 is too small'),
         ('detection', dict(stride=0), 'stride 0 is too small'),
         ('detection', dict(limit=0), 'limit 0 is too small'),
+        ('detection', dict(workers=0), 'workers 0 is too small'),
     ],
 )
 def test_options_that_cannot_be_used(tiny, images, tmp_path, task, options, message):
