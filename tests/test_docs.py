@@ -44,8 +44,8 @@ def of(program):
 
 
 def tool_call(words):
-    """Path of a tool and its arguments, when a command runs one."""
-    place = next((index for index, word in enumerate(words) if word.startswith('tools/')), None)
+    """Path of a tool or an example and its arguments, when a command runs one."""
+    place = next((index for index, word in enumerate(words) if word.startswith(('tools/', 'examples/'))), None)
     return None if place is None else (ROOT / words[place], words[place + 1 :])
 
 
@@ -100,6 +100,9 @@ def test_tool_commands_parse(words, monkeypatch, tmp_path):
     assert path.is_file()
     if path in SCRIPTS:
         path, arguments = started_by(path, arguments, tmp_path)
+    if path.is_relative_to(ROOT / 'examples'):
+        pytest.importorskip('fastapi')
+        pytest.importorskip('httpx')
     module = load_tool(path)
     monkeypatch.setattr(sys, 'argv', [str(path), *arguments])
     monkeypatch.setenv('LOCAL_RANK', '0')
