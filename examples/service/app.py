@@ -21,6 +21,7 @@ from mmtrtvit.errors import UserError, command_line
 from mmtrtvit.prediction.drawing import colours_of
 from mmtrtvit.prediction.palette_png import palette_png
 from mmtrtvit.runtime import Detections, LabelMap, Predictor, load
+from mmtrtvit.runtime.masks import as_masks
 from mmtrtvit.serving import decode_upload
 from mmtrtvit.serving.uploads import MAX_BYTES, MAX_PIXELS
 
@@ -81,7 +82,7 @@ def as_json(found: Detections | LabelMap) -> dict[str, Any]:
         )
     ]
     if found.masks is not None:
-        for entry, mask in zip(objects, found.masks.rle(), strict=True):
+        for entry, mask in zip(objects, as_masks(found.masks).rle(), strict=True):
             entry['mask'] = mask
     return {'objects': objects}
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..runtime.masks import as_masks
 from ..runtime.postprocess import Detections, LabelMap
 
 ALPHA = 0.5
@@ -89,8 +90,9 @@ def draw_detections(
     limits = np.array(image.shape[1::-1] * 2)
     corners = np.clip(np.rint(found.boxes), 0, limits - 1).astype(int)
     if found.masks is not None:
+        masks = as_masks(found.masks)
         for index in order:
-            top, left, inside = found.masks.region(index)
+            top, left, inside = masks.region(index)
             if not inside.any():
                 continue
             part = picture[top : top + inside.shape[0], left : left + inside.shape[1]]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..atomic import atomic_file
 from ..errors import ConfigError
+from ..runtime.masks import as_masks
 from ..runtime.postprocess import Detections, LabelMap
 from .drawing import colours_of, draw_detections, draw_label_map
 from .palette_png import palette_png
@@ -302,7 +303,7 @@ class Yolo(Format):
                 corners = np.clip(found.boxes[index].reshape(2, 2), 0, size)
                 shares = np.concatenate([corners.mean(axis=0), corners[1] - corners[0]]).reshape(2, 2) / size
             else:
-                top, left, mask = found.masks.region(index)
+                top, left, mask = as_masks(found.masks).region(index)
                 shares = (largest_contour(mask) + np.array([left, top]) + 0.5) / size
                 if len(shares) < 3:
                     continue

@@ -124,7 +124,7 @@ class Masks(Sequence[np.ndarray]):
     all of them. A slice or an array of indices or of bool selects objects.
 
     Args:
-        parts: The parts of each object, whose union is its mask.
+        parts: The parts of each object, whose union is its mask. A region is taken as it is.
         size: Height and width of the image.
         threshold: Pixels with at least this probability belong to the object.
 
@@ -135,7 +135,7 @@ class Masks(Sequence[np.ndarray]):
     dtype = np.dtype(bool)
     ndim = 3
 
-    def __init__(self, parts: Sequence[Sequence[Part]], size: tuple[int, int], threshold: float) -> None:
+    def __init__(self, parts: Sequence[Sequence[Part | Region]], size: tuple[int, int], threshold: float) -> None:
         self.parts = parts
         self.threshold = threshold
         self.shape = len(parts), *size
@@ -171,7 +171,12 @@ class Masks(Sequence[np.ndarray]):
 
     def region(self, index: int) -> Region:
         """The rectangle of the image that holds the mask of an object. Everything outside it is False."""
-        return _join([_paste(part, self.shape[1:], self.threshold) for part in self.parts[index]])
+        return _join(
+            [
+                part if isinstance(part, Region) else _paste(part, self.shape[1:], self.threshold)
+                for part in self.parts[index]
+            ]
+        )
 
     def rle(self) -> list[dict]:
         """Run-length encodings as pycocotools makes them, with text in place of bytes, as JSON needs it.
@@ -184,3 +189,10 @@ class Masks(Sequence[np.ndarray]):
             {'size': list(size), 'counts': _compressed(_run_lengths(self.region(index), size))}
             for index in range(len(self))
         ]
+
+
+def as_masks(masks: Masks | np.ndarray) -> Masks:
+    """Masks of :class:`Masks`, or an array of masks, ``(n, H, W)`` bool, as the former."""
+    if isinstance(masks, Masks):
+        return masks
+    return Masks([[Region(0, 0, mask)] for mask in masks], masks.shape[1:], threshold=0.5)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 from .backends.base import import_package
-from .masks import Masks, Part
+from .masks import Masks, Part, as_masks
 from .preprocess import Frame
 from .tensor_names import DETS, LABELS, MASKS
 
@@ -83,8 +83,8 @@ class Detections:
             {'image_id': image_id, 'category_id': category, 'bbox': box.tolist(), 'score': float(score)}
             for category, box, score in zip(ids, boxes, self.scores, strict=True)
         ]
-        if isinstance(self.masks, Masks):
-            for entry, encoded in zip(entries, self.masks.rle(), strict=True):
+        if self.masks is not None:
+            for entry, encoded in zip(entries, as_masks(self.masks).rle(), strict=True):
                 entry['segmentation'] = encoded
         return entries
 

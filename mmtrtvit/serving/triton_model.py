@@ -14,6 +14,7 @@ import triton_python_backend_utils as pb_utils
 from ..errors import DeployError, UserError
 from ..runtime.backends import Session, TensorSpec
 from ..runtime.manifest import MANIFEST, check_content
+from ..runtime.masks import as_masks
 from ..runtime.network import Network
 from ..runtime.postprocess import Detections, LabelMap
 from ..runtime.predictor import Predictor
@@ -68,7 +69,7 @@ def result_tensors(found: Detections | LabelMap, size: tuple[int, int]) -> dict[
         'names': np.array([name.encode() for name in found.names], dtype=np.object_),
     }
     if found.masks is not None:
-        counts = [entry['counts'].encode() for entry in found.masks.rle()]
+        counts = [entry['counts'].encode() for entry in as_masks(found.masks).rle()]
         tensors.update(masks=np.array(counts, dtype=np.object_), size=np.array(size, np.int64))
     return tensors
 

@@ -1,5 +1,6 @@
 """Masks that are pasted on demand, and results in the formats of others."""
 
+import dataclasses
 import json
 import sys
 import tracemalloc
@@ -10,7 +11,7 @@ import pytest
 
 from mmtrtvit.errors import DataError, DeployError
 from mmtrtvit.runtime import Detections, LabelMap, Masks
-from mmtrtvit.runtime.masks import Part
+from mmtrtvit.runtime.masks import Part, as_masks
 
 SIZE = 60, 90
 
@@ -120,6 +121,12 @@ def test_coco_results(found):
     boxes_only = Detections(found.boxes, found.scores, found.labels, None, found.classes)
     assert 'segmentation' not in boxes_only.to_coco(7)[0]
     assert found.above(0.9).to_coco(7) == []
+
+
+def test_masks_that_are_an_array(found):
+    dense = dataclasses.replace(found, masks=np.asarray(found.masks))
+    assert dense.to_coco(7) == found.to_coco(7) and as_masks(found.masks) is found.masks
+    np.testing.assert_array_equal(as_masks(dense.masks)[1], found.masks[1])
 
 
 def test_supervision(found, monkeypatch):
