@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from . import environment
+from .config_keys import check_keys
 from .errors import ConfigError, UserError
 from .shipped import shipped_root
 
@@ -66,7 +68,8 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
         The config.
 
     Raises:
-        ConfigError: If the file or a variant does not exist or cannot be read.
+        ConfigError: If the file or a variant does not exist or cannot be read, or if nothing reads a key of
+            ``cfg_options``.
         EnvironmentProblem: If a part is missing without which no detector and no segmentor can be built.
     """
     environment.require(networks=True)
@@ -88,6 +91,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             _drop_nones(config, changes)
             config.merge_from_dict(changes)
         if cfg_options:
+            check_keys(config, cfg_options)
             # a copy: merging removes `_delete_` from its argument
             config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
             if any(key.startswith('custom_imports') for key in cfg_options):
@@ -102,6 +106,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             expected='a whole config, such as those in configs/, or a file with one as its `_base_`',
             fix='give the config that the network was trained with',
         )
+    drop_worker_settings(config)
     return config
 
 
@@ -135,6 +140,20 @@ def _unreadable(path: Path, error: Exception) -> ConfigError:
         f'The config {path} cannot be read: {reason}' + (f' ({", ".join(place)})' if place else ''),
         fix='correct the file, the file that it names in `_base_`, or what --variant or --cfg-options gave',
     )
+
+
+def drop_worker_settings(config: Config) -> None:
+    """Take settings for workers out of data loaders that have none, where PyTorch would refuse them; say so once."""
+    for key in ('persistent_workers', 'prefetch_factor'):
+        loaders = [
+            name
+            for name in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+            if (loader := config.get(name)) and not loader.get('num_workers') and loader.get(key)
+        ]
+        for name in loaders:
+            del config[name][key]
+        if loaders:
+            print_log(f'{key} of {", ".join(loaders)} is left out: num_workers is 0.', logger='current')
 
 
 def datasets_of(config: Mapping) -> Iterator[Mapping]:

@@ -15,6 +15,8 @@ from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 from mmtrtvit.benchmark import random_batch
 from mmtrtvit.benchmark.training import build_training
 from mmtrtvit.datasets.toy import CLASSES, PALETTE
+from mmtrtvit.engine.schedule import schedule_faults
+from mmtrtvit.engine.shared_norms import batch_norm_calls
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import classes_of, method_of
 
@@ -121,6 +123,13 @@ def test_model_builds_and_its_maps_have_their_channels_and_strides(path):
     }[method_of(config)]()
     assert [tuple(y.shape[2:]) for y in maps] == [(-(-128 // s), -(-96 // s)) for s in strides]
     assert set(strides) >= set(backbone.strides) - {4}
+    # a BatchNorm that runs for several levels has statistics that fit none of them
+    with torch.no_grad(), batch_norm_calls(network) as calls:
+        network.neck(backbone(torch.empty(1, 3, 128, 96, device='meta'))) if network.with_neck else None
+        for head in ('rpn_head', 'bbox_head', 'decode_head', 'auxiliary_head'):
+            if getattr(network, head, None) is not None:
+                getattr(network, head)(maps)
+    assert not [name for name, count in calls.items() if count > 1]
 
 
 @pytest.mark.parametrize('path', of('maskrcnn', 'fasterrcnn'))
@@ -481,16 +490,15 @@ def test_segmenters_see_crops_of_512(path):
     assert [tuple(step.scale) for step in config.test_pipeline if step.type == 'Resize'] == [(2048, 512)]
 
 
-@pytest.mark.parametrize('path', FIRST)
-def test_learning_rate_schedules_end_with_training(path):
+@pytest.mark.parametrize('path', ALL)
+def test_schedules_and_best_checkpoints(path):
     config = load(path)
-    unit, length = (
-        (True, config.train_cfg.max_epochs)
-        if config.train_cfg.type == 'EpochBasedTrainLoop'
-        else (False, config.train_cfg.max_iters)
-    )
-    assert max(scheduler.end for scheduler in config.param_scheduler if scheduler.by_epoch == unit) == length
+    assert not schedule_faults(config, steps=200)
+    length = config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
     assert config.train_cfg.val_interval <= length
+    # 'auto' takes the first figure of the evaluator: with classwise=True the AP of one class
+    best = 'mIoU' if method_of(config) in ADE20K else 'coco/bbox_mAP'
+    assert config.default_hooks.checkpoint.save_best in (best, None)
 
 
 # --- deployment ---------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from ..engine import use_cpu_processes
 from ..engine.cpu_amp import use_amp
 from ..engine.resume import check_optimizer, check_training_state, latest_checkpoint
 from ..engine.runner import build_runner
+from ..engine.schedule import schedule_faults
+from ..engine.shared_norms import SharedNormHook
 from ..errors import ConfigError, DataError, library_errors_explained
 from ..models import PyramidBackbone
 from .class_layers import only_classes_differ
@@ -227,6 +229,15 @@ def describe_run(runner: Runner) -> str:
     )
 
 
+def warn_of_schedule(runner: Runner) -> None:
+    """Say at the start how the schedule of the learning rate does not fit the length of the training."""
+    steps = None  # a FlexibleRunner builds its data only when it trains
+    if isinstance(runner, Runner) and 'max_epochs' in (runner.cfg.get('train_cfg') or {}):
+        steps = len(runner.train_loop.dataloader)
+    for fault in schedule_faults(runner.cfg, steps):
+        runner.logger.warning(fault)
+
+
 def train(
     config: str | os.PathLike,
     *,
@@ -285,6 +296,8 @@ def train(
             check_start(runner, start, resumed, allow_mismatch)
         if start and (resumed or not allow_mismatch):
             forget_pretrained(runner.model)
+        warn_of_schedule(runner)
+        runner.register_hook(SharedNormHook())
         runner.register_hook(started, priority='LOWEST')
         runner.train()
     return runner

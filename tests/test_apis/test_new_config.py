@@ -15,6 +15,8 @@ from mmtrtvit.apis import new_config, train
 from mmtrtvit.apis.class_layers import build_without_memory, class_layers
 from mmtrtvit.config import load_config
 from mmtrtvit.datasets.preflight import find_faults
+from mmtrtvit.engine.schedule import schedule_faults
+from mmtrtvit.engine.shared_norms import batch_norm_calls
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 from mmtrtvit.zoo.families import FAMILIES
 
@@ -97,7 +99,14 @@ def test_every_method_and_family(name, boxes, maps, tmp_path, monkeypatch):
     seg = name.endswith('ade20k')
     config, done = written(name, maps if seg else boxes, tmp_path)
     monkeypatch.chdir(tmp_path)
-    build_without_memory(config.model, config.default_scope)
+    network = build_without_memory(config.model, config.default_scope).eval()
+    with torch.no_grad(), batch_norm_calls(network) as calls:
+        maps = network.extract_feat(torch.empty(1, 3, 96, 128, device='meta'))
+        for head in ('rpn_head', 'bbox_head', 'decode_head', 'auxiliary_head'):
+            if getattr(network, head, None) is not None:
+                getattr(network, head)(maps)
+    assert not [head for head, count in calls.items() if count > 1]
+    assert not schedule_faults(config, steps=2)
     assert not [found for found in find_faults(config, ('train', 'val', 'test')) if found.severity == 'error']
     assert config.model.backbone.init_cfg is None and config.model.backbone.frozen_stages == -1
     assert config.default_hooks.checkpoint.save_best == ('mIoU' if seg else 'coco/bbox_mAP')
