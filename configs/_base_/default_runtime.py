@@ -5,8 +5,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # as CheckpointHook, but a checkpoint is there whole or not at all, however the run ends. Not save_best='auto', which
-    # takes the first figure of the evaluator: with classwise=True the AP of one class
+    # as CheckpointHook, but a checkpoint is there whole or not at all, however the run ends. save_best='auto'
+    # would take the first figure of the evaluator: with classwise=True the AP of one class
     checkpoint=dict(type='mmtrtvit.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # ends the run, with the last checkpoint kept, when loss or weights are not finite
