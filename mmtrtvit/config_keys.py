@@ -118,10 +118,10 @@ def check_keys(config: Config, options: Mapping[str, Any]) -> None:
         ConfigError: If nothing reads a key; proposes the nearest one, or the name of today for one of OpenMMLab 2.x.
     """
     for key, value in options.items():
-        _check_key(config, key, value)
+        _check_key(config, key, value, options)
 
 
-def _check_key(config: Config, key: str, value: Any) -> None:
+def _check_key(config: Config, key: str, value: Any, options: Mapping[str, Any]) -> None:
     top, *parts = key.split('.')
     if top not in TOP:
         _refuse_top(config, key, top)
@@ -138,13 +138,13 @@ def _check_key(config: Config, key: str, value: Any) -> None:
             # a new hook has settings of its own; merging says what is wrong with anything but a dictionary
             hook = place == 'default_hooks' and (isinstance(value, Mapping) or number + 1 < len(parts))
             if isinstance(node, Mapping) and not hook:
-                _judge(config, node, place, part)
+                _judge(config, {**node, 'type': options.get(f'{place}.type', node.get('type'))}, place, part)
             return
         place += f'.{part}'
     if isinstance(node, Mapping) and isinstance(value, Mapping) and not value.get('_delete_'):
         for name, item in value.items():
             if name not in _ALWAYS:
-                _check_key(config, f'{key}.{name}', item)
+                _check_key(config, f'{key}.{name}', item, options)
 
 
 def _refuse_top(config: Config, key: str, top: str) -> None:

@@ -43,7 +43,8 @@ def test_near_names_are_offered(configs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text, options', [('x = (', {}), ("_base_ = './none.py'", {}), ('1 / 0', {}), ('train_cfg = 1', {'train_cfg.y.z': 2})]
+    'text, options',
+    [('x = (', {}), ("_base_ = './none.py'", {}), ('1 / 0', {}), ('train_cfg = 1', {'train_cfg.y.z': 2})],
 )
 def test_one_that_cannot_be_read(tmp_path, text, options):
     (tmp_path / 'bad.py').write_text(text)

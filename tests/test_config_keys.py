@@ -145,6 +145,12 @@ def test_keys_of_segmentors(configs, key):
     check_keys(configs['semfpn'], {key: 1})
 
 
+def test_another_type_has_other_arguments(configs):
+    options = {'optim_wrapper.optimizer.momentum': 0.9, 'optim_wrapper.optimizer.type': 'SGD'}
+    check_keys(configs['maskrcnn'], options)
+    assert 'AdamW has no argument momentum' in refused(configs['maskrcnn'], 'optim_wrapper.optimizer.momentum')
+
+
 def test_dictionaries_as_values(configs):
     check_keys(configs['maskrcnn'], {'train_dataloader': dict(batch_size=4, dataset=dict(data_root='x'))})
     assert 'train_dataloader.batchsize' in refused(configs['maskrcnn'], 'train_dataloader', dict(batchsize=4))
