@@ -112,7 +112,7 @@ def explain(error: BaseException, load: str = 'the batches of this run') -> User
     return None
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The line of code that raised an error, for messages: assertions often have no text of their own."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     file = re.sub(r'.*/(site-packages|python3\.\d+)/', '', frame.filename.replace(os.sep, '/'))
@@ -133,14 +133,18 @@ def library_errors_explained(
     """
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        # a data loader puts the traceback of its worker before the text
+        told = re.search(rf'^Caught .*\n(?:\w+\.)*{type(error).__name__}: (.*)', str(error), re.DOTALL)
+        if told is None:
+            raise
+        raise type(error)(told[1].strip()) from error
     except Exception as error:
         known = explain(error, load)
         if known is None and stage():
             text = f': {error}' if str(error) else ''
             known = ConfigError(
-                f'{stage()} failed: {type(error).__name__}{text}\n({_place_of(error)})',
+                f'{stage()} failed: {type(error).__name__}{text}\n({place_of(error)})',
                 fix='correct the setting of the config that this is about; MMTRTVIT_DEBUG=1 shows the whole traceback',
             )
         if known is None:

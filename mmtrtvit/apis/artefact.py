@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..config import datasets_of, describe_batches, load_config, set_work_dir
+from ..datasets.loading import name_images_in_errors
 from ..datasets.preflight import check_data
 from ..deploy.export.describe import task_of, unscoped
 from ..deploy.proof.images import dataset_metainfo
@@ -94,6 +95,7 @@ def evaluate_artefact(
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')
         settings = {name: cfg[name] for name in names if name in cfg}
         runner = build_runner(Runner, PredictorModel(predict), cfg=cfg, loops=['test'], **settings)
+        name_images_in_errors(runner.test_dataloader.dataset)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         if show_dir:

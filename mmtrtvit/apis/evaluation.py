@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
 from ..config import describe_batches, load_config, set_work_dir
+from ..datasets.loading import name_images_in_errors
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.dump_predictions import DumpPredictions
@@ -113,6 +114,7 @@ def evaluate(
         load_checkpoint(network, checkpoint, allow_mismatch=allow_mismatch)
         if tta:
             drop_mask_head(network)
+        name_images_in_errors(runner.test_dataloader.dataset)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))
         if show_dir:

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, check_checkpoint, read_checkpoint, unwrapped
 from ..config import describe_batches, load_config, set_work_dir
+from ..datasets.loading import name_images_in_errors
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
 from ..engine.cpu_amp import use_amp
@@ -290,6 +291,9 @@ def train(
         use_cpu_processes(cfg)
         runner = build_runner(RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg, cfg, loops=('train', 'val'))
         check_batches(runner)
+        if isinstance(runner, Runner):
+            for loop in filter(None, (runner._train_loop, runner._val_loop)):
+                name_images_in_errors(loop.dataloader.dataset)
         runner.logger.info(describe_run(runner))
         start, resumed = cfg.get('load_from'), bool(cfg.get('resume'))
         if start and not ('runner_type' in cfg and Path(start).is_dir()):

@@ -4,9 +4,10 @@ import dataclasses
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from .coco_masks import check_masks
 from .findings import Finding, first_few
 
 FEW = 5
@@ -52,11 +53,52 @@ def check_coco(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
     yield from _check_classes(content, path, use)
     yield from _check_boxes(content, path)
     if use.masks:
-        yield from _check_masks(content, path)
+        yield from check_masks(content, path)
     if use.images is not None:
         yield from _check_files(content, path, use.images)
     if use.trained:
         yield from _check_what_is_left(content, path, use)
+    elif use.evaluated and all(entry.get('iscrowd') for entry in content['annotations']):
+        yield Finding(
+            'warning',
+            f'{path} has no object to evaluate with'
+            + (', but crowds' if content['annotations'] else '')
+            + ': AP is -1.',
+            fix='add annotations, or take another file for val and test',
+        )
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_length(value: object) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_box(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, (int, str))
+
+
+VALUES: tuple[tuple[str, str, Callable[[object], bool], str], ...] = (
+    ('images', 'id', _is_name, 'a number or a text'),
+    ('images', 'file_name', lambda value: isinstance(value, str), 'a text'),
+    ('images', 'width', _is_length, 'a number of pixels above 0'),
+    ('images', 'height', _is_length, 'a number of pixels above 0'),
+    ('annotations', 'id', _is_name, 'a number or a text'),
+    ('annotations', 'image_id', _is_name, 'a number or a text'),
+    ('annotations', 'category_id', _is_name, 'a number or a text'),
+    ('annotations', 'bbox', _is_box, 'four numbers: left, top, width and height in pixels'),
+    ('annotations', 'area', _is_number, 'a number of pixels'),
+    ('annotations', 'iscrowd', lambda value: value in (0, 1), '0 or 1'),
+    ('categories', 'id', _is_name, 'a number or a text'),
+    ('categories', 'name', lambda value: isinstance(value, str), 'a text'),
+)
+"""Entries and their fields: what a value must be, as a function and in words."""
 
 
 def _check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
@@ -83,20 +125,17 @@ def _check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Findin
                     f'`{key}` in each',
                     'python tools/convert_dataset.py FOLDER --out DIR fills in areas, `iscrowd` and sizes',
                 )
-    for entry in content['annotations']:
-        box = entry.get('bbox') if isinstance(entry, Mapping) else None
-        if box is not None and not (
-            isinstance(box, list)
-            and len(box) == 4
-            and all(type(value) in (int, float) and math.isfinite(value) for value in box)
-        ):
+    for group, key, valid, expected in VALUES:
+        entries = [entry for entry in content[group] if isinstance(entry, Mapping) and entry.get(key) is not None]
+        wrong = [entry for entry in entries if not valid(entry[key])]
+        if wrong:
             yield Finding(
                 'error',
-                f'{path}: the box of annotation {entry.get("id")!r} is {box!r}.',
-                'four numbers: left, top, width and height in pixels',
-                'correct it',
+                f'{path}: {len(wrong)} of {len(entries)} {group} have an unusable `{key}`, the first is that of '
+                f'{wrong[0].get("id")!r}: {wrong[0][key]!r}.',
+                expected,
+                'correct it, or export the annotations again',
             )
-            return
 
 
 def _check_ids(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
@@ -128,6 +167,10 @@ def _check_ids(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
             )
 
 
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
 def _check_classes(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
     names = [entry['name'] for entry in content['categories']]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -142,7 +185,12 @@ def _check_classes(content: Mapping, path: Path, use: CocoUse) -> Iterator[Findi
             'error',
             f'No class of the config is in {path}.',
             f'some of {first_few(classes)}',
-            f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {first_few(names)}',
+            f'set `metainfo=dict(classes=...)` of the data set to the names in the file: {first_few(map(repr, names))}'
+            + (
+                ' (only capitals or spaces differ)'
+                if {_plain(name) for name in names} & set(map(_plain, classes))
+                else ''
+            ),
         )
     elif found != classes[: len(found)]:
         # mmdet numbers the classes in the order of the file and names them in the order of the config
@@ -201,7 +249,12 @@ def _check_boxes(content: Mapping, path: Path) -> Iterator[Finding]:
         if min(box[1] + box[3], box[5]) <= max(box[1], 0) or min(box[2] + box[4], box[6]) <= max(box[2], 0)
     ]
     outside = [box for box in outside if box not in empty]
-    for found, fault in ((empty, 'are narrower or lower than a pixel'), (outside, 'lie outside of their image')):
+    flat = [box for box in boxes if box[0]['area'] <= 0 and box not in empty]
+    for found, fault in (
+        (empty, 'are narrower or lower than a pixel'),
+        (outside, 'lie outside of their image'),
+        (flat, 'are of objects whose `area` is 0'),
+    ):
         if found:
             many = len(found) > 0.1 * len(boxes)
             entry = found[0][0]
@@ -212,34 +265,23 @@ def _check_boxes(content: Mapping, path: Path) -> Iterator[Finding]:
                 'left, top, width and height in pixels, inside of the image',
                 'correct or remove them',
             )
-
-
-def _check_masks(content: Mapping, path: Path) -> Iterator[Finding]:
-    sizes = {entry['id']: [entry['height'], entry['width']] for entry in content['images']}
-    without, other_size = [], []
-    for entry in content['annotations']:
-        mask = entry.get('segmentation')
-        if isinstance(mask, Mapping):
-            if list(mask.get('size') or ()) != sizes.get(entry['image_id'], []):
-                other_size.append(entry)
-        elif not (isinstance(mask, list) and mask and all(isinstance(p, list) and len(p) >= 6 for p in mask)):
-            without.append(entry)
-    if without:
+    if beyond:
+        entry = beyond[0][0]
         yield Finding(
-            'error',
-            f'{path}: {len(without)} of {len(content["annotations"])} objects have no usable mask, the first is '
-            f'annotation {without[0]["id"]!r} (segmentation: {str(without[0].get("segmentation"))[:40]}).',
-            'polygons of at least three points, or run lengths',
-            'train a detector on boxes (configs/retinanet_*), or add masks',
+            'warning',
+            f'{path}: {len(beyond)} of {len(boxes)} boxes reach beyond their image, where they are cut off. The first '
+            f'is annotation {entry["id"]!r}: {entry["bbox"]}.',
+            'left, top, width and height in pixels, inside of the image',
+            'correct them',
         )
-    if other_size:
-        entry = other_size[0]
+    places = Counter((entry['image_id'], entry['category_id'], *entry['bbox']) for entry in content['annotations'])
+    copies = [place for place, count in places.items() if count > 1]
+    if copies:
         yield Finding(
-            'error',
-            f'{path}: {len(other_size)} masks have another size than their image, the first is annotation '
-            f'{entry["id"]!r}: {entry["segmentation"].get("size")} in an image of {sizes.get(entry["image_id"])}.',
-            '`size` as height and width of the image',
-            'export the annotations again',
+            'warning',
+            f'{path}: {len(copies)} objects are there more than once, with the same image, class and box; the first is '
+            f'in image {copies[0][0]!r}: {list(copies[0][2:])}.',
+            fix='remove the copies: each counts as an object of its own',
         )
 
 

@@ -26,6 +26,9 @@ from .preflight import (
     read_coco_file,
 )
 
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of the orientation, and its values for images that viewers and OpenCV turn by a right angle."""
+
 SPLITS = ('train', 'val', 'test')
 
 
@@ -164,9 +167,10 @@ def _check_image_sizes(content: Mapping, files: Mapping, path: Path, progress: b
     for entry in tqdm(content['images'], f'images of {path.name}', disable=None if progress else True):
         try:
             with Image.open(files[entry['id']]) as image:
-                sides = sorted(image.size)  # EXIF may turn it
-                if sides != sorted((entry.get('width'), entry.get('height'))):
-                    wrong.append((entry, image.size))
+                turned = image.getexif().get(ORIENTATION, 1) in TURNED
+                size = image.size[::-1] if turned else image.size
+                if size != (entry.get('width'), entry.get('height')):
+                    wrong.append((entry, size, turned))
         except OSError:
             unreadable.append(files[entry['id']])
             continue
@@ -176,13 +180,15 @@ def _check_image_sizes(content: Mapping, files: Mapping, path: Path, progress: b
             unreadable.append(files[entry['id']])
     yield from _unreadable(unreadable)
     if wrong:
-        entry, size = wrong[0]
+        entry, size, turned = wrong[0]
+        exif = ', turned as its EXIF orientation says' if turned else ''
         yield Finding(
             'error',
             f'{path}: {len(wrong)} images have another size than the file says, the first is {entry["file_name"]}: '
-            f'{size[0]} x {size[1]}, not {entry["width"]} x {entry["height"]}.',
-            'boxes in pixels of these images',
-            'use the images that were annotated',
+            f'{size[0]} x {size[1]}{exif}, not {entry["width"]} x {entry["height"]}.',
+            'boxes in pixels of these images, as viewers and OpenCV show them',
+            'use the images that were annotated'
+            + ('; or write them without EXIF if they were annotated unturned: mogrify -strip FILES' if turned else ''),
         )
 
 

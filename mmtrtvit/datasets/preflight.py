@@ -5,11 +5,13 @@ several layers down. Here the paths of a config are checked first, and the messa
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from ..config import datasets_of
@@ -50,7 +52,10 @@ def read_coco_file(path: str | os.PathLike, unlabelled: bool = False) -> dict:
         raise DataError(f'There is no annotation file {path}.', fix=_ROOT_HINT)
     expected = f'a COCO file: JSON with {", ".join(COCO_KEYS)} at its top level'
     try:
-        content = json.loads(path.read_bytes())
+        raw = path.read_bytes()
+        if raw.startswith((b'\xef\xbb\xbf', b'\xff\xfe', b'\xfe\xff')):
+            raise ValueError('it begins with a byte order mark, which pycocotools cannot read; save it as plain UTF-8')
+        content = json.loads(raw)
     except (ValueError, OSError) as error:
         raise DataError(
             f'The annotation file {path} is not readable as JSON: {error}',
@@ -208,7 +213,7 @@ def find_faults(config: Config, splits: Sequence[str], label_maps: bool = True) 
 
 
 def check_data(config: Config, splits: Sequence[str]) -> None:
-    """Make sure that the data of some splits of a config can be used.
+    """Make sure that the data of some splits of a config can be used. Warnings go to the log.
 
     Args:
         config: A whole config.
@@ -217,4 +222,8 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
     Raises:
         DataError: If a fault would make training or its figures wrong; names the first.
     """
-    raise_errors(find_faults(config, splits))
+    findings = find_faults(config, splits)
+    raise_errors(findings)
+    for finding in findings:
+        if finding.severity == 'warning':
+            print_log(f'{finding.message} {finding.fix}', logger='current', level=logging.WARNING)

@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 from mmtrtvit.datasets.coco_checks import CocoUse, check_coco
 from mmtrtvit.datasets.findings import Finding, raise_errors
@@ -48,8 +50,12 @@ def found(content, use, severity='error'):
 def test_good_files_pass(content, use):
     assert list(check_coco(content, 'a.json', use)) == []
     unlabelled = {**content, 'annotations': []}
-    assert list(check_coco(unlabelled, 'a.json', dataclasses.replace(use, trained=False))) == []
-    content['annotations'][0]['segmentation'] = dict(size=[80, 100], counts='x')
+    assert list(check_coco(unlabelled, 'a.json', dataclasses.replace(use, trained=False, evaluated=False))) == []
+    ring = np.zeros((80, 100), np.uint8, order='F')
+    ring[20:45, 10:40] = 1
+    run_lengths = encode(ring)
+    content['annotations'][0]['segmentation'] = {**run_lengths, 'counts': run_lengths['counts'].decode()}
+    content['annotations'][1]['segmentation'] = dict(size=[80, 100], counts=[900, 100, 7000])
     content['categories'][0]['id'] = 90  # gaps are right
     for entry in content['annotations']:
         entry['category_id'] = {1: 90, 2: 2}[entry['category_id']]
@@ -84,9 +90,9 @@ ERRORS = [
     (at('images', 3, height=...), '1 of 4 images have no `height`, the first has id 4'),
     (at('annotations', 0, category_id=9), '`category_id` that `categories` lacks, the first is annotation 1 with 9'),
     (at('annotations', 0, image_id=9), '`image_id` that `images` lacks'),
-    (at('annotations', 0, bbox=['1', '2', '3', '4']), "the box of annotation 1 is ['1', '2', '3', '4']"),
-    (at('annotations', 0, bbox=[1, 2, 3]), 'the box of annotation 1 is [1, 2, 3]'),
-    (at('annotations', 0, bbox=[1, 2, float('nan'), 4]), 'the box of annotation 1 is [1, 2, nan, 4]'),
+    (at('annotations', 0, bbox=['1', '2', '3', '4']), "unusable `bbox`, the first is that of 1: ['1', '2', '3', '4']"),
+    (at('annotations', 0, bbox=[1, 2, 3]), 'unusable `bbox`, the first is that of 1: [1, 2, 3]'),
+    (at('annotations', 0, bbox=[1, 2, float('nan'), 4]), 'that of 1: [1, 2, nan, 4]'),
     (every('bbox', [0.1, 0.2, 0.3, 0.4]), 'no box has a number above 1: they look normalised'),
     (every('bbox', [60.0, 40.0, 95.0, 75.0]), 'as corners x1, y1, x2, y2 all fit'),
     (every('bbox', [10.0, 10.0, -5.0, 5.0]), '8 of 8 boxes are narrower or lower than a pixel'),
@@ -95,6 +101,20 @@ ERRORS = [
     (at('annotations', 3, segmentation=[]), 'no usable mask, the first is annotation 4'),
     (at('annotations', 3, segmentation=[[1, 2, 3, 4]]), 'no usable mask, the first is annotation 4'),
     (at('annotations', 3, segmentation=dict(size=[9, 9])), '1 masks have another size than their image'),
+    (at('annotations', 3, segmentation=[[1, 2, 3, 4, 5, 6, 7]]), 'no usable mask, the first is annotation 4'),
+    (at('annotations', 3, segmentation=[[float('nan')] * 8]), 'no usable mask, the first is annotation 4'),
+    (at('annotations', 3, segmentation=[['1'] * 8]), 'no usable mask, the first is annotation 4'),
+    (at('annotations', 3, segmentation=dict(size=[80, 100], counts='!!')), 'run lengths of annotation 4 do not add up'),
+    (at('annotations', 3, segmentation=dict(size=[80, 100], counts='5')), 'run lengths of annotation 4 do not add up'),
+    (at('annotations', 3, segmentation=dict(size=[80, 100], counts=[9])), 'run lengths of annotation 4 do not add up'),
+    (every('segmentation', [[0.1, 0.2, 0.3, 0.2, 0.3, 0.4]]), '8 of 8 polygons do not lie in their boxes'),
+    (every('area', 0), '8 of 8 boxes are of objects whose `area` is 0; mmdet leaves them out'),
+    (every('area', '750'), "8 of 8 annotations have an unusable `area`, the first is that of 1: '750'"),
+    (every('iscrowd', 'false'), 'unusable `iscrowd`'),
+    (at('images', 1, width=0), '1 of 4 images have an unusable `width`, the first is that of 2: 0'),
+    (at('images', 1, height='80'), 'unusable `height`'),
+    (at('annotations', 1, image_id=[1]), 'unusable `image_id`'),
+    (at('categories', 1, name=7), 'unusable `name`'),
     (at('images', 0, file_name='other.jpg'), '1 of 4 images of a.json are not in'),
     (every('iscrowd', 1), 'all 8 objects are crowds'),
     (at('categories', 1, name='disc'), "two categories are called 'disc'"),
@@ -145,6 +165,26 @@ def test_a_few_bad_boxes_are_a_warning(content, use):
             content['annotations'].append(dict(entry, id=len(content['annotations']) + 1))
     content['annotations'][0]['bbox'] = [10.0, 10.0, 0.0, 5.0]
     assert not found(content, use) and '1 of 32 boxes are narrower' in found(content, use, 'warning')[0]
+
+
+def test_warnings(content, use):
+    assert not found(content, use, 'warning')
+    beyond = copy.deepcopy(content)
+    beyond['annotations'][0]['bbox'] = [10.0, 20.0, 300.0, 25.0]
+    boxes = dataclasses.replace(use, masks=False)
+    assert '1 of 8 boxes reach beyond their image' in found(beyond, boxes, 'warning')[0] and not found(beyond, boxes)
+    twice = copy.deepcopy(content)
+    twice['annotations'] += [dict(entry, id=entry['id'] + 10) for entry in twice['annotations'][:2]]
+    assert '2 objects are there more than once' in found(twice, use, 'warning')[0]
+    val = dataclasses.replace(use, trained=False)
+    assert 'no object to evaluate with: AP is -1' in found({**content, 'annotations': []}, val, 'warning')[0]
+    every('iscrowd', 1)(content)
+    assert 'no object to evaluate with, but crowds' in found(content, val, 'warning')[0]
+
+
+def test_names_that_differ_in_capitals(content, use):
+    (fault,) = (f for f in check_coco(content, 'a.json', dataclasses.replace(use, classes=('Disc', 'Ring '))) if f.fix)
+    assert "'disc', 'ring' (only capitals or spaces differ)" in fault.fix
 
 
 def test_names_that_hold_the_folder_already(content, use, tmp_path):

@@ -60,6 +60,19 @@ def test_a_damaged_image(config):
     assert any('1 images cannot be read, or' in said and image.name in said for said in messages(cfg, 'error'))
 
 
+def test_an_image_that_is_turned_after_it_was_annotated(config):
+    """OpenCV turns it, its boxes stay: cameras and phones write such files."""
+    cfg, data = config
+    path = sorted((data / 'train2017').iterdir())[0]
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+        width, height = image.size
+    (said,) = messages(cfg, 'error')
+    assert f'{path.name}: {height} x {width}, turned as its EXIF orientation says, not {width} x {height}' in said
+
+
 def test_an_image_that_ends_too_early(config):
     """OpenCV reads it, with grey where the rest is missing."""
     cfg, data = config
