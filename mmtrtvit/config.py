@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import importlib.util
 import linecache
 import os
 import tempfile
@@ -46,6 +47,44 @@ def find_variant(name: str, path: Path) -> Path:
     return known[name]
 
 
+def find_config(path: str | os.PathLike) -> Path:
+    """The file of a config: a path, or ``package::path`` below the configs that an OpenMMLab package comes with.
+
+    Args:
+        path: Such as ``configs/retinanet_trtvit_b_coco.py`` or ``mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py``.
+
+    Raises:
+        ConfigError: If there is none. The message names files that are near.
+    """
+    package, separator, name = str(path).partition('::')
+    path = _configs_of(package) / name if separator else Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob('*.py')], n=3)
+        raise ConfigError(
+            f'There is no config file {path}.',
+            expected=f'perhaps {", ".join(str(path.parent / name) for name in near)}'
+            if near
+            else 'a file such as configs/maskrcnn_trtvit_b_coco.py',
+            fix='correct the path; paths are relative to where the command runs',
+        )
+    return path
+
+
+def _configs_of(package: str) -> Path:
+    """The folder of the configs that a package comes with."""
+    if package == 'mmtrtvit':
+        return shipped_root() / 'configs'
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    folder = Path(found.origin).parent / '.mim' / 'configs' if found and found.origin else None
+    if folder is None or not folder.is_dir():
+        raise ConfigError(
+            f'There is no package {package} with configs.',
+            expected='PACKAGE::PATH, such as mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+            fix='correct the name, or install the package',
+        )
+    return folder
+
+
 def _drop_nones(config: Config | dict, changes: Mapping) -> None:
     """Remove entries of ``config`` that are None where ``changes`` has a dict: the two cannot be merged."""
     for key, value in changes.items():
@@ -60,7 +99,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
     """Read a config with its ``_base_`` files, and change it by ``--variant`` and then by ``--cfg-options``.
 
     Args:
-        path: The config file.
+        path: The config file; see :func:`find_config`.
         cfg_options: Dotted key to value, as mmengine's ``DictAction`` parses it.
         variants: Names or files of variants, merged one after the other; see :func:`find_variant`.
 
@@ -73,16 +112,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
         EnvironmentProblem: If a part is missing without which no detector and no segmentor can be built.
     """
     environment.require(networks=True)
-    path = Path(path)
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob('*.py')], n=3)
-        raise ConfigError(
-            f'There is no config file {path}.',
-            expected=f'perhaps {", ".join(str(path.parent / name) for name in near)}'
-            if near
-            else 'a file such as configs/maskrcnn_trtvit_b_coco.py',
-            fix='correct the path; paths are relative to where the command runs',
-        )
+    path = find_config(path)
     files = [find_variant(name, path) for name in variants]
     try:
         config = Config.fromfile(path)

@@ -35,6 +35,21 @@ def test_the_data_root_is_one_variable(configs, monkeypatch):
     assert load_config(configs / 'maskrcnn_trtvit_a_coco.py').train_dataloader.dataset.data_root == 'data/coco/'
 
 
+def test_configs_of_installed_packages(configs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = load_config('mmtrtvit::retinanet_trtvit_a_coco.py')
+    assert ours.to_dict() == load_config(configs / 'retinanet_trtvit_a_coco.py').to_dict()
+    pytest.importorskip('mmdet')
+    assert load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model.backbone.depth == 50
+    with pytest.raises(
+        ConfigError, match=r'(?s)no config file .*retinanet_r50_fpn_1x\.py.*retinanet_r50_fpn_1x_coco\.py'
+    ):
+        load_config('mmdet::retinanet/retinanet_r50_fpn_1x.py')
+    for package in ('mmnothing', 'json', 'a/b', ''):
+        with pytest.raises(ConfigError, match=f'no package {package} with configs'):
+            load_config(f'{package}::x.py')
+
+
 def test_near_names_are_offered(configs, tmp_path):
     with pytest.raises(ConfigError, match='no config file .*\n.*maskrcnn_trtvit_b_coco.py'):
         load_config(configs / 'maskrcnn_trtvit_e_coco.py')

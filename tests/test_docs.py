@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mmtrtvit.config import find_config
 from pages.documents import document_paths, update_documents
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +115,8 @@ def test_tool_commands_name_files_that_exist(words):
     for word in tool_call(words)[1]:
         if word.startswith(('configs/', 'docs/', 'requirements/')):
             assert (ROOT / word).is_file()
+        elif '::' in word and importlib.util.find_spec(word.partition('::')[0]):
+            assert find_config(word).is_file()
 
 
 @pytest.mark.parametrize('words', of('make'))

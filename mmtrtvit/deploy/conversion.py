@@ -27,6 +27,7 @@ from .export.describe import describe_model
 from .export.fixed_size import follow_input_shape, pad_to_input_shape
 from .export.onnx_export import export_onnx, export_sdk_metadata, tensors_of
 from .export.onnx_graph import operators, read_graph
+from .export.support import check_layers, check_support
 from .precision.convert import ConvertedPrecision, convert_precision
 from .precision.emulation import Feed
 from .proof.images import PHOTOGRAPHS, dataset_metainfo, images_of, sample_images
@@ -109,6 +110,7 @@ def deploy(
     with steps.step('read configs and checkpoint') as say, quiet():
         config = load_config(model_cfg, cfg_options)
         wanted = make_request(config.model, **request)
+        check_support(config.model, config.get('default_scope'), wanted.flavour)
         deploy_config = _deploy_config(wanted)
         source = _read_source(model_cfg, config, checkpoint, wanted, image, allow_mismatch)
         say(f'{sum(p.numel() for p in source.network.parameters()) / 1e6:.1f} M parameters')
@@ -197,6 +199,7 @@ def _read_source(
     sample = read_image(image) if image else sample_images(config, 1)[0]
     allow_mmengine_checkpoints()
     network = build_pytorch_model(padded, checkpoint, allow_mismatch)
+    check_layers(network)
     return Source(config, padded, network, metainfo, description, sample, files)
 
 

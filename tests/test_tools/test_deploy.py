@@ -160,6 +160,14 @@ def test_model_configs_that_cannot_be_used(refused, toy):
     assert 'arch' in refused('--cfg-options', 'model.backbone.arch=z')
 
 
+def test_a_network_that_cannot_be_exported_is_refused_before_its_checkpoint_is_read(tool, tmp_path):
+    pytest.importorskip('mmdet')
+    path = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+    message = tool('deploy', path, 'none.pth', '--work-dir', tmp_path / 'out').message
+    assert "model.bbox_head.type='FCOSHead'" in message and 'centerness' in message and 'Fix: ' in message
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_work_dir_that_cannot_be_written(refused, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     assert 'cannot be written' in refused(work_dir=tmp_path / 'file')

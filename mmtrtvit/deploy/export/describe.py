@@ -185,14 +185,23 @@ def describe_postprocessing(model: Mapping) -> dict:
         raise DeployError(
             f'test_cfg.mode is {mode!r}.',
             expected="'whole': the network is given the whole image, without a sliding window",
-            fix='set model.test_cfg.mode=whole',
+            fix='--cfg-options model.test_cfg.mode=whole, and evaluate the checkpoint with it as well',
         )
     heads = model['decode_head']
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
     if (head.get('out_channels') or head['num_classes']) < 2:
-        raise DeployError('The segmentation head has one output channel.', expected='one channel for each class')
+        raise DeployError(
+            'The segmentation head has one output channel.',
+            expected='one channel for each class',
+            fix='train with num_classes=2 and without out_channels=1',
+        )
     if head.get('align_corners', False):
-        raise DeployError('The segmentation head has align_corners=True.', expected='align_corners=False')
+        raise DeployError(
+            'The segmentation head has align_corners=True.',
+            expected='align_corners=False, as runtimes resize images and logits',
+            fix='train with it, or set it with --cfg-options model.decode_head.align_corners=False, and evaluate the '
+            'checkpoint with it as well',
+        )
     return {'align_corners': False}
 
 

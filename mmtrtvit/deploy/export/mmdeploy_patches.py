@@ -116,16 +116,18 @@ def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, poo
     Remove when mmdeploy casts with its own code.
 
     ``features`` is (B, C, H, W), ``rois`` is (n, 5) with the index of the image first.
+
+    With ``sampling_ratio=0``, as in mmdet's own configs, the standard operator chooses the number of samples for each
+    box as mmcv does. It is 0 for a box without area, such as padding: mmcv gives 0 there, and OpenVINO divides 0 by 0.
     """
-    first = g.op('Constant', value_t=torch.tensor([0]))
-    corners = g.op('Constant', value_t=torch.tensor([1, 2, 3, 4]))
-    axis = g.op('Constant', value_t=torch.tensor([1]))
-    number = g.op('Squeeze', g.op('Gather', rois, first, axis_i=1), axis)
+    first = _constant(g, [0])
+    number = g.op('Squeeze', g.op('Gather', rois, first, axis_i=1), _constant(g, [1]))
     image = g.op('Cast', number, to_i=torch.onnx.TensorProtoDataType.INT64)
-    return g.op(
+    boxes = g.op('Gather', rois, _constant(g, [1, 2, 3, 4]), axis_i=1)
+    pooled = g.op(
         'RoiAlign',
         features,
-        g.op('Gather', rois, corners, axis_i=1),
+        boxes,
         image,
         output_height_i=output_size[0],
         output_width_i=output_size[1],
@@ -134,3 +136,17 @@ def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, poo
         mode_s=pool_mode,
         coordinate_transformation_mode_s='half_pixel' if aligned else 'output_half_pixel',
     )
+    if sampling_ratio > 0 or not aligned:  # otherwise every box has at least one pixel
+        return pooled
+    # the sides as mmcv computes them, to the last bit
+    corners = g.op('Sub', g.op('Mul', boxes, _constant(g, spatial_scale)), _constant(g, 0.5))
+    low, high = (g.op('Gather', corners, _constant(g, columns), axis_i=1) for columns in ([0, 1], [2, 3]))
+    positive = g.op('Greater', g.op('Sub', high, low), _constant(g, 0.0))
+    width, height = (g.op('Gather', positive, _constant(g, [side]), axis_i=1) for side in (0, 1))
+    has_area = g.op('Unsqueeze', g.op('And', width, height), _constant(g, [2, 3]))
+    return g.op('Where', has_area, pooled, _constant(g, 0.0))
+
+
+def _constant(g, value):
+    """A constant of a graph: int64 for integers, float32 for floats."""
+    return g.op('Constant', value_t=torch.tensor(value))

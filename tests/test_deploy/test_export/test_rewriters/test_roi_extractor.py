@@ -134,19 +134,18 @@ def test_other_sizes(graph, size):
     check(graph, maps_of(2, size), rois_of(random_boxes(30, size), random_boxes(30, size)))
 
 
-REFUSED = {
-    'as many samples as fit': dict(sampling_ratio=0),
-    'not aligned': dict(aligned=False),
-    'maximum': dict(pool_mode='max'),
-}
-
-
 def test_the_portable_flavour_says_what_it_cannot_express(rewriting):
     maps, rois = maps_of(1, (64, 96)), rois_of(random_boxes(5, (64, 96)))
     with rewriting('portable'):
-        for layer in REFUSED.values():
-            ((name, value),) = layer.items()
+        for name, value in (('sampling_ratio', 0), ('aligned', False)):
             with pytest.raises(DeployError, match=rf'{name}={value!r}.*\n.*\n.*--flavour native'):
-                extractor_of(**layer)(maps, rois)
+                extractor_of(**{name: value})(maps, rois)
         with pytest.raises(DeployError, match='cannot express'):
             extractor_of()(maps, rois, roi_scale_factor=1.5)
+
+
+def test_no_flavour_takes_the_maximum(rewriting, flavour):
+    """The standard operator takes that of weighted pixels, mmcv that of samples."""
+    maps, rois = maps_of(1, (64, 96)), rois_of(random_boxes(5, (64, 96)))
+    with rewriting(flavour), pytest.raises(DeployError, match="pool_mode='max' cannot be exported exactly"):
+        extractor_of(pool_mode='max')(maps, rois)
