@@ -64,7 +64,7 @@ def test_boxes_without_area_take_no_sample(exported):
     """mmcv gives 0; OpenVINO's operator alone gives NaN, which would spread to every score."""
     openvino = pytest.importorskip('openvino')
     align = RoIAlign((7, 7), spatial_scale=0.25, sampling_ratio=0)
-    edges = torch.tensor([[0, 0, 0, 0], [5, 5, 5, 9], [5, 5, 9, 5], [9, 9, 5, 5], [5, 9, 9, 5], [1e5, 2, 1e5, 30]])
+    edges = torch.tensor([[0, 0, 0, 0], [5, 5, 5, 9], [5, 5, 9, 5], [9, 9, 9, 9], [1e5, 2, 1e5, 30]])
     around = torch.rand(200, 2) * 60
     boxes = torch.cat([edges, torch.cat([around, around + 80 * torch.rand(200, 2) ** 2], dim=1)])
     features, rois = torch.randn(1, 4, 20, 18), torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)

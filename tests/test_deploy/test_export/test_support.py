@@ -1,5 +1,7 @@
 """Networks that cannot be exported exactly are refused by their config alone; the message names the part."""
 
+import copy
+import functools
 import re
 
 import pytest
@@ -25,9 +27,13 @@ COVERED = [
 ]
 
 
+read = functools.cache(load_config)
+
+
 def check(path, flavour='native', **changes):
     pytest.importorskip(path.partition('::')[0])
-    config = load_config(path, changes)
+    config = copy.deepcopy(read(path))
+    config.merge_from_dict(changes)
     check_support(config.model, config.default_scope, flavour)
 
 
@@ -52,7 +58,7 @@ def test_covered(path):
     ],
 )
 def test_refused(path, part, reason):
-    with pytest.raises(DeployError, match=rf'(?s){part}.*{reason}.*Expected: .*Fix: '):
+    with pytest.raises(DeployError, match=rf'(?s){part}.*{reason}.*Fix: '):
         check(path)
 
 
@@ -78,7 +84,7 @@ def test_the_guide_is_true(root):
             if answer == 'with `sampling_ratio=2`':
                 with pytest.raises(DeployError, match='sampling_ratio'):
                     check(path, flavour)
-                roi_head = load_config(path).model.roi_head
+                roi_head = read(path).model.roi_head
                 extractors = [name for name in ('bbox', 'mask') if f'{name}_roi_extractor' in roi_head]
                 changes = {LAYERS.format(name, 'sampling_ratio'): 2 for name in extractors}
             if answer.startswith('refused'):
