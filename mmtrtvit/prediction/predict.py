@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -35,9 +36,6 @@ class Predicts(Protocol):
     """A network as this module uses it: :class:`~mmtrtvit.runtime.Predictor`, or one of PyTorch."""
 
     manifest: Mapping
-
-    def __call__(self, image: Any) -> Any:
-        """The result for one image."""
 
     def stream(self, images: Iterable[np.ndarray], batch_size: int) -> Iterator[Any]:
         """Results for images, in order."""
@@ -82,6 +80,25 @@ class Summary:
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_numbers(score: float, **counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name} {value} is too small.', expected='a number from 1 on', fix=f'correct --{name}')
+    if not 0 <= score < 1:
+        raise ConfigError(f'--score {score:g} is out of range.', expected='0 or more, below 1', fix='correct --score')
+
+
+def _check_apart(items: Sequence[Item], out: Path) -> None:
+    """Make sure that no image lies where results of an earlier run may be removed."""
+    for item in items:
+        if not item.is_live and Path(item.path).resolve().is_relative_to(out.resolve()):
+            raise ConfigError(
+                f'The image {item.path} lies in the folder for the results, {out}.',
+                expected='a folder apart from the images',
+                fix='choose another --out',
+            )
 
 
 def choose_formats(names: Sequence[str], task: str) -> list[type[Format]]:
@@ -204,11 +221,11 @@ def _render(
 
 
 def _rendering_tasks(
-    predictor: Predicts, items: Sequence[Item], settings: Mapping, render: Callable, stride: int, workers: int
+    predictor: Predicts, reading: Iterator[Callable], settings: Mapping, render: Callable, workers: int
 ) -> Iterator[Callable[[], Any]]:
     """Run the network on one image after the other, and yield a function that draws and encodes each result."""
     ahead = workers + settings['batch_size']
-    with contextlib.closing(run_ahead(reading_tasks(items, stride), workers, ahead)) as images:
+    with contextlib.closing(run_ahead(reading, workers, ahead)) as images:
         for result in _results(predictor, images, settings):
             yield done(result) if isinstance(result, Skipped) else functools.partial(render, *result)
 
@@ -267,20 +284,14 @@ def predict(
         DataError: If the source has no image, or none of its images can be used.
     """
     out = Path(out)
-    sizes = dict(batch=batch, stride=stride, limit=limit, tile=tile, line=line, workers=workers)
-    for name, value in sizes.items():
-        if value is not None and value < 1:
-            raise ConfigError(f'--{name} {value} is too small.', expected='a number from 1 on', fix=f'correct --{name}')
-    if not 0 <= score < 1:
-        raise ConfigError(
-            f'--score {score:g} is out of range.', expected='0 or more, and less than 1', fix='correct it'
-        )
+    _check_numbers(score, batch=batch, stride=stride, limit=limit, tile=tile, line=line, workers=workers)
     manifest = predictor.manifest
     kinds = choose_formats(formats, manifest['task'])
     if classes and manifest['task'] not in DETECTORS:
         raise ConfigError('A label map holds all classes.', expected='--classes with a detector', fix='leave it out')
     numbers = _class_numbers(classes, manifest['classes'])
     items = find_items(source, recursive=recursive, out=out)
+    _check_apart(items, out)
     if len(items) == 1 and items[0].is_video:
         open_video(items[0]).release()  # the message of a source that cannot be used at all
     prepare_out(out, overwrite)
@@ -295,11 +306,12 @@ def predict(
             out.mkdir(parents=True, exist_ok=True)
             writers = [stack.enter_context(kind(out, manifest, drawing)) for kind in kinds]
             render = functools.partial(_render, formats=writers, score=score, classes=numbers)
-            tasks = _rendering_tasks(predictor, items, settings, render, stride, workers)
+            reading = itertools.islice(reading_tasks(items, stride), limit)
+            tasks = _rendering_tasks(predictor, reading, settings, render, workers)
             results = stack.enter_context(contextlib.closing(run_ahead(tasks, workers, workers + 1)))
             shown = Progress(_total(items, stride, limit)) if progress else None
             try:
-                _collect(results, writers, summary, limit, shown)
+                _collect(results, writers, summary, shown)
             except KeyboardInterrupt:
                 if not any(item.is_live for item in items):
                     raise
@@ -326,9 +338,7 @@ def predict(
     return summary
 
 
-def _collect(
-    results: Iterator[Any], writers: Sequence[Format], summary: Summary, limit: int | None, shown: Progress | None
-) -> None:
+def _collect(results: Iterator[Any], writers: Sequence[Format], summary: Summary, shown: Progress | None) -> None:
     for result in results:
         if isinstance(result, Skipped):
             summary.skip(result)
@@ -341,8 +351,6 @@ def _collect(
                 summary.objects += count
         if shown:
             shown.update(summary.images, summary.skipped)
-        if limit and summary.images + summary.skipped >= limit:
-            break
 
 
 def _total(items: Sequence[Item], stride: int, limit: int | None) -> int | None:

@@ -180,7 +180,8 @@ def test_only_some_classes_and_scores(tiny, images, tmp_path):
 
 
 def test_the_limit_is_kept(tiny, images, tmp_path):
-    assert predict(tiny('detection'), images, tmp_path / 'out', limit=2).images == 2
+    assert predict(tiny('detection'), images, tmp_path / 'out', limit=2, formats=['drawn', 'csv']).images == 2
+    assert files(tmp_path / 'out') == ['drawn/a.jpg.jpg', 'drawn/a.png.png', 'predictions.csv', 'summary.json']
 
 
 def test_the_folder_for_the_results(tiny, images, tmp_path):
@@ -196,6 +197,15 @@ def test_the_folder_for_the_results(tiny, images, tmp_path):
     assert files(out) == ['mine.txt', 'predictions.csv', 'summary.json']  # nothing of the earlier run
     with pytest.raises(ConfigError, match='is a file'):
         predict(tiny('detection'), images, out / 'mine.txt')
+
+
+def test_images_are_never_removed_with_earlier_results(tiny, images, tmp_path):
+    (images / 'drawn').mkdir()
+    (images / 'b.png').rename(images / 'drawn' / 'b.png')
+    for source in (images / 'drawn' / '*.png', images / 'drawn' / 'b.png'):
+        with pytest.raises(ConfigError, match='lies in the folder for the results'):
+            predict(tiny('detection'), source, images, overwrite=True)
+    assert (images / 'drawn' / 'b.png').exists()
 
 
 @pytest.mark.parametrize(
