@@ -88,7 +88,7 @@ def call_tool(monkeypatch):
 
 
 def test_only_programs_that_are_checked_below():
-    known = {'python', 'pip', 'make', 'torchrun', 'export', *(f'tools/{path.name}' for path in SCRIPTS)}
+    known = {'python', 'pip', 'make', 'git', 'torchrun', 'export', *(f'tools/{path.name}' for path in SCRIPTS)}
     assert {parameter.values[0][0] for parameter in commands()} <= known
 
 

@@ -23,7 +23,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='VALUE=CLASS',
-        help='class of each value (255=cell) or colour (0,0,255=sky) of label maps; "ignore" leaves pixels out',
+        help='class of each value (255=cell) or colour (0,0,255=sky) of label maps, and of the others (rest=other); '
+        '"ignore" leaves pixels out',
     )
     parser.add_argument(
         '--classes',

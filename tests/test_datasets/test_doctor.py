@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+from mmtrtvit.apis import new_config
 from mmtrtvit.config import load_config
 from mmtrtvit.datasets.doctor import examine
 from mmtrtvit.datasets.own import convert_dataset
@@ -148,14 +148,15 @@ def test_the_command_on_real_data(root, real_data, tmp_path):
 
 
 @pytest.mark.realdata
-def test_the_config_of_the_guide(root, real_data, tmp_path, monkeypatch):
-    """docs/own_data.md as written: convert, configure, examine."""
+def test_the_first_steps_of_the_guide(root, real_data, tmp_path, monkeypatch):
+    """docs/guide_blood_cells.md: convert, write a config, examine."""
     if not (real_data / 'bccd').is_dir():
         pytest.skip('no blood cells there')
     convert_dataset(real_data / 'bccd', tmp_path / 'data' / 'cells')
-    text = re.search(r'^```python\n(_base_.*?)^```', (root / 'docs' / 'own_data.md').read_text(), re.M | re.S).group(1)
-    path = tmp_path / 'cells.py'
-    path.write_text(text.replace("'./retinanet", f"'{root / 'configs'}/retinanet"))
     monkeypatch.chdir(tmp_path)
-    diagnosis = examine(load_config(path), progress=False)
+    done = new_config('retinanet_trtvit_a_coco', data='data/cells', out='cells.py', size=(320, 240))
+    diagnosis = examine(load_config('cells.py'), progress=False)
     assert diagnosis.healthy and diagnosis.counts['train'] == {'Platelets': 209, 'RBC': 2381, 'WBC': 214}
+    assert not [fault for fault in diagnosis.findings if 'no anchor of' in fault.message]
+    guide = (root / 'docs' / 'guide_blood_cells.md').read_text()
+    assert all(f'  {choice}\n' in guide for choice in done.choices)

@@ -93,7 +93,8 @@ def convert_dataset(
         val_share: Share of the images that become the split ``val`` where the source has none.
         seed: Decides which images these are.
         copy: Copy the images; by default they are linked.
-        mapping: For label maps: ``VALUE=CLASS`` or ``R,G,B=CLASS``; the class ``ignore`` leaves pixels out.
+        mapping: For label maps: ``VALUE=CLASS``, ``R,G,B=CLASS`` or ``rest=CLASS``; the class ``ignore`` leaves pixels
+            out.
         classes: The classes in the order of their numbers; for label maps without ``mapping``, the name of
             each value from 0.
 

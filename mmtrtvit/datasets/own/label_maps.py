@@ -17,7 +17,11 @@ _IMAGE_FOLDERS = ('images', 'image', 'imgs', 'JPEGImages', 'leftImg8bit')
 _MAP_FOLDERS = ('masks', 'mask', 'labels', 'annotations', 'label_maps', 'SegmentationClass', 'gtFine')
 _SUFFIXES = ('', '_mask', '_label', '_labels', '_seg', '_gt', '_labelIds', '_labelTrainIds', '_gtFine_labelTrainIds')
 
-Value = int | tuple[int, int, int]
+REST = 'rest'
+"""Stands in a mapping for every value that it does not name."""
+
+Value = int | tuple[int, int, int] | str
+"""A grey value, a colour, or :data:`REST`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +40,7 @@ class LabelMapPair:
 
 
 def parse_mapping(words: list[str]) -> dict[Value, str]:
-    """``['0=background', '255=cell', '0,0,255=sky']`` as value or colour to class name.
+    """``['0=background', '255=cell', '0,0,255=sky', 'rest=other']`` as value or colour to class name.
 
     Raises:
         ConfigError: If a word is not of that form.
@@ -44,13 +48,16 @@ def parse_mapping(words: list[str]) -> dict[Value, str]:
     found: dict[Value, str] = {}
     for word in words:
         value, _, name = word.partition('=')
+        if value == REST and name:
+            found[REST] = name
+            continue
         try:
             numbers = [int(number) for number in value.split(',')]
             if len(numbers) not in (1, 3) or not name or not all(0 <= number <= 255 for number in numbers):
                 raise ValueError
         except ValueError as error:
             raise ConfigError(
-                f'--map {word}', expected='VALUE=CLASS or R,G,B=CLASS, such as 255=cell', fix='correct it'
+                f'--map {word}', expected='VALUE=CLASS, R,G,B=CLASS or rest=CLASS, such as 255=cell', fix='correct it'
             ) from error
         found[numbers[0] if len(numbers) == 1 else tuple(numbers)] = name
     return found
@@ -137,8 +144,10 @@ def map_values(values: np.ndarray, mapping: Mapping[Value, str], classes: list[s
     number = {name: place for place, name in enumerate(classes)} | {'ignore': IGNORED}
     labels = np.full(values.shape[:2], -1, np.int16)
     for value, name in mapping.items():
-        if isinstance(value, tuple) == (values.ndim == 3):
+        if value != REST and isinstance(value, tuple) == (values.ndim == 3):
             labels[np.all(values == value, axis=2) if values.ndim == 3 else values == value] = number[name]
+    if REST in mapping:
+        labels[labels < 0] = number[mapping[REST]]
     if (labels < 0).any():
         y, x = np.argwhere(labels < 0)[0]
         raise DataError(

@@ -378,6 +378,15 @@ def test_palettes_and_colours_become_classes(maps, tmp_path):
         np.testing.assert_array_equal(np.array(Image.open(path)), masks[path.stem])
 
 
+def test_values_that_are_not_named(maps, tmp_path):
+    source, _ = maps
+    done = convert_dataset(source, tmp_path / 'rest', mapping=['255=cell', 'rest=other'])
+    assert done.classes == ['cell', 'other']
+    for path in (tmp_path / 'rest' / 'annotations').rglob('*.png'):
+        with Image.open(source / 'masks' / f'{path.stem}_mask.png') as opened:
+            np.testing.assert_array_equal(np.array(Image.open(path)), np.where(np.array(opened) == 255, 0, 1))
+
+
 def test_label_maps_that_do_not_fit(maps, tmp_path):
     source, _ = maps
     for options, message in (
