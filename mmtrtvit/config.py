@@ -126,6 +126,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
             if any(key.startswith('custom_imports') for key in cfg_options):
                 import_modules_from_strings(**config.custom_imports)  # those of files were imported with them
+            _refuse_unread_pipeline(config, cfg_options)
     except UserError:
         raise
     except Exception as error:  # a config is a program: anything may be raised in it
@@ -186,6 +187,23 @@ def drop_worker_settings(config: Config) -> None:
             print_log(f'{key} of {", ".join(loaders)} is left out: num_workers is 0.', logger='current')
 
 
+def _refuse_unread_pipeline(config: Config, cfg_options: Mapping) -> None:
+    """Refuse a change to the variable ``test_pipeline`` that does not reach the test data sets.
+
+    Raises:
+        ConfigError: If an option changes the variable, and the pipeline of a test data set is another.
+    """
+    changed = [key for key in cfg_options if key.partition('.')[0] == 'test_pipeline']
+    if changed and config.get('test_dataloader') and pipeline_of(config) != config.test_pipeline:
+        options = ', '.join(f'test_dataloader.dataset.pipeline{key.removeprefix("test_pipeline")}' for key in changed)
+        raise ConfigError(
+            f'--cfg-options {", ".join(changed)}: nothing reads test_pipeline, a variable that only helps to write the '
+            'data sets of a config.',
+            expected='the pipeline of the test data set',
+            fix=f'change {options} instead',
+        )
+
+
 def datasets_of(config: Mapping) -> Iterator[Mapping]:
     """The innermost data sets of the config of a data set that may wrap, repeat or concatenate others."""
     if 'datasets' in config:
@@ -226,6 +244,32 @@ def describe_batches(config: Mapping, split: str) -> str:
     images = 'batches of one image' if number == 1 else f'batches of {number} images'
     size = max(sizes, key=lambda sides: sides[0] * sides[1], default=None)
     return f'{images} of {size[0]} x {size[1]}' if size else images
+
+
+def pipeline_of(config: Mapping) -> list[Mapping]:
+    """The test pipeline of a config: that of its test data sets.
+
+    A variable ``test_pipeline`` at the top level of a config is not read: it only serves to write the data sets, and
+    changing it alone changes nothing.
+
+    Raises:
+        ConfigError: If a test data set has no pipeline, or two of them differ.
+    """
+    pipelines = [dataset.get('pipeline') for dataset in datasets_of(config['test_dataloader']['dataset'])]
+    if not pipelines or not all(pipelines):
+        raise ConfigError(
+            'The test data set of the config has no pipeline.',
+            expected='test_dataloader.dataset.pipeline: the steps from an image file to the input of the network',
+            fix='set it in the config',
+        )
+    for pipeline in pipelines[1:]:
+        if pipeline != pipelines[0]:
+            raise ConfigError(
+                f'The {len(pipelines)} test data sets of the config have different pipelines.',
+                expected='one pipeline, as an artefact has one preprocessing',
+                fix='give all data sets of test_dataloader the same pipeline',
+            )
+    return pipelines[0]
 
 
 def make_work_dir(folder: str | os.PathLike) -> Path:

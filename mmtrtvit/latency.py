@@ -132,16 +132,31 @@ def ratio(rows: Sequence[Latency], of: str, to: str) -> float:
     return statistics.median(a / b for a, b in zip(by_name[of], by_name[to], strict=True))
 
 
-def machine() -> dict:
-    """The machine that the figures were measured on."""
-    processor = platform.processor() or platform.machine()
+INSTRUCTIONS = (
+    *('avx2', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16'),
+    *('asimddp', 'i8mm', 'bf16'),
+)
+"""Instructions of x86 and ARM that matter to networks. INT8 arithmetic saturates on x86 without VNNI."""
+
+
+def processor() -> dict:
+    """The CPU: its ``name``, and those of :data:`INSTRUCTIONS` that it has as ``features`` (only known on Linux)."""
+    told: dict[str, str] = {}
     try:
         with open('/proc/cpuinfo') as file:
-            processor = next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
-    except (OSError, StopIteration):
+            for key, _, value in (line.partition(':') for line in file):
+                told.setdefault(key.strip().lower(), value.strip())
+    except OSError:
         pass
+    flags = (told.get('flags') or told.get('features') or '').split()
+    name = told.get('model name') or platform.processor() or platform.machine()
+    return dict(name=name, features=[feature for feature in INSTRUCTIONS if feature in flags])
+
+
+def machine() -> dict:
+    """The machine that the figures were measured on."""
     return dict(
-        processor=processor,
+        processor=processor()['name'],
         cores=os.cpu_count(),
         torch_threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,

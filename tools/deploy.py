@@ -10,11 +10,15 @@ from mmtrtvit.runtime.backends import BACKENDS
 from mmtrtvit.runtime.precisions import PRECISIONS
 from mmtrtvit.runtime.tasks import FLAVOURS
 
+EXIT_STATUS = {'PASS': 0, 'FAIL': 1, 'UNDECIDED': 3}
+"""Verdict of the proof to exit status; 2 is for input that cannot be used."""
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Export a checkpoint through mmdeploy, make what the backend runs, compare it with PyTorch on the '
-        'same images, and leave a folder with engine, report and manifest. Exit status 1 when the two do not agree.'
+        'same images, and leave a folder with engine, report and manifest. Exit status 1 if the two do not agree, 3 if '
+        'these images leave it undecided.'
     )
     parser.add_argument('model_cfg', help='model config, such as configs/maskrcnn_trtvit_b_coco.py')
     parser.add_argument('checkpoint', help='checkpoint of that model')
@@ -42,7 +46,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--image', help='image to trace, compare and draw (default: the first of the test split)')
     parser.add_argument(
-        '--images', type=int, default=8, help='how many of the test split to compare and evaluate on (default: 8)'
+        '--images',
+        type=int,
+        help='how many of the test split to compare and evaluate on '
+        f'(default: {", ".join(f"{p.images} for {p.name}" for p in PRECISIONS.values())})',
     )
     parser.add_argument(
         '--nodes-to-exclude',
@@ -76,7 +83,7 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'
     )
     args = parser.parse_args()
-    if args.images < 1:
+    if args.images is not None and args.images < 1:
         parser.error('--images takes a number from 1 on')
     return args
 
@@ -89,8 +96,8 @@ def main() -> int:
 
     shapes = input_shapes(args.pop('shape'), args.pop('dynamic'), args.pop('batch'))
     _, proof = deploy(**args, shapes=shapes)
-    print(f'{args["work_dir"]}: {"PASS" if proof.passed else "FAIL: " + "; ".join(proof.failures)}')
-    return 0 if proof.passed else 1
+    print(f'{args["work_dir"]}: {proof}')
+    return EXIT_STATUS[proof.verdict]
 
 
 if __name__ == '__main__':

@@ -191,7 +191,7 @@ def _count(config: Config, found: Sequence[Mapping], score_thr: float, iou_thr: 
     classes = tuple(
         DATASETS.build(dict(config.test_dataloader.dataset, pipeline=[], lazy_init=True)).metainfo['classes']
     )
-    pairs = tqdm(_pairs(config, found), total=len(found), desc='Comparing', unit='image')
+    pairs = tqdm(_pairs(config, found), total=len(found), desc='Comparing', unit='image', disable=None)
     if 'pred_sem_seg' in found[0]:
         counts = sum(
             count_pixels(truth['gt_seg_map'], sample['pred_sem_seg']['data'][0].numpy(), len(classes))

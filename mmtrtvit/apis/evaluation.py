@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
-from ..config import describe_batches, load_config, set_work_dir
+from ..config import datasets_of, describe_batches, load_config, set_work_dir
 from ..datasets.loading import name_images_in_errors
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
@@ -33,10 +33,8 @@ def use_tta(config: Config) -> None:
             fix='inherit configs/_base_/datasets/coco_instance.py or ade20k.py, or define them',
         )
     config.model = ConfigDict(**config.tta_model, module=config.model)
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = config.tta_pipeline
+    for dataset in datasets_of(config.test_dataloader.dataset):
+        dataset.pipeline = config.tta_pipeline
     if 'tta_metric' in config:
         config.test_evaluator.metric = config.tta_metric
 

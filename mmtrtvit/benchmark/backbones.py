@@ -195,7 +195,7 @@ def measure_backbones(
                 console.print(f'      {runtime}: largest difference over the largest value: {gap["relative"]:.1e}')
             path.unlink()
         console.print(f'Measuring {len(subjects)} subjects in turn on {shape}, {used} threads')
-        with tqdm(unit='run', mininterval=2) as bar:
+        with tqdm(unit='run', mininterval=2, disable=None) as bar:
             timed = {name: _counting(work, bar) for name, work in subjects.items()}
             rows = measure(timed, scope=SCOPE, settings=facts, **limits)
     return dict(

@@ -20,7 +20,7 @@ from ..zoo.configs import select_configs
 from ..zoo.methods import METHODS
 from .rows import Results, check_settings
 
-KEPT = ('subject', 'passed', 'failures', 'parity', 'metrics', 'exact', 'latency_ratio')
+KEPT = ('subject', 'verdict', 'passed', 'failures', 'doubts', 'parity', 'metrics', 'exact', 'latency_ratio')
 """Fields of a proof that a row keeps."""
 
 KEPT_OF_ENGINE = ('package', 'version', 'targets', 'profiles', 'seconds', 'activation_bytes', 'share_of_layers')
@@ -137,7 +137,7 @@ def _line(row: Mapping) -> str:
     if 'error' in row:
         return said + row['error'].splitlines()[0]
     parity = row['parity']
-    said += f'{"PASS" if row["passed"] else "FAIL"}, {parity["same"]} of '
+    said += f'{row.get("verdict") or ("PASS" if row["passed"] else "FAIL")}, {parity["same"]} of '
     said += f'{parity["detections"]} detections' if 'detections' in parity else f'{parity["pixels"]} pixels'
     return said + (f', {row["latency_ratio"]:.2f} times as fast as PyTorch' if row['latency_ratio'] else '')
 

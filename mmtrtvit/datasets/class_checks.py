@@ -24,6 +24,27 @@ def class_counts(model: Any, place: str = 'model') -> Iterator[tuple[str, int]]:
             yield from class_counts(value, f'{place}.{number}')
 
 
+def check_trained_classes(checkpoint: Mapping, classes: Sequence[str]) -> Iterator[Finding]:
+    """A checkpoint that was trained on other classes than those of the data set, or in another order.
+
+    Args:
+        checkpoint: As read; without a note of its classes (``meta.dataset_meta``) nothing is found.
+        classes: Classes of the data set.
+    """
+    meta = checkpoint.get('meta')
+    noted = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    noted = {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+    trained = list(noted.get('classes') or ())
+    if trained and trained != list(classes):
+        yield Finding(
+            'error',
+            f'The checkpoint was trained on {len(trained)} classes ({first_few(trained)}), but the test data set has '
+            f'{len(classes)} ({first_few(classes)}).',
+            'the same names in the same order, as every result is named by its place in this list',
+            "correct metainfo=dict(classes=...) of the test data set; --allow-mismatch accepts the data set's names",
+        )
+
+
 def check_class_counts(model: Mapping, classes: Sequence[str], source: str) -> Iterator[Finding]:
     """Heads with another number of classes than the data set.
 

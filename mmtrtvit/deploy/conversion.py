@@ -12,11 +12,15 @@ import torch.nn as nn
 from mmengine.config import Config
 
 from ..atomic import atomic_files
-from ..checkpoint import allow_mmengine_checkpoints
+from ..checkpoint import allow_mmengine_checkpoints, read_checkpoint
 from ..config import load_config, make_work_dir
+from ..datasets.class_checks import check_class_counts, check_trained_classes
+from ..datasets.findings import raise_errors
 from ..errors import CheckpointError, DataError
+from ..latency import processor
 from ..runtime import Network, Predictor
 from ..runtime.manifest import MANIFEST, listed_files, sha256, versions, write_manifest
+from ..runtime.precisions import PRECISIONS
 from ..runtime.preprocess import read_image
 from ..runtime.tensor_names import INPUT, ONNX_FILE
 from ..visualization.sheet import draw_side_by_side
@@ -74,7 +78,7 @@ def deploy(
     *,
     work_dir: str | os.PathLike,
     image: str | None = None,
-    images: int = 8,
+    images: int | None = None,
     timed: bool = True,
     cfg_options: Mapping | None = None,
     allow_mismatch: bool = False,
@@ -92,7 +96,8 @@ def deploy(
         checkpoint: The checkpoint.
         work_dir: The folder of the artefact.
         image: The image to trace, compare and draw; by default the first images of the test split.
-        images: Number of images of the test split to compare and evaluate on.
+        images: Number of images of the test split to compare and evaluate on; by default as the precision needs, see
+            :data:`~mmtrtvit.runtime.precisions.PRECISIONS`.
         timed: Whether to time PyTorch and the artefact.
         cfg_options: Changes to the model config, dotted key to value.
         allow_mismatch: Accept a checkpoint that does not fill the whole network.
@@ -113,6 +118,7 @@ def deploy(
         check_support(config.model, config.get('default_scope'), wanted.flavour)
         deploy_config = _deploy_config(wanted)
         source = _read_source(model_cfg, config, checkpoint, wanted, image, allow_mismatch)
+        images = images or PRECISIONS[wanted.precision].images
         say(f'{sum(p.numel() for p in source.network.parameters()) / 1e6:.1f} M parameters')
 
     work_dir = make_work_dir(work_dir)
@@ -148,9 +154,9 @@ def deploy(
                 timed=timed and engine.runs_here,
                 device=engine.session.device,
             )
-            for name, (ours, theirs) in proof.counted.items():
-                say(f'{name} {ours:.4g} -> {theirs:.4g}')
-            say('PASS' if proof.passed else f'FAIL: {"; ".join(proof.failures)}')
+            for name, metric in proof.counted.items():
+                say(f'{name} {metric}')
+            say(str(proof))
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, source.metainfo, folder / 'visual_check.png')
         with steps.step('write report, metadata and manifest'), quiet():
@@ -183,7 +189,7 @@ def _read_source(
 
     Raises:
         CheckpointError: If the checkpoint is missing or does not fill the network.
-        DataError: If no image is available.
+        DataError: If no image is available, or data set, heads and checkpoint have different classes.
         DeployError: If a runtime cannot follow the config.
     """
     config = follow_input_shape(config, request.shapes)
@@ -195,6 +201,11 @@ def _read_source(
         checkpoint_sha256=_digest_of(checkpoint),
     )
     metainfo = dataset_metainfo(config)
+    classes = metainfo.get('classes') or ()
+    if classes:
+        faults = list(check_class_counts(config.model, classes, 'the test data set'))
+        faults += [] if allow_mismatch else check_trained_classes(read_checkpoint(checkpoint), classes)
+        raise_errors(faults)
     description = describe_model(config, metainfo, request.size)
     sample = read_image(image) if image else sample_images(config, 1)[0]
     allow_mmengine_checkpoints()
@@ -259,6 +270,7 @@ def _describe_artefact(
         outputs=tensors_of(model.graph.output),
         **_profiles(request),
         operators=dict(sorted(operators(model).items())),
+        processor=processor(),
         source=source.files,
     )
 

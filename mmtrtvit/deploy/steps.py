@@ -1,7 +1,9 @@
 """Progress display for the steps of a long command."""
 
 import contextlib
+import io
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,14 +15,20 @@ from ..errors import DeployError, UserError, explain
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the warnings of the tracer and the registries, hundreds of lines that do not help users."""
+    """Hide what the tracer, the registries and pycocotools print, hundreds of lines that do not help users.
+
+    The environment variable MMTRTVIT_DEBUG shows all of it.
+    """
+    if os.environ.get('MMTRTVIT_DEBUG'):
+        yield
+        return
     loggers = [logging.getLogger(name) for name in ('mmdeploy', 'mmengine')]
     loggers += [MMLogger.get_current_instance()]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             yield
     finally:

@@ -10,7 +10,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from ..config import load_config
+from ..config import load_config, pipeline_of
 from ..deploy.proof.images import sample_images
 from ..deploy.proof.reference import Reference
 from ..zoo.configs import Entry
@@ -103,9 +103,9 @@ def untrained_options(entry: Entry, size: int | None = None) -> dict:
     """
     options: dict = {'model.backbone.init_cfg': None}
     if size:
-        place = next(i for i, step in enumerate(load_config(entry.path).test_pipeline) if step.type == 'Resize')
-        for pipeline in ('test_pipeline', 'test_dataloader.dataset.pipeline'):
-            options[f'{pipeline}.{place}.scale'] = (size, size)
+        pipeline = pipeline_of(load_config(entry.path))
+        place = next(i for i, step in enumerate(pipeline) if step['type'] == 'Resize')
+        options[f'test_dataloader.dataset.pipeline.{place}.scale'] = (size, size)
     return options
 
 

@@ -122,7 +122,7 @@ def browse(
     written = []
     with library_errors_explained(stage=lambda: 'Loading'):
         panels = itertools.islice(_panels(cfg, split, seed), number)
-        panels = iter(tqdm(panels, total=number, desc=f'Loading {split} images', unit='image'))
+        panels = iter(tqdm(panels, total=number, desc=f'Loading {split} images', unit='image', disable=None))
         while sheet := list(itertools.islice(panels, PER_SHEET)):
             path = Path(out) / f'{split}_{len(written) + 1:02d}.png'
             rows = [[panel for panel, _ in sheet[start : start + PER_ROW]] for start in range(0, len(sheet), PER_ROW)]

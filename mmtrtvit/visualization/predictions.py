@@ -162,7 +162,8 @@ def visualize(
         pipeline = Compose([step for step in dataset.pipeline if not step.type.endswith('LoadAnnotations')])
         todo = _truths(dataset, number) if files is None else ((path, None) for path in files)
         written = []
-        for path, truth in tqdm(todo, total=number if files is None else len(files), desc='Drawing', unit='image'):
+        total = number if files is None else len(files)
+        for path, truth in tqdm(todo, total=total, desc='Drawing', unit='image', disable=None):
             _read(path)  # a file that is not an image is named here
             with torch.no_grad(), finite_outputs(model):
                 found = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))[0]

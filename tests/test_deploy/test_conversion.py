@@ -153,7 +153,7 @@ def test_images_of_any_size(both, picture, size):
 
 
 def test_another_scale_than_the_one_exported_at(toy, model, deployed, picture):
-    config = load_config(toy.config, {'test_pipeline.1.scale': (333, 211)})
+    config = load_config(toy.config, {'test_dataloader.dataset.pipeline.1.scale': (333, 211)})
     described = copy.deepcopy(deployed.manifest)
     described['preprocessing']['resize'] |= dict(width=333, height=211)
     both = Reference(model, config), Predictor(described, load(deployed.folder).network)
@@ -205,10 +205,9 @@ def test_a_fixed_shape(toy, toy_checkpoint, root, annotate, tmp_path):
     assert manifest['inputs']['input']['shape'] == [1, 3, 96, 160]
     assert parity.passed and parity.images == 1 and parity.detections >= 50
     # evaluated on the pipeline that it was made for, whatever the config says
-    fitted = load_config(toy.config).test_pipeline
+    fitted = load_config(toy.config).test_dataloader.dataset.pipeline
     fitted[1] = dict(type='FitResize', scale=(160, 96))
     pipeline = {
-        'test_pipeline': fitted,
         'test_dataloader.dataset.pipeline': fitted,
         'model.data_preprocessor.type': 'mmtrtvit.FixedShapeDetDataPreprocessor',
         'model.data_preprocessor.fixed_shape': (96, 160),
@@ -266,6 +265,25 @@ def test_a_step_that_fails_leaves_nothing(
     load(old)
 
 
+@pytest.mark.parametrize('wrapper', ['ConcatDataset', 'RepeatDataset'])
+def test_data_sets_that_are_joined_or_repeated(toy, toy_checkpoint, no_tracing, tmp_path, wrapper):
+    """One pipeline, that of the data sets inside, serves manifest, proof and export; the variable is not read."""
+    config = load_config(toy.config)
+    single = config.test_dataloader.dataset
+    inner = dict(datasets=[single]) if wrapper == 'ConcatDataset' else dict(dataset=single, times=1)
+    config.test_dataloader.dataset = dict(type=wrapper, **inner)
+    config.test_pipeline[1].scale = (77, 55)
+    config.dump(tmp_path / 'joined.py')
+    manifest, proof = deploy(
+        tmp_path / 'joined.py', str(toy_checkpoint), work_dir=tmp_path / 'artefact', images=2, timed=False
+    )
+    assert manifest['preprocessing']['resize'] == dict(rule='edges', width=128, height=128)
+    assert proof.passed and proof.parity.images == 2 and proof.metrics, proof.failures
+    sdk = json.loads((tmp_path / 'artefact' / 'pipeline.json').read_text())
+    sizes = [step['size'] for step in sdk['pipeline']['tasks'][0]['transforms'] if step['type'] == 'Resize']
+    assert sizes == [[128, 128]]
+
+
 def test_what_only_the_earlier_artefact_had_goes(toy, toy_checkpoint, deployed, no_tracing, tmp_path):
     folder = tmp_path / 'artefact'
     shutil.copytree(deployed.folder, folder)
@@ -316,7 +334,7 @@ def test_weights_that_a_checkpoint_lacks_are_the_same_in_both(toy, toy_checkpoin
 def test_input_is_checked_before_the_work_dir_is_touched(toy, toy_checkpoint, toy_run, dynamic_config, tmp_path):
     text = tmp_path / 'text.jpg'
     text.write_text('no image')
-    other = {'model.roi_head.bbox_head.num_classes': 7}
+    other = {'model.roi_head.bbox_head.fc_out_channels': 32}
     options = dict(deploy_cfg=dynamic_config, work_dir=tmp_path / 'artefact')
     with pytest.raises(DataError, match='text.jpg cannot be read'):
         deploy(toy.config, str(toy_checkpoint), image=str(text), **options)
@@ -328,6 +346,17 @@ def test_input_is_checked_before_the_work_dir_is_touched(toy, toy_checkpoint, to
         deploy(toy.config, 'https://example.org/weights.pth', **options)
     with pytest.raises(ConfigError, match='--search with --backend onnxruntime --precision fp32'):
         deploy(toy.config, str(toy_checkpoint), search=True, **options)
-    with pytest.raises(CheckpointError, match='fc_cls.*\\[7, 64\\] -> \\[8, 64\\]'):
+    with pytest.raises(CheckpointError, match='fc_cls.*\\[7, 64\\] -> \\[7, 32\\]'):
         deploy(toy.config, str(toy_checkpoint), cfg_options=other, **options)
+    count = {'model.roi_head.bbox_head.num_classes': 7}
+    with pytest.raises(DataError, match='bbox_head.num_classes=7, but the test data set has 6 classes'):
+        deploy(toy.config, str(toy_checkpoint), cfg_options=count, **options)
+    backwards = {'test_dataloader.dataset.metainfo.classes': load_config(toy.config).metainfo.classes[::-1]}
+    with pytest.raises(DataError, match=r'trained on 6 classes \(disc[\s\S]*--allow-mismatch'):
+        deploy(toy.config, str(toy_run / 'epoch_2.pth'), cfg_options=backwards, **options)
+    unread = {'test_pipeline.1.scale': (64, 64)}
+    with pytest.raises(
+        ConfigError, match=r'nothing reads test_pipeline[\s\S]*test_dataloader.dataset.pipeline.1.scale'
+    ):
+        deploy(toy.config, str(toy_checkpoint), cfg_options=unread, **options)
     assert not (tmp_path / 'artefact').exists()

@@ -21,7 +21,7 @@ from mmtrtvit.testing.untrained import spread_outputs
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
-SMALLER = {'test_pipeline.1.scale': (512, 320), 'test_dataloader.dataset.pipeline.1.scale': (512, 320)}
+SMALLER = {'test_dataloader.dataset.pipeline.1.scale': (512, 320)}
 QUICK = {
     **SMALLER,
     'test_dataloader.dataset.indices': 3,

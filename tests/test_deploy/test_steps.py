@@ -1,8 +1,11 @@
 """A step that fails is named, whoever's fault it was."""
 
+import logging
+import warnings
+
 import pytest
 
-from mmtrtvit.deploy.steps import Steps
+from mmtrtvit.deploy.steps import Steps, quiet
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError
 
 
@@ -29,3 +32,21 @@ def test_any_other_error():
 def test_stopping_is_no_error():
     with pytest.raises(KeyboardInterrupt), Steps(1).step('first'):
         raise KeyboardInterrupt
+
+
+def test_what_libraries_print_is_hidden_unless_it_is_asked_for(capsys, monkeypatch):
+    def make_noise():
+        print('creating index...')
+        warnings.warn('deprecated', stacklevel=2)
+        logging.getLogger('mmdeploy').warning('cannot find a rewriter')
+
+    with Steps(1).step('export') as say, quiet():
+        make_noise()
+        say('12 nodes')
+    shown = capsys.readouterr()
+    assert [line for line in shown.out.splitlines() if 'done' not in line] == ['[1/1] export ...']
+    assert '12 nodes' in shown.out and not shown.err
+    monkeypatch.setenv('MMTRTVIT_DEBUG', '1')
+    with pytest.warns(UserWarning, match='deprecated'), quiet():
+        make_noise()
+    assert 'creating index' in capsys.readouterr().out

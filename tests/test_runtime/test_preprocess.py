@@ -47,7 +47,7 @@ def config_of(resize, preprocessor) -> Config:
         dict(
             default_scope=scope,
             model=dict(data_preprocessor=PREPROCESSORS[preprocessor]),
-            test_pipeline=[step for step in steps if step],
+            test_dataloader=dict(dataset=dict(pipeline=[step for step in steps if step])),
         )
     )
 
@@ -78,14 +78,15 @@ def test_the_input_is_openmmlabs(noise, resize, preprocessor):
 @pytest.mark.parametrize('resize', ['edges', 'stretch', 'fit'])
 def test_the_scale_is_openmmlabs(noise, resize):
     config = config_of(resize, 'mmdet')
-    config.test_pipeline[-1].meta_keys = ('img_shape', 'ori_shape', 'scale_factor')
-    config.test_pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
-    del config.test_pipeline[2]
+    pipeline = config.test_dataloader.dataset.pipeline
+    pipeline[-1].meta_keys = ('img_shape', 'ori_shape', 'scale_factor')
+    pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
+    del pipeline[2]
     init_default_scope('mmdet')
-    pipeline = Compose(config.test_pipeline)
+    compose = Compose(pipeline)
     ours = Preprocessing.from_manifest(describe_preprocessing(config))
     for size in SIZES[:-2]:
-        sample = pseudo_collate([pipeline(dict(img=noise[size], img_id=0))])['data_samples'][0]
+        sample = pseudo_collate([compose(dict(img=noise[size], img_id=0))])['data_samples'][0]
         frame = ours.frame(noise[size])
         assert frame.resized == sample.img_shape and frame.scale == sample.scale_factor
     if resize == 'fit':

@@ -34,7 +34,7 @@ def images(real_data):
 
 def at_scale(network, scale):
     config = copy.deepcopy(network.config)
-    for transform in config.test_pipeline:
+    for transform in config.test_dataloader.dataset.pipeline:
         if transform.type == 'Resize':
             transform.scale = scale
     description = describe_model(config, dataset_metainfo(config))

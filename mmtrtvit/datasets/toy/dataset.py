@@ -185,7 +185,7 @@ def _write_scenes(
         desc='Toy data set',
         unit='image',
         mininterval=0.5,
-        disable=not progress,
+        disable=None if progress else True,
     ) as bar:
         for name, count in images.items():
             coco = CocoSplit(root / manifests.COCO_FOLDER, SPLITS[name])

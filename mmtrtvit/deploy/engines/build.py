@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from ...runtime.backends.tensorrt import TENSORRT, TENSORRT_RTX
 from ..request import DeployRequest
 from . import tensorrt
@@ -32,7 +34,9 @@ def _convert(request: DeployRequest, path: Path) -> Engine:
     engine = path.with_name(backend.engine_file)
     if backend.convert is not None:
         backend.convert(path, engine)
-    session = backend.open_session(engine, precision=request.precision)
+    # as many threads as PyTorch, so that the proof compares like with like
+    threads = torch.get_num_threads() if 'threads' in backend.session_options else None
+    session = backend.open_session(engine, precision=request.precision, threads=threads)
     remark = backend.remarks.get(request.precision)
     subject = f'{engine.name} in {backend.title} on {backend.place}' + (f', {remark}' if remark else '')
     weights = path.with_name(backend.weights_file or backend.engine_file)

@@ -7,6 +7,7 @@ extracted here. A pipeline that cannot be described by these numbers is refused.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...config import pipeline_of
 from ...errors import DeployError
 
 _LOADING = ('LoadImageFromFile', 'LoadImageFromNDArray')
@@ -67,7 +68,8 @@ def _refuse(what: str, expected: str) -> DeployError:
     return DeployError(
         f'The preprocessing of this config cannot be described to a runtime: {what}.',
         expected=expected,
-        fix='change test_pipeline or data_preprocessor of the config, or use mmdet or mmseg to run the network',
+        fix='change the pipeline of the test data set or data_preprocessor in the config, or run the network in mmdet '
+        'or mmseg',
     )
 
 
@@ -89,7 +91,7 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
         if name in _WITHOUT_EFFECT:
             continue
         if name not in _DEFAULTS:
-            raise _refuse(f'test_pipeline has {name}', f'{", ".join((*_DEFAULTS, *_WITHOUT_EFFECT))} only')
+            raise _refuse(f'the test pipeline has {name}', f'{", ".join((*_DEFAULTS, *_WITHOUT_EFFECT))} only')
         described = _RESIZING.get(name, ())
         for key, value in settings.items():
             if key not in described and value not in _DEFAULTS[name].get(key, ()):
@@ -97,7 +99,7 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
                 raise _refuse(f'{name} has {key}={value!r}', allowed)
         if name in _RESIZING:
             if resize is not None:
-                raise _refuse(f'test_pipeline resizes twice, the second time by {name}', 'once')
+                raise _refuse(f'the test pipeline resizes twice, the second time by {name}', 'once')
             resize = _describe_resize(name, settings)
     return resize
 
@@ -119,7 +121,8 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     """Describe the preprocessing by a test pipeline and a data preprocessor.
 
     Args:
-        model_config: A config of mmdet or mmseg; ``test_pipeline`` and ``model.data_preprocessor`` are read.
+        model_config: A config of mmdet or mmseg; the pipeline of its test data set and ``model.data_preprocessor`` are
+            read.
         input_shape: Height and width of the network's input if they are fixed. Images are padded to this size.
 
     Returns:
@@ -130,7 +133,7 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     Raises:
         DeployError: If the preprocessing cannot be described in this way.
     """
-    resize = _describe_pipeline(model_config['test_pipeline'])
+    resize = _describe_pipeline(pipeline_of(model_config))
     preprocessor = model_config['model'].get('data_preprocessor') or {}
     name = unscoped(preprocessor.get('type'))
     if name not in _TRAINING_ONLY:

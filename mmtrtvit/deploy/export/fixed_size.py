@@ -1,7 +1,7 @@
 """Networks with a fixed input size: images are resized to fit into it, then padded to it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from mmcv.transforms import Resize
@@ -9,6 +9,7 @@ from mmdet.models import DetDataPreprocessor
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import TRANSFORMS
 
+from ...config import datasets_of, pipeline_of
 from ...errors import DeployError
 from ...registry import MODELS
 from ...runtime.tasks import TASKS
@@ -86,16 +87,26 @@ def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
 
     Returns:
         A copy, whose test data loader has batches of one image.
+
+    Raises:
+        ConfigError: If the test data sets have no pipeline, or different ones.
     """
     config = copy.deepcopy(model_config)
     config.test_dataloader.batch_size = 1
+    pipeline = list(pipeline_of(config))
     if shapes is not None and shapes.size is not None:
         height, width = shapes.size
-        for pipeline in (config.test_pipeline, config.test_dataloader.dataset.pipeline):
-            for place, transform in enumerate(pipeline):
-                if is_resize(transform):
-                    pipeline[place] = ConfigDict(type=FitResize.__name__, scale=(width, height))
+        fit = ConfigDict(type=FitResize.__name__, scale=(width, height))
+        pipeline = [fit if is_resize(transform) else transform for transform in pipeline]
+    set_pipeline(config, pipeline)
     return config
+
+
+def set_pipeline(config: Config, pipeline: Sequence[Mapping]) -> None:
+    """Set the pipeline of every test data set, and the variable ``test_pipeline``, which mmdeploy reads."""
+    config.test_pipeline = pipeline
+    for dataset in datasets_of(config.test_dataloader.dataset):
+        dataset.pipeline = pipeline
 
 
 def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Config:

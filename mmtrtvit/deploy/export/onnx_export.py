@@ -14,8 +14,9 @@ from mmdeploy.apis import torch2onnx
 from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
 
+from ...config import pipeline_of
 from .deploy_configs import for_export
-from .fixed_size import is_resize
+from .fixed_size import is_resize, set_pipeline
 from .input_shapes import InputShapes
 from .onnx_graph import fix_input_shape, require_standard_operators, simplify
 
@@ -50,10 +51,8 @@ def export_onnx(
     scale = EXPORT_SIDE / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale) if scale < 1 else image
     config = copy.deepcopy(config)  # mmdeploy changes the test pipeline for an image in memory
-    for place, transform in enumerate(config.test_pipeline):
-        if is_resize(transform):
-            config.test_pipeline[place] = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
-    config.test_dataloader.dataset.pipeline = config.test_pipeline
+    resize = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
+    set_pipeline(config, [resize if is_resize(transform) else transform for transform in pipeline_of(config)])
     with tempfile.TemporaryDirectory() as folder:
         # Weights that were not filled from the checkpoint are random. Handing them on makes both networks the same.
         weights = str(Path(folder) / 'weights.pth')

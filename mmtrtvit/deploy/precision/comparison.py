@@ -179,7 +179,7 @@ def compare_precision(
     pairs = _compared(reference, converted)
     makers = {name: node for node in reference.graph.node for name in node.output}
     sums = {name: _Sums() for name in pairs}
-    with tqdm(total=len(pairs) * len(feeds), desc='compare tensors', disable=not progress) as bar:
+    with tqdm(total=len(pairs) * len(feeds), desc='compare tensors', disable=None if progress else True) as bar:
         for names in chunks_of(reference, list(pairs), feeds, budget):
             ours = run_tensors(reference, names, feeds)
             theirs = run_tensors(emulated, [pairs[name][0] for name in names], feeds)

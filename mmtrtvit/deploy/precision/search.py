@@ -135,7 +135,7 @@ def find_nodes_to_exclude(
         bar.update()
         return metric(reference, run_graph(convert(model, excluded(blocks)), feeds))
 
-    with tqdm(total=max_evaluations, desc='search nodes to exclude', disable=not progress) as bar:
+    with tqdm(total=max_evaluations, desc='search nodes to exclude', disable=None if progress else True) as bar:
         error = None
         queue = [blocks_of(names)] if names else []
         while queue:

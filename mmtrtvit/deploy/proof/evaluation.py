@@ -5,7 +5,7 @@ import copy
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from ...config import datasets_of
 from ...errors import DataError
 from ...runtime.preprocess import read_image
-from .images import image_files
+from .images import image_file
 
 
 def has_test_data(config: Config) -> bool:
@@ -57,10 +57,20 @@ class Split:
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, dict]]:
-        """Yield each image, ``(H, W, 3)`` uint8, BGR, with the result of the test pipeline for it."""
-        for index, path in enumerate(image_files(self._dataset, self._length)):
-            yield read_image(path), self._dataset[index]
+    @property
+    def whole(self) -> bool:
+        """True if these are all images of the test split."""
+        return self._length == len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict]:
+        """An image, ``(H, W, 3)`` uint8, BGR, and the result of the test pipeline for it.
+
+        Raises:
+            IndexError: Beyond the last image, which ends a loop over the split.
+        """
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        return read_image(image_file(self._dataset, index)), self._dataset[index]
 
     def evaluator(self) -> Evaluator:
         """The evaluator of the config, restricted to these images."""

@@ -1,6 +1,6 @@
 """Images to trace, compare, calibrate and draw on, from the data set of a config."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,9 @@ def _is_there(dataset: Mapping) -> bool:
     return listed.exists() and (root / prefixes.get('img', prefixes.get('img_path', ''))).is_dir()  # mmdet, mmseg
 
 
-def image_files(dataset: BaseDataset, count: int) -> Iterator[str]:
-    """Yield the paths of the first images of a data set, in its order."""
-    for index in range(min(count, len(dataset))):
-        yield dataset.get_data_info(index)['img_path']
+def image_file(dataset: BaseDataset, index: int) -> str:
+    """The path of an image of a data set."""
+    return dataset.get_data_info(index)['img_path']
 
 
 def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[np.ndarray], str]:
@@ -48,7 +47,8 @@ def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[n
             if len(found) < count and _is_there(settings):
                 # An empty data set cannot be serialised.
                 dataset = DATASETS.build({**settings, 'pipeline': [], 'serialize_data': False})
-                found += map(read_image, image_files(dataset, count - len(found)))
+                wanted = range(min(count - len(found), len(dataset)))
+                found += [read_image(image_file(dataset, index)) for index in wanted]
         if found:
             return found, f'the {split} split'
     from skimage import data
@@ -68,6 +68,5 @@ def dataset_metainfo(config: Config) -> dict:
     kind = dataset.type
     if isinstance(kind, str):
         kind = DATASETS.get(kind if '.' in kind else f'{config.default_scope}.{kind}')
-    metainfo = dict(kind.METAINFO)
-    metainfo.update(dataset.get('metainfo') or {})
+    metainfo = kind._load_metainfo(dataset.get('metainfo'))  # also reads class names from a file
     return {key: metainfo[key] for key in ('classes', 'palette') if key in metainfo}

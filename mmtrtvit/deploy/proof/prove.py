@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import io
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,14 +25,18 @@ from ...runtime.postprocess import Detections, logits_at
 from ...runtime.predictor import Predictor, Result
 from ...runtime.preprocess import read_image
 from ...runtime.tensor_names import EXACT, OUTPUT
-from .detection_parity import compare_detections
+from .detection_parity import ATTEMPTS, compare_detections
 from .equal_scores import EqualScoresByPlace
 from .evaluation import Split, has_test_data
 from .images import sample_images
-from .proof import Proof
+from .not_finite import NotFinite
+from .proof import Metric, Proof
 from .reference import Reference
+from .resampling import evaluate, loss_interval
 from .results import add_prediction, predicted, result_of
+from .rounding import other_rounding
 from .segmentation_parity import Segmented, compare_label_maps
+from .tolerance import EXACT as FLOAT32
 from .tolerance import Tolerance
 
 SCOPE = 'end-to-end: one image in memory to results in its pixels; the artefact as load(folder)(image) runs it'
@@ -50,16 +54,18 @@ class _Comparison:
         exact: Whether the portable selection of boxes was certain, for each image so far; empty for networks without
             this output.
         drawn: The first images (RGB) with the results of both.
+        not_finite: The first layer of PyTorch whose output was not finite.
     """
 
     def __init__(self, reference: Reference, predict: Predictor) -> None:
         self._reference, self._predict = reference, predict
         self.exact: list[bool] = []
         self.drawn: Drawn = []
+        self.not_finite = NotFinite()
 
     def __call__(self, image: np.ndarray, item: dict) -> tuple[tuple, tuple[BaseDataElement, BaseDataElement]]:
         """Results of PyTorch and the artefact for an image: a pair to compare, and a pair of data samples to score."""
-        with EqualScoresByPlace():
+        with EqualScoresByPlace(), self.not_finite.watch(self._reference.model):
             ours = self._reference.test(item)
         outputs, frame = self._predict.outputs(image)
         found = self._predict.result(outputs, frame)
@@ -76,21 +82,43 @@ class _Comparison:
         pair = Segmented(results['PyTorch'].labels, logits), Segmented(found.labels, logits_at(outputs[OUTPUT], frame))
         return pair, (ours, theirs)
 
+    def again(self, item: dict, seed: int) -> Detections:
+        """PyTorch's detections with other rounding errors."""
+        with EqualScoresByPlace(), other_rounding(self._reference.model, seed):
+            return result_of(self._reference.test(item))
 
-def _on_the_test_split(compared: _Comparison, split: Split, progress: bool, metrics: dict) -> Iterator[tuple]:
+
+class _Pictures:
+    """Images without annotations, in the form of a :class:`Split`."""
+
+    def __init__(self, pictures: Sequence[np.ndarray], reference: Reference) -> None:
+        self._pictures, self._reference = pictures, reference
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict]:
+        return self._pictures[index], self._reference.prepare(self._pictures[index])
+
+
+def _evaluated(compared: _Comparison, split: Split, progress: bool, metrics: dict[str, Metric]) -> Iterator[tuple]:
     """Yield both results for the images of a split. Fills ``metrics`` after the last one."""
     evaluators = [split.evaluator(), split.evaluator()]
-    for image, item in tqdm(split, desc='      compare', disable=not progress, leave=False):
+    for image, item in tqdm(split, desc='      compare', disable=None if progress else True, leave=False):
         pair, samples = compared(image, item)
         for evaluator, sample in zip(evaluators, samples, strict=True):
             evaluator.process(data_samples=[sample], data_batch=pseudo_collate([item]))
         yield pair
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints pages of text; the report has the figures
-        ours, theirs = (evaluator.evaluate(len(split)) for evaluator in evaluators)
+        (ours, our_draws), (theirs, their_draws) = (evaluate(evaluator, len(split)) for evaluator in evaluators)
     for name, value in ours.items():
         # COCO gives -1 if these images have nothing of that kind; a network that finds nothing has no metrics
-        if isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0:
-            metrics[name] = float(value), float(theirs.get(name, 0.0))
+        if not (isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0):
+            continue
+        interval = None
+        if not split.whole and name in our_draws and name in their_draws:
+            interval = loss_interval(our_draws[name], their_draws[name], len(split))
+        metrics[name] = Metric(float(value), float(theirs.get(name, 0.0)), interval)
 
 
 def _with_whole_masks(found: Result) -> Result:
@@ -159,17 +187,29 @@ def prove(
     """
     reference = Reference(model, config)
     compared = _Comparison(reference, predict)
-    metrics: dict[str, tuple[float, float]] = {}
+    metrics: dict[str, Metric] = {}
+    source: Split | _Pictures
     if image is None and has_test_data(config):
-        pairs = _on_the_test_split(compared, Split(config, images), progress, metrics)
+        source = Split(config, images)
+        pairs = _evaluated(compared, source, progress, metrics)
     else:
-        pictures = [read_image(image)] if image else sample_images(config, images)
-        pairs = (compared(picture, reference.prepare(picture))[0] for picture in pictures)
-    compare = compare_label_maps if predict.manifest['task'] == 'segmentation' else compare_detections
-    parity = compare(pairs, Tolerance.of(precision))
+        source = _Pictures([read_image(image)] if image else sample_images(config, images), reference)
+        pairs = (compared(*pair)[0] for pair in source)
+    tolerance = Tolerance.of(precision)
+    if predict.manifest['task'] == 'segmentation':
+        parity = compare_label_maps(pairs, tolerance)
+    else:
+
+        def again(place: int, attempt: int) -> Detections:
+            return compared.again(source[place][1], seed=ATTEMPTS * place + attempt)
+
+        # other precisions have their own tolerance, larger than the rounding errors of float32
+        parity = compare_detections(pairs, tolerance, again if tolerance == FLOAT32 else None)
     exact = sum(compared.exact) / len(compared.exact) if compared.exact else None
     latency = []
     if timed:
         first = np.ascontiguousarray(compared.drawn[0][0][..., ::-1])
         latency = _latency(reference, predict, first, precision, device)
-    return Proof(subject, precision, parity, metrics, exact, latency), compared.drawn
+    not_finite, threads = compared.not_finite.layer, torch.get_num_threads()
+    proof = Proof(subject, precision, parity, metrics, exact, latency, not_finite, threads)
+    return proof, compared.drawn

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 
 from ...checkpoint import load_checkpoint
+from ...config import pipeline_of
 from ...runtime.predictor import Result
 from ..export.describe import unscoped
 from .results import result_of
@@ -40,7 +41,7 @@ class Reference:
 
     def __init__(self, model: nn.Module, config: Config) -> None:
         init_default_scope(config.default_scope)
-        steps = [dict(step) for step in config.test_pipeline if 'LoadAnnotations' not in unscoped(step.type)]
+        steps = [dict(step) for step in pipeline_of(config) if 'LoadAnnotations' not in unscoped(step.type)]
         steps[0] = dict(type=f'{config.default_scope}.LoadImageFromNDArray')
         self.model = model
         self._pipeline = Compose(steps)

@@ -38,11 +38,25 @@ def _parity(parity: Mapping) -> str:
         ['images', parity['images']],
         ['detections of PyTorch', parity['detections']],
         ['the same in the artefact', parity['same']],
-        ['near ties that fell the other way', parity['ties']],
+        [
+            f'the same above a score of {parity["usable_score"]}',
+            f'{parity["usable_same"]} of {parity["usable"]}',
+        ],
+        ['ties, which rounding errors decide in PyTorch, too', parity['ties']],
         ['extra in the artefact', parity['extra']],
     ]
     found = {name: parity[name] for name in ('boxes', 'scores', 'labels', 'masks') if parity.get(name)}
     return table(['detections', ''], rows) + '\n\n' + _differences(found)
+
+
+def _interval(metric: Mapping) -> str:
+    low, high = metric['loss_interval'] or (None, None)
+    return '' if low is None else f'{low:+.4f} to {high:+.4f}'
+
+
+def _processor(processor: Mapping) -> str:
+    features = ', '.join(processor['features'])
+    return processor['name'] + (f' ({features})' if features else '')
 
 
 def _differences(found: Mapping[str, Mapping]) -> str:
@@ -97,11 +111,11 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
         engine_page: Section on the engine from the backend, as Markdown.
     """
     proof, artefact = report['proof'], report['artefact']
-    verdict = 'PASS' if proof['passed'] else 'FAIL'
     lines = [
-        f'# {artefact["method"]}, {artefact["backend"]}, {artefact["precision"]}: {verdict}',
-        *(f'- {failure}' for failure in proof['failures']),
-        f'All figures here are *measured*, on {proof["subject"]}.',
+        f'# {artefact["method"]}, {artefact["backend"]}, {artefact["precision"]}: {proof["verdict"]}',
+        *(f'- {reason}' for reason in (*proof['failures'], *proof['doubts'])),
+        f'All figures here are *measured*, on {proof["subject"]}, with {proof["threads"]} threads on '
+        f'{_processor(artefact["processor"])}.',
         '## What was exported',
         table(
             ['', ''],
@@ -132,10 +146,17 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
         )
     if proof['metrics']:
         rows = [
-            [name, f'{pair["pytorch"]:.4f}', f'{pair["artefact"]:.4f}', f'{pair["artefact"] - pair["pytorch"]:+.4f}']
+            [
+                name,
+                f'{pair["pytorch"]:.4f}',
+                f'{pair["artefact"]:.4f}',
+                f'{pair["pytorch"] - pair["artefact"]:+.4f}',
+                _interval(pair),
+            ]
             for name, pair in proof['metrics'].items()
         ]
-        lines += ['## Accuracy on the same images', table(['metric', 'PyTorch', 'artefact', 'difference'], rows)]
+        header = ['metric', 'PyTorch', 'artefact', 'loss', 'interval of the loss']
+        lines += ['## Accuracy on the same images', table(header, rows)]
     else:
         lines += ['## Accuracy', 'Not measured: compared on one image, or nothing is annotated at the data root.']
     lines.append('## Latency')

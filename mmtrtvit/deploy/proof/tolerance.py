@@ -35,7 +35,7 @@ EXACT = Tolerance.of('fp32')
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A criterion that an artefact does not meet.
+    """A criterion that an artefact does not meet, or of which that cannot be said.
 
     Attributes:
         criterion: The problem.

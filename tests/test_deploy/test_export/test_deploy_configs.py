@@ -1,5 +1,7 @@
 """A deploy config that cannot be used is told from one that can before anything is exported."""
 
+import copy
+
 import pytest
 
 from mmtrtvit.apis import load_config
@@ -116,6 +118,27 @@ def test_a_fixed_shape_changes_the_test_pipeline_of_a_copy(root, name):
         (resize,) = (step for step in pipeline if 'Resize' in step.type)
         assert resize.type == 'FitResize' and tuple(resize.scale) == (1344, 800)
     assert [tuple(step.scale) for step in model.test_pipeline if step.type == 'Resize'] == before
+
+
+def test_every_joined_data_set_gets_the_pipeline(root):
+    model = load_config(root / 'configs' / 'maskrcnn_trtvit_a_coco.py')
+    single = model.test_dataloader.dataset
+    nested = dict(type='RepeatDataset', times=2, dataset=copy.deepcopy(single))
+    model.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[single, nested])
+    model.test_pipeline = [dict(type='Other')]
+    config = follow_input_shape(model, input_shapes('800x1344'))
+    first, second = config.test_dataloader.dataset.datasets
+    for pipeline in (config.test_pipeline, first.pipeline, second.dataset.pipeline):
+        assert [step['type'] for step in pipeline if 'Resize' in step['type']] == ['FitResize']
+    assert 'pipeline' not in config.test_dataloader.dataset
+    nested['dataset'].pipeline[1].scale = (64, 64)
+    model.test_dataloader.dataset.datasets[1] = nested
+    with pytest.raises(ConfigError, match='2 test data sets of the config have different pipelines'):
+        follow_input_shape(model, None)
+    del nested['dataset']['pipeline']
+    model.test_dataloader.dataset.datasets[1] = nested
+    with pytest.raises(ConfigError, match='has no pipeline'):
+        follow_input_shape(model, None)
 
 
 @pytest.mark.parametrize('shapes', [None, input_shapes(dynamic=['64x64', '96x96', '128x96'])])

@@ -40,15 +40,22 @@ def test_the_configs_of_this_project(root, name, shape):
     assert config.to_dict() == before
 
 
+PIPELINE = 'test_dataloader.dataset.pipeline'
+
+
 def small(**changes) -> Config:
     config = Config(
         dict(
             model=dict(type='X', data_preprocessor=dict(type='DetDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6])),
-            test_pipeline=[
-                dict(type='LoadImageFromFile'),
-                dict(type='Resize', scale=(64, 48), keep_ratio=False),
-                dict(type='mmdet.PackDetInputs'),
-            ],
+            test_dataloader=dict(
+                dataset=dict(
+                    pipeline=[
+                        dict(type='LoadImageFromFile'),
+                        dict(type='Resize', scale=(64, 48), keep_ratio=False),
+                        dict(type='mmdet.PackDetInputs'),
+                    ]
+                )
+            ),
         )
     )
     config.merge_from_dict(changes)
@@ -58,16 +65,18 @@ def small(**changes) -> Config:
 def test_the_ways_to_resize():
     for changes, resize in (
         ({}, {'rule': 'stretch', 'width': 64, 'height': 48}),
-        ({'test_pipeline.1.keep_ratio': True}, {'rule': 'edges', 'width': 64, 'height': 48}),
-        ({'test_pipeline.1.scale': 50}, {'rule': 'stretch', 'width': 50, 'height': 50}),
-        ({'test_pipeline.1.type': 'mmseg.Resize'}, {'rule': 'stretch', 'width': 64, 'height': 48}),
-        ({'test_pipeline.1': dict(_delete_=True, type='FitResize', scale=(64, 48))}, {'rule': 'fit'}),
-        ({'test_pipeline.1': dict(_delete_=True, type='LoadAnnotations')}, None),
+        ({f'{PIPELINE}.1.keep_ratio': True}, {'rule': 'edges', 'width': 64, 'height': 48}),
+        ({f'{PIPELINE}.1.scale': 50}, {'rule': 'stretch', 'width': 50, 'height': 50}),
+        ({f'{PIPELINE}.1.type': 'mmseg.Resize'}, {'rule': 'stretch', 'width': 64, 'height': 48}),
+        ({f'{PIPELINE}.1': dict(_delete_=True, type='FitResize', scale=(64, 48))}, {'rule': 'fit'}),
+        ({f'{PIPELINE}.1': dict(_delete_=True, type='LoadAnnotations')}, None),
     ):
         config = small()
         for key, value in changes.items():
-            if key == 'test_pipeline.1':
-                config.test_pipeline[1] = {name: item for name, item in value.items() if name != '_delete_'}
+            if key == f'{PIPELINE}.1':
+                config.test_dataloader.dataset.pipeline[1] = {
+                    name: item for name, item in value.items() if name != '_delete_'
+                }
             else:
                 config.merge_from_dict({key: value})
         found = describe_preprocessing(config)['resize']
@@ -94,16 +103,16 @@ def test_channels_and_padding():
 @pytest.mark.parametrize(
     'changes, message',
     [
-        ({'test_pipeline.0.to_float32': True}, 'LoadImageFromFile has to_float32=True'),
-        ({'test_pipeline.0.color_type': 'grayscale'}, "has color_type='grayscale'"),
-        ({'test_pipeline.0.imdecode_backend': 'pillow'}, "has imdecode_backend='pillow'"),
-        ({'test_pipeline.1.interpolation': 'bicubic'}, "Resize has interpolation='bicubic'"),
-        ({'test_pipeline.1.backend': 'pillow'}, "Resize has backend='pillow'"),
-        ({'test_pipeline.1.scale': 0.5}, 'Resize has scale 0.5'),
-        ({'test_pipeline.1.scale_factor': 2.0}, 'Resize has scale_factor=2.0'),
-        ({'test_pipeline.1.type': 'RandomFlip'}, 'test_pipeline has RandomFlip'),
-        ({'test_pipeline.1.type': 'Pad'}, 'test_pipeline has Pad'),
-        ({'test_pipeline.2.type': 'Resize', 'test_pipeline.2.scale': 7}, 'resizes twice, the second time by Resize'),
+        ({f'{PIPELINE}.0.to_float32': True}, 'LoadImageFromFile has to_float32=True'),
+        ({f'{PIPELINE}.0.color_type': 'grayscale'}, "has color_type='grayscale'"),
+        ({f'{PIPELINE}.0.imdecode_backend': 'pillow'}, "has imdecode_backend='pillow'"),
+        ({f'{PIPELINE}.1.interpolation': 'bicubic'}, "Resize has interpolation='bicubic'"),
+        ({f'{PIPELINE}.1.backend': 'pillow'}, "Resize has backend='pillow'"),
+        ({f'{PIPELINE}.1.scale': 0.5}, 'Resize has scale 0.5'),
+        ({f'{PIPELINE}.1.scale_factor': 2.0}, 'Resize has scale_factor=2.0'),
+        ({f'{PIPELINE}.1.type': 'RandomFlip'}, 'the test pipeline has RandomFlip'),
+        ({f'{PIPELINE}.1.type': 'Pad'}, 'the test pipeline has Pad'),
+        ({f'{PIPELINE}.2.type': 'Resize', f'{PIPELINE}.2.scale': 7}, 'resizes twice, the second time by Resize'),
         ({'model.data_preprocessor.type': 'TrackDataPreprocessor'}, 'the data preprocessor is TrackDataPreprocessor'),
         ({'model.data_preprocessor.std': [1]}, '3 means and 1 deviations'),
         ({'model.data_preprocessor.new': 1}, 'DetDataPreprocessor has new'),

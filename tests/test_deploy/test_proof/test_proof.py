@@ -20,7 +20,7 @@ from mmtrtvit.deploy.proof import reference as reference_module
 from mmtrtvit.deploy.proof.detection_parity import DetectionParity
 from mmtrtvit.deploy.proof.equal_scores import EqualScoresByPlace
 from mmtrtvit.deploy.proof.images import dataset_metainfo
-from mmtrtvit.deploy.proof.proof import Proof
+from mmtrtvit.deploy.proof.proof import Metric, Proof
 from mmtrtvit.deploy.proof.prove import SCOPE, prove
 from mmtrtvit.deploy.proof.reference import build_pytorch_model
 from mmtrtvit.deploy.proof.segmentation_parity import ClassPixels, SegmentationParity
@@ -46,7 +46,8 @@ def label_maps(same=100_000, precision='fp32'):
 
 
 def proof_of(parity=None, metrics=None, exact=None, precision='fp32'):
-    return Proof('the engine', precision, parity or detections(precision=precision), metrics or {}, exact, [])
+    metrics = {name: Metric(*figures) for name, figures in (metrics or {}).items()}
+    return Proof('the engine', precision, parity or detections(precision=precision), metrics, exact, [])
 
 
 def assert_failed(proof, *reasons):
@@ -55,10 +56,11 @@ def assert_failed(proof, *reasons):
         assert reason in failure and ', limit ' in failure and '. Next: ' in failure, failure
     data = proof.to_dict()
     assert data['passed'] is False and data['failures'] == proof.failures
+    assert data['verdict'] == proof.verdict == 'FAIL' and str(proof).startswith('FAIL: ')
 
 
 def assert_passed(proof):
-    assert proof.passed and proof.failures == []
+    assert proof.passed and proof.failures == proof.doubts == [] and str(proof) == proof.verdict == 'PASS'
     assert proof.to_dict()['passed'] is True and proof.to_dict()['failures'] == []
 
 
@@ -100,12 +102,12 @@ def test_a_metric_that_drops_too_far_fails(precision, name, ours):
         if passed:
             assert_passed(proof)
         else:
-            assert_failed(proof, f'{name} drops: from {ours}')
+            assert_failed(proof, f'{name} drops: from {ours} -> ')
 
 
 def test_a_metric_that_is_no_number_fails():
     assert_failed(
-        proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops: from 0.4 to nan, limit 0.001 less'
+        proof_of(metrics={'coco/bbox_mAP': (0.4, float('nan'))}), 'bbox_mAP drops: from 0.4 -> nan, limit 0.001 less'
     )
 
 
@@ -137,7 +139,33 @@ def test_metrics_of_other_kinds_are_shown_and_not_judged():
     metrics = {'coco/bbox_mAP_50': (0.6, 0.1), 'coco/bbox_mAP_s': (0.2, 0.0), 'aAcc': (80.0, 10.0), 'mAcc': (50.0, 1.0)}
     proof = proof_of(metrics=metrics)
     assert_passed(proof)
-    assert proof.to_dict()['metrics']['aAcc'] == {'pytorch': 80.0, 'artefact': 10.0}
+    assert proof.to_dict()['metrics']['aAcc'] == {'pytorch': 80.0, 'artefact': 10.0, 'loss_interval': None}
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'bf16', 'int8'])
+def test_a_metric_is_undecided_where_its_interval_has_the_limit_inside(precision):
+    limit = Tolerance.of(precision).metric_drop
+    for low, high, verdict in (
+        (-limit, 0.9 * limit, 'PASS'),
+        (-limit, 1.1 * limit, 'UNDECIDED'),
+        (0.9 * limit, 3 * limit, 'UNDECIDED'),
+        (1.1 * limit, 3 * limit, 'FAIL'),
+    ):
+        loss = (low + high) / 2
+        proof = proof_of(metrics={'coco/bbox_mAP': (0.5, 0.5 - loss, (low, high))}, precision=precision)
+        assert proof.verdict == verdict and proof.to_dict()['verdict'] == verdict
+        assert proof.passed is (verdict == 'PASS')
+    assert proof_of(metrics={'coco/bbox_mAP': (0.5, 0.499, (0.0, 0.01))}).passed  # FP32: its detections are the same
+
+
+def test_a_doubt_names_value_limit_and_the_next_command():
+    (doubt,) = proof_of(metrics={'coco/bbox_mAP': (0.483, 0.448, (-0.01, 0.08))}, precision='int8').doubts
+    assert doubt == (
+        'coco/bbox_mAP may drop: from 0.483 -> 0.448 (loss -0.0100 to 0.0800), limit 0.03 less. '
+        'Next: tools/deploy.py --images 16, or as many as the test split has'
+    )
+    proof = proof_of(detections(same=970, ties=30), metrics={'coco/bbox_mAP': (0.5, 0.4)})
+    assert proof.verdict == 'FAIL' and len(proof.doubts) == 1, 'a failure is not left open by a doubt'
 
 
 def test_a_selection_that_was_not_certain_fails():
@@ -149,7 +177,7 @@ def test_a_selection_that_was_not_certain_fails():
 def test_failures_add_up():
     metrics = {'coco/bbox_mAP': (0.4, 0.3), 'coco/segm_mAP': (0.4, 0.39)}
     proof = proof_of(detections(same=1), metrics, exact=0.5)
-    assert_failed(proof, 'differs', 'bbox_mAP drops: from 0.4 to 0.3', 'segm_mAP drops', 'not certain')
+    assert_failed(proof, 'differs', 'bbox_mAP drops: from 0.4 -> 0.3', 'segm_mAP drops', 'not certain')
 
 
 def test_everything_is_in_the_data():
@@ -159,12 +187,15 @@ def test_everything_is_in_the_data():
         Latency('artefact', SCOPE, [5.0, 5.0, 6.0], settings),
     ]
     parity = detections(990, precision='fp16')
-    proof = Proof('end2end.onnx', 'fp16', parity, {'coco/bbox_mAP': (0.5, 0.499)}, 1.0, rows)
+    proof = Proof(
+        'end2end.onnx', 'fp16', parity, {'coco/bbox_mAP': Metric(0.5, 0.499, (0.0, 0.002))}, 1.0, rows, threads=3
+    )
     data = json.loads(json.dumps(proof.to_dict()))
     assert (data['subject'], data['precision'], data['exact'], data['passed']) == ('end2end.onnx', 'fp16', 1.0, True)
     assert data['metric_drop_allowed'] == Tolerance.of('fp16').metric_drop
     assert data['parity']['same'] == 990 and data['parity']['tolerance'] == dataclasses.asdict(Tolerance.of('fp16'))
-    assert data['metrics'] == {'coco/bbox_mAP': {'pytorch': 0.5, 'artefact': 0.499}}
+    assert data['metrics'] == {'coco/bbox_mAP': {'pytorch': 0.5, 'artefact': 0.499, 'loss_interval': [0.0, 0.002]}}
+    assert data['threads'] == 3
     assert [row['median'] for row in data['latency']] == [20.0, 5.0]
     assert data['latency_ratio'] == 4.0  # the median of 2, 4 and 10
     assert proof_of().to_dict()['latency_ratio'] is None
@@ -234,7 +265,7 @@ def test_the_first_images_are_those_of_the_data_set(toy, toy_checkpoint, deploye
         model = build_pytorch_model(config, str(toy_checkpoint))
     proof, ((image, _),) = prove(model, load(deployed.folder), config, images=1, **SETTINGS)
     assert proof.passed and proof.parity.images == 1 and 'coco/bbox_mAP' in proof.metrics
-    assert all(ours >= 0 for ours, _ in proof.metrics.values())
+    assert all(metric.pytorch >= 0 for metric in proof.metrics.values())
     np.testing.assert_array_equal(image[..., ::-1], cv2.imread(str(toy.images[-1])))
 
 
@@ -282,7 +313,7 @@ def test_label_maps_are_there_to_be_drawn(segmentor):
     model, config, artefact = segmentor
     proof, drawn = prove(model, artefact(), config, images=2, **SETTINGS)
     assert proof.passed and len(drawn) == 2 and proof.parity.logits.cosine > 0.9999
-    assert proof.metrics['mIoU'][0] > 0
+    assert proof.metrics['mIoU'].pytorch > 0
     for image, found in drawn:
         for content in found.values():
             assert isinstance(content, PixelData) and content.data.shape == (1, *image.shape[:2])
@@ -311,8 +342,10 @@ def test_a_network_that_is_not_finite_never_passes(segmentor, value):
     with torch.no_grad():
         model.decode_head.conv_seg.bias.fill_(value)
     proof, _ = prove(model, artefact(), config, images=1, **SETTINGS)  # both are wrong alike
-    assert not proof.passed
-    assert 'PyTorch itself gives values that are infinite or not a number' in proof.failures[0]
+    assert proof.verdict == 'FAIL' and proof.not_finite == 'decode_head.conv_seg'
+    assert proof.failures[0].startswith(
+        'PyTorch itself gives values that are infinite or not a number: first in layer decode_head.conv_seg, limit none'
+    )
 
 
 def test_weights_that_are_not_finite_are_refused(toy_seg, tmp_path):

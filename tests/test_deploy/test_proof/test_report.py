@@ -9,7 +9,7 @@ import pytest
 
 from mmtrtvit.deploy.proof.detection_parity import DetectionParity
 from mmtrtvit.deploy.proof.differences import Difference
-from mmtrtvit.deploy.proof.proof import Proof
+from mmtrtvit.deploy.proof.proof import Metric, Proof
 from mmtrtvit.deploy.proof.prove import SCOPE
 from mmtrtvit.deploy.proof.report import to_markdown
 from mmtrtvit.deploy.proof.segmentation_parity import ClassPixels, SegmentationParity
@@ -24,6 +24,7 @@ ARTEFACT = dict(
     source=dict(model_config='maskrcnn_tiny.py', checkpoint='epoch_7.pth', checkpoint_sha256='0123456789abcdef' * 4),
     inputs=dict(input=dict(dtype='float', shape=['batch', 3, 832, 1344])),
     operators=dict(Conv=53, LayerNormalization=4),
+    processor=dict(name='A CPU', features=['avx2', 'avx512f']),
 )
 DETECTIONS = DetectionParity(
     images=7,
@@ -31,6 +32,8 @@ DETECTIONS = DetectionParity(
     same=457,
     ties=3,
     extra=2,
+    usable=211,
+    usable_same=209,
     boxes=Difference(1828, 1.25, 0.0313, 0.0171, 0.0207, 0.000311, 0.000203, 0.99987),
     scores=Difference(457, 0.00911, 0.000612, 0.000413, 0.0517, 0.00131, 0.000907, 0.99991),
     labels=Difference(461, 0.0, 0.0, 0.0),
@@ -46,7 +49,8 @@ def latency(theirs=(*[11.0] * 8, 11.2, 14.0)):
 
 
 def report_of(parity=DETECTIONS, metrics=None, exact=None, rows=(), precision=None, **parts):
-    proof = Proof('end2end.engine on the GPU', 'fp16', parity, metrics or {}, exact, list(rows))
+    metrics = {name: Metric(*figures) for name, figures in (metrics or {}).items()}
+    proof = Proof('end2end.engine on the GPU', 'fp16', parity, metrics, exact, list(rows), threads=2)
     report = dict(
         artefact=copy.deepcopy(ARTEFACT),
         proof=proof.to_dict(),
@@ -69,14 +73,17 @@ def test_the_verdict_stands_at_the_top():
     page = to_markdown(report_of(metrics={'coco/bbox_mAP': (0.4, 0.3)}, exact=0.5))
     first, _, second, _, third, *_ = page.splitlines()
     assert first.endswith(': FAIL')
-    assert second.startswith('- coco/bbox_mAP drops: from 0.4 to 0.3, limit 0.005 less. Next: ') and third.startswith(
+    assert second.startswith('- coco/bbox_mAP drops: from 0.4 -> 0.3, limit 0.005 less. Next: ') and third.startswith(
         '- the selection of boxes was not'
     )
 
 
 def test_what_was_exported_is_told():
     page = to_markdown(report_of())
-    assert 'All figures here are *measured*, on end2end.engine on the GPU.' in page
+    assert (
+        'All figures here are *measured*, on end2end.engine on the GPU, with 2 threads on A CPU (avx2, avx512f).'
+        in page
+    )
     assert {
         'maskrcnn_tiny.py',
         'epoch_7.pth (0123456789ab)',
@@ -92,7 +99,7 @@ def test_what_was_exported_is_told():
 
 def test_every_figure_of_the_detections_is_on_the_page():
     found = cells(to_markdown(report_of()))
-    assert {'7', '461', '457', '3', '2'} <= found
+    assert {'7', '461', '457', '3', '2', '209 of 211'} <= found
     for output in (DETECTIONS.boxes, DETECTIONS.scores, DETECTIONS.labels, DETECTIONS.masks):
         assert {f'{value:.3g}' for value in vars(output).values() if isinstance(value, float)} <= found
         assert str(output.values) in found
@@ -112,14 +119,16 @@ def test_every_figure_of_the_label_maps_is_on_the_page():
 
 
 def test_metrics_of_both_and_their_difference():
-    page = to_markdown(report_of(metrics={'coco/bbox_mAP': (0.4123, 0.4101), 'mIoU': (45.21, 45.3)}))
-    assert '| coco/bbox_mAP | 0.4123 | 0.4101 | -0.0022 |' in page
-    assert '| mIoU | 45.2100 | 45.3000 | +0.0900 |' in page
+    page = to_markdown(report_of(metrics={'coco/bbox_mAP': (0.4123, 0.4101, (-0.01, 0.014)), 'mIoU': (45.21, 45.3)}))
+    assert '| coco/bbox_mAP | 0.4123 | 0.4101 | +0.0022 | -0.0100 to +0.0140 |' in page
+    assert '| mIoU | 45.2100 | 45.3000 | -0.0900 |  |' in page
+    assert page.splitlines()[0].endswith(': UNDECIDED')
+    assert page.splitlines()[2].startswith('- coco/bbox_mAP may drop: from 0.4123 -> 0.4101')
 
 
 def test_a_metric_that_is_no_number_is_shown_as_such():
     page = to_markdown(report_of(metrics={'coco/bbox_mAP_l': (0.4, math.nan)}))
-    assert '| coco/bbox_mAP_l | 0.4000 | nan | +nan |' in page
+    assert '| coco/bbox_mAP_l | 0.4000 | nan | +nan |  |' in page
 
 
 def test_what_was_not_measured_is_said():

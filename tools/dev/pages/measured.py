@@ -218,7 +218,7 @@ def precisions_table(result: Mapping) -> str:
         found = dict(
             accuracy='; '.join(accuracy),
             megabytes=row['engine_bytes'] / 1e6,
-            verdict='PASS' if row['passed'] else 'FAIL',
+            verdict=row.get('verdict') or ('PASS' if row['passed'] else 'FAIL'),
             agreement=f'{parity["same"]} of {parity.get("detections", parity.get("pixels"))}{ties}',
         )
         if row['latency']:
