@@ -11,6 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
+from ..config import pipeline_of
 from ..errors import DataError
 from .anchors import RARE, WELL_MATCHED, anchors_of, boxes_at_the_input
 from .findings import SEVERITIES, Finding, first_few
@@ -101,7 +102,8 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
             classes = classes_of(dataset, config.get('default_scope'))
             counts[split] = {name: counts.get(split, {}).get(name, 0) + counted[name] for name in classes}
             if split == 'train':
-                for name, found in boxes_at_the_input(content, config.get('test_pipeline') or ()).items():
+                pipeline = pipeline_of(config) if config.get('test_dataloader') else ()
+                for name, found in boxes_at_the_input(content, pipeline).items():
                     boxes.setdefault(name, []).append(found)
     findings += _check_balance(counts)
     findings += _check_copies(images, progress)
@@ -252,7 +254,7 @@ def _check_anchors(config: Config, boxes: Mapping[str, np.ndarray]) -> Iterator[
             value, left = str(anchors.value(fitting)).replace(' ', ''), 1 - anchors.worst(boxes, fitting)[1]
             fix = f'--cfg-options {anchors.place}.{anchors.key}={value}, which leaves {left:.0%}'
         elif size < anchors.smallest / 2:
-            fix = 'larger images in train_pipeline and test_pipeline'
+            fix = 'larger images in the pipelines of train and test'
         else:
             continue  # by their proportions, as thin objects of COCO
         yield Finding('warning', message, fix=fix)

@@ -9,25 +9,30 @@ from mmtrtvit.deploy import conversion
 DYNAMIC = 'configs/deploy/instance-seg_onnxruntime_dynamic.py'
 
 
-def pretend_to_deploy(monkeypatch, passed):
+class Pretended(SimpleNamespace):
+    def __str__(self):
+        return f'{self.verdict}: it drops'
+
+
+def pretend_to_deploy(monkeypatch, verdict='PASS'):
     """What ``deploy`` is called with, filled when it is."""
     given = {}
 
     def pretend(**options):
         given.update(options)
-        return {}, SimpleNamespace(passed=passed, failures=[] if passed else ['it drops'])
+        return {}, Pretended(verdict=verdict)
 
     monkeypatch.setattr(conversion, 'deploy', pretend)
     return given
 
 
-@pytest.mark.parametrize('passed, status', [(True, 0), (False, 1)])
-def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, status):
-    given = pretend_to_deploy(monkeypatch, passed)
+@pytest.mark.parametrize('verdict, status', [('PASS', 0), ('FAIL', 1), ('UNDECIDED', 3)])
+def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, verdict, status):
+    given = pretend_to_deploy(monkeypatch, verdict)
     args = ['c.py', 'x.pth', '--deploy-cfg', 'd.py', '--work-dir', 'w', '--images', '7', '--cfg-options', 'a.b=1']
     monkeypatch.setattr('sys.argv', ['tools/deploy.py', *args])
     assert load_tool('deploy').main() == status
-    assert ('w: PASS' if passed else 'w: FAIL: it drops') in capsys.readouterr().out
+    assert f'w: {verdict}: it drops' in capsys.readouterr().out
     assert given == dict(
         model_cfg='c.py',
         checkpoint='x.pth',
@@ -52,7 +57,7 @@ def test_the_exit_status_is_the_verdict(load_tool, monkeypatch, capsys, passed, 
 
 
 def test_options_become_shapes_and_settings_of_the_engine(load_tool, monkeypatch):
-    given = pretend_to_deploy(monkeypatch, True)
+    given = pretend_to_deploy(monkeypatch)
     args = 'c.py x.pth --work-dir w --backend tensorrt-rtx --precision int8 --flavour portable --no-latency --search'
     args += ' --dynamic 320x320 800x1344 1344x1344 --batch 1 2 4 --nodes-to-exclude /neck --targets sm86 sm120'
     args += ' --timing-cache c.bin --workspace-mib 512'
