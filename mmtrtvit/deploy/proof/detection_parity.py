@@ -19,7 +19,7 @@ USABLE_SCORE = 0.3
 MOST_TIES = 0.02
 """Largest share of the detections that may be ties; beyond it, too little is compared."""
 
-MOST_JUDGED = 0.1
+MOST_JUDGED = 0.25
 """Larger shares of different detections are no coincidence: PyTorch is not asked for ties then, unless they are few."""
 
 FEW = 5

@@ -254,7 +254,7 @@ def test_too_many_ties_leave_it_undecided():
             if undecided
             else []
         )
-    theirs = instances(boxes[11:], [0.5] * 89)
+    theirs = instances(boxes[26:], [0.5] * 74)
     asked = Asked(theirs)
     parity = compare_detections([(ours, theirs)], again=asked)
     assert not asked.calls and parity.failures, 'so many are no coincidence'

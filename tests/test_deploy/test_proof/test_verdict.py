@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -10,6 +11,7 @@ from onnx import numpy_helper
 from mmtrtvit.apis import load_config
 from mmtrtvit.deploy.proof.prove import prove
 from mmtrtvit.deploy.proof.reference import build_pytorch_model
+from mmtrtvit.deploy.proof.rounding import other_rounding
 from mmtrtvit.deploy.steps import quiet
 from mmtrtvit.runtime import Network, Predictor
 from mmtrtvit.runtime.backends.onnxruntime import OnnxRuntimeSession
@@ -105,3 +107,31 @@ def test_a_few_wrong_boxes_are_not_ties(proved):
     proof = proved(predictor=OneWrong)
     assert proof.verdict == 'FAIL' and proof.parity.ties == 0
     assert proof.parity.same == proof.parity.detections - 5
+
+
+@pytest.fixture
+def rounded(small):
+    """PyTorch's own network behind the interface of an artefact, with other rounding errors."""
+    from tests.fixtures.small_networks import TorchSession
+
+    network = small('instance')
+
+    class Rounded(TorchSession):
+        def run(self, feeds):
+            with other_rounding(self.model, seed=10**6):
+                return super().run(feeds)
+
+    return network, Predictor(network.description, Network(Rounded(network.model, 'instance'), 'instance'))
+
+
+def test_rounding_errors_never_fail_a_network(rounded, tmp_path):
+    """In an image of one colour, neighbouring anchors have the same score: the last bit decides what is found."""
+    network, artefact = rounded
+    path = tmp_path / 'grey.png'
+    cv2.imwrite(str(path), np.full((128, 128, 3), 120, np.uint8))
+    proof, _ = prove(network.model, artefact, network.config, images=1, image=str(path), **SETTINGS)
+    parity = proof.parity
+    assert not proof.failures and proof.verdict in ('PASS', 'UNDECIDED'), (proof, parity)
+    assert parity.ties > 0 and parity.same + parity.ties == parity.detections and not parity.extra, parity
+    proof, _ = prove(network.model, artefact, network.config, images=5, **SETTINGS)
+    assert proof.passed, proof
