@@ -86,7 +86,7 @@ def _categories(content: Mapping, path: Path, data: LabelledData) -> dict:
     unknown = used - names.keys()
     if unknown:
         raise DataError(
-            f'{path}: annotations of the categories {", ".join(map(str, sorted(unknown, key=str)))}, which it lacks.',
+            f'{path}: annotations of the categories {", ".join(map(repr, sorted(unknown, key=str)))}, which it lacks.',
             expected=f'category_id among {", ".join(map(str, names))}',
             fix='add these categories, or remove their annotations',
         )

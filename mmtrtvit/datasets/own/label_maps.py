@@ -59,7 +59,12 @@ def parse_mapping(words: list[str]) -> dict[Value, str]:
             raise ConfigError(
                 f'--map {word}', expected='VALUE=CLASS, R,G,B=CLASS or rest=CLASS, such as 255=cell', fix='correct it'
             ) from error
-        found[numbers[0] if len(numbers) == 1 else tuple(numbers)] = name
+        key = numbers[0] if len(numbers) == 1 else tuple(numbers)
+        if key in found:
+            raise ConfigError(
+                f'--map gives {value} two classes: {found[key]} and {name}.', expected='one class', fix='remove one'
+            )
+        found[key] = name
     return found
 
 

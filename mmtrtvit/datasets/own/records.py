@@ -28,6 +28,18 @@ _ROTATED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without the byte order mark of Windows.
+
+    Raises:
+        DataError: If it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path} is not text in UTF-8.', fix='save it as UTF-8, or remove it') from error
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelledObject:
     """One object of an image.

@@ -4,7 +4,16 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from ...errors import DataError
-from .records import LabelledData, LabelledImage, LabelledObject, Pictures, check_told_size, image_size, split_of
+from .records import (
+    LabelledData,
+    LabelledImage,
+    LabelledObject,
+    Pictures,
+    check_told_size,
+    image_size,
+    read_lines,
+    split_of,
+)
 
 NAME = 'voc'
 
@@ -78,5 +87,5 @@ def _image_sets(folder: Path) -> dict[str, str]:
     found = {}
     for split in ('train', 'val', 'test'):
         for path in sorted(folder.rglob(f'ImageSets/Main/{split}.txt')):
-            found.update((line.split()[0], split) for line in path.read_text().splitlines() if line.strip())
+            found.update((line.split()[0], split) for line in read_lines(path) if line.strip())
     return found

@@ -5,7 +5,16 @@ from pathlib import Path
 import yaml
 
 from ...errors import DataError
-from .records import LabelledData, LabelledImage, LabelledObject, box_around, find_images, image_size, split_of
+from .records import (
+    LabelledData,
+    LabelledImage,
+    LabelledObject,
+    box_around,
+    find_images,
+    image_size,
+    read_lines,
+    split_of,
+)
 
 NAME = 'yolo'
 
@@ -79,20 +88,22 @@ def _read_classes(folder: Path) -> list[str]:
             fix='add one of them',
         )
     if path.suffix not in ('.yaml', '.yml'):
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in read_lines(path) if line.strip()]
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load('\n'.join(read_lines(path)))
         names = content['names']
         return [str(names[key]) for key in sorted(names)] if isinstance(names, dict) else [str(name) for name in names]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise DataError(
-            f'{path} does not name the classes: {error!r}', expected='`names: [first, second]`', fix='add `names`'
+            f'{path} does not name the classes: {" ".join(str(error).split())}',
+            expected='`names: [first, second]`',
+            fix='add `names`',
         ) from error
 
 
 def _read_objects(path: Path, classes: list[str], size: tuple[int, int]) -> list[LabelledObject]:
     objects = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.split()
         if not words:
             continue

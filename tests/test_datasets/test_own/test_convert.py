@@ -255,6 +255,8 @@ FAULTS = [
     ('yolo', 'train/labels/one.txt', lambda text: text + '\n0 1 2', r'one\.txt, line 3'),
     ('yolo', 'train/labels/one.txt', lambda text: '7' + text[1:], r'one\.txt, line 1: class 7, where there are 2'),
     ('yolo', 'train/labels/one.txt', lambda text: '0 30 20 10 10', r'one\.txt, line 1: 30 as a share'),
+    ('yolo', 'train/labels/one.txt', lambda text: b'\xff\xfe0\x001', r'one\.txt is not text in UTF-8'),
+    ('yolo', 'data.yaml', lambda text: 'names: [a, b', r'does not name the classes: while parsing a flow sequence'),
     ('yolo', 'data.yaml', lambda text: 'nc: 2', r'data\.yaml does not name the classes'),
     ('labelme', 'train/one.json', set_at('shapes', 0, 'points', [[1]]), r'one\.json: shape 1'),
     ('labelme', 'train/one.json', set_at('imageWidth', 90), r'one\.json says 90 x 40'),
@@ -277,13 +279,21 @@ def test_faults_are_named_and_nothing_is_written(made, tmp_path, name, file, cha
     if path.suffix == '.json':
         edit_json(path, change)
     else:
-        path.write_text(change(path.read_text()))
+        text = change(path.read_text())
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     if 'width' in str(message) or '61 x 40' in message:
         edit_json(path, set_at('images', 0, 'height', 40))
     with pytest.raises(DataError, match=message) as caught:
         convert_dataset(source, tmp_path / 'out')
     assert 'Fix: ' in str(caught.value)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['source']
+
+
+def test_a_byte_order_mark_is_not_part_of_a_name(made, tmp_path):
+    source = made('yolo')
+    (source / 'data.yaml').unlink()
+    (source / 'classes.txt').write_bytes('\ufeffcat\ndog\n'.encode())
+    assert convert_dataset(source, tmp_path / 'out').classes == CLASSES
 
 
 @pytest.mark.parametrize('name, file', [('voc', 'JPEGImages/one.jpg'), ('yolo', 'train/images/one.png')])
@@ -394,6 +404,7 @@ def test_label_maps_that_do_not_fit(maps, tmp_path):
         (dict(classes=['a']), r'0, 255|names 1 classes'),
         (dict(mapping=['0=a']), r'_mask\.png has the value 255 at x='),
         (dict(mapping=['x=a']), '--map x=a'),
+        (dict(mapping=['0=a', '255=b', '0=c']), '--map gives 0 two classes: a and c'),
     ):
         with pytest.raises(UserError, match=message):
             convert_dataset(source, tmp_path / 'out', **options)
