@@ -1,6 +1,7 @@
 """Networks without trained weights whose outputs differ: to prove an export where no weights are published."""
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def spread_outputs(model: nn.Module, config: Config, images: Sequence[np.ndarray
     batch = torch.cat(
         [nn.functional.interpolate(torch.from_numpy(array), (SIDE, SIDE), mode='bilinear') for array in inputs]
     )
-    layers = {layer: SPREAD[name] for name, layer in model.named_modules() if name in SPREAD}
+    # the heads of a cascade are numbered
+    names = ((re.sub(r'_head\.\d+\.', '_head.', name), layer) for name, layer in model.named_modules())
+    layers = {layer: SPREAD[name] for name, layer in names if name in SPREAD}
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.reset_running_stats()
@@ -89,9 +92,11 @@ def _run(model: nn.Module, batch: torch.Tensor) -> None:
     )
     features = model.extract_feat(batch)
     model.rpn_head(features)
-    model.roi_head._bbox_forward(features, rois)
-    if model.roi_head.with_mask:
-        model.roi_head._mask_forward(features, rois)
+    head = model.roi_head
+    for stage in [(number,) for number in range(getattr(head, 'num_stages', 0))] or [()]:  # of a cascade
+        head._bbox_forward(*stage, features, rois)
+        if head.with_mask:
+            head._mask_forward(*stage, features, rois)
 
 
 def untrained_options(entry: Entry, size: int | None = None) -> dict:

@@ -25,11 +25,9 @@ CONFIGS = [
 ]
 
 
-@pytest.fixture(scope='module', params=CONFIGS, ids=lambda path: path.split('/')[1].split('_r50')[0])
-def network(request, tmp_path_factory):
-    """A stock config, and a checkpoint of its untrained network."""
-    path = tmp_path_factory.mktemp('stock') / 'untrained.pth'
-    config = load_config(request.param)
+def save_untrained(path, checkpoint):
+    """Save the untrained network of a config, with outputs that differ."""
+    config = load_config(path)
     init_default_scope(config.default_scope)
     torch.manual_seed(0)
     config.model.pop('pretrained', None)  # the address of weights
@@ -38,8 +36,15 @@ def network(request, tmp_path_factory):
         model = revert_sync_batchnorm(MODELS.build(copy.deepcopy(config.model)))
         model.init_weights()
         spread_outputs(model, config, sample_images(config, 3))
-    torch.save({'state_dict': model.state_dict()}, path)
-    return request.param, path
+    torch.save({'state_dict': model.state_dict()}, checkpoint)
+
+
+@pytest.fixture(scope='module', params=CONFIGS, ids=lambda path: path.split('/')[1].split('_r50')[0])
+def network(request, tmp_path_factory):
+    """A stock config, and a checkpoint of its untrained network."""
+    checkpoint = tmp_path_factory.mktemp('stock') / 'untrained.pth'
+    save_untrained(request.param, checkpoint)
+    return request.param, checkpoint
 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
@@ -58,3 +63,24 @@ def test_it_passes_its_proof(network, tmp_path, monkeypatch, backend):
     else:
         assert proof.passed, proof.failures
         assert len(parity.classes) >= 4
+
+
+def test_a_backbone_of_timm(root, tmp_path, monkeypatch):
+    pytest.importorskip('timm')
+    config, checkpoint = tmp_path / 'timm.py', tmp_path / 'untrained.pth'
+    backbone = dict(
+        _delete_=True,
+        type='mmseg.TIMMBackbone',
+        model_name='resnet18',
+        features_only=True,
+        pretrained=False,
+        out_indices=(1, 2, 3, 4),
+    )
+    model = dict(backbone=backbone, neck=dict(in_channels=[64, 128, 256, 512]))
+    config.write_text(f'_base_ = {str(root / "configs" / "semfpn_trtvit_a_toy.py")!r}\nmodel = {model}\n')
+    save_untrained(config, checkpoint)
+    monkeypatch.chdir(tmp_path)
+    options = dict(backend='onnxruntime', shapes=input_shapes('96x128'), images=3, timed=False)
+    manifest, proof = deploy(config, str(checkpoint), work_dir='artefact', **options)
+    assert manifest['backbone']['type'] == 'mmseg.TIMMBackbone'
+    assert proof.passed, proof.failures
