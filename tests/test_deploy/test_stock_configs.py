@@ -65,22 +65,37 @@ def test_it_passes_its_proof(network, tmp_path, monkeypatch, backend):
         assert len(parity.classes) >= 4
 
 
-def test_a_backbone_of_timm(root, tmp_path, monkeypatch):
-    pytest.importorskip('timm')
-    config, checkpoint = tmp_path / 'timm.py', tmp_path / 'untrained.pth'
-    backbone = dict(
-        _delete_=True,
-        type='mmseg.TIMMBackbone',
-        model_name='resnet18',
-        features_only=True,
-        pretrained=False,
-        out_indices=(1, 2, 3, 4),
-    )
-    model = dict(backbone=backbone, neck=dict(in_channels=[64, 128, 256, 512]))
-    config.write_text(f'_base_ = {str(root / "configs" / "semfpn_trtvit_a_toy.py")!r}\nmodel = {model}\n')
+OTHERS = {
+    'timm': (
+        dict(type='mmseg.TIMMBackbone', model_name='resnet18', pretrained=False, out_indices=(1, 2, 3, 4)),
+        [64, 128, 256, 512],
+    ),
+    'mmpretrain': (
+        dict(
+            type='mmpretrain.ConvNeXt',
+            arch=dict(depths=[1, 1, 1, 1], channels=[16, 32, 64, 128]),
+            out_indices=(0, 1, 2, 3),
+            gap_before_final_norm=False,
+        ),
+        [16, 32, 64, 128],
+    ),
+}
+"""Backbones of packages that are not required, and the channels of their maps."""
+
+
+@pytest.mark.parametrize('package', OTHERS)
+def test_backbones_of_other_packages(root, tmp_path, monkeypatch, package):
+    pytest.importorskip(package)
+    config, checkpoint = tmp_path / 'other.py', tmp_path / 'untrained.pth'
+    backbone, channels = OTHERS[package]
+    model = dict(backbone=dict(backbone, _delete_=True), neck=dict(in_channels=channels))
+    text = f'_base_ = {str(root / "configs" / "semfpn_trtvit_a_toy.py")!r}\nmodel = {model}\n'
+    if package == 'mmpretrain':
+        text += "custom_imports = dict(imports=['mmtrtvit', 'mmpretrain.models'])\n"
+    config.write_text(text)
     save_untrained(config, checkpoint)
     monkeypatch.chdir(tmp_path)
     options = dict(backend='onnxruntime', shapes=input_shapes('96x128'), images=3, timed=False)
     manifest, proof = deploy(config, str(checkpoint), work_dir='artefact', **options)
-    assert manifest['backbone']['type'] == 'mmseg.TIMMBackbone'
+    assert manifest['backbone']['type'] == backbone['type']
     assert proof.passed, proof.failures

@@ -78,11 +78,13 @@ def check_support(model: Mapping, scope: str | None, flavour: str) -> None:
         return
     _check_part('model.rpn_head', model.get('rpn_head'), scope, _RPN_HEAD)
     _check_part('model.roi_head', model['roi_head'], scope, _ROI_HEAD)
+    layers = {}
     for name, covered in _ROI_PARTS.items():
         for place, part in _each(f'model.roi_head.{name}', model['roi_head'].get(name)):
             _check_part(place, part, scope, covered)
             if 'roi_layer' in part:
-                _check_roi_layer(f'{place}.roi_layer', part['roi_layer'], portable)
+                layers[f'{place}.roi_layer'] = part['roi_layer']
+    _check_roi_layers(layers, portable)
     _check_selection(test.get('rpn') or {}, ('nms_pre', 'max_per_img'), portable)
     _check_selection(test.get('rcnn') or {}, ('max_per_img',), portable)
 
@@ -136,13 +138,17 @@ def _check_selection(test: Mapping, limits: Sequence[str], portable: bool) -> No
     plain_iou_threshold(test.get('nms'))
 
 
-def _check_roi_layer(place: str, layer: Mapping, portable: bool) -> None:
-    if unscoped(layer['type']) != 'RoIAlign':
-        raise DeployError(
-            f'{place}.type={layer["type"]!r} is not in the ONNX standard.', expected="'RoIAlign'", fix='train with it'
-        )
+def _check_roi_layers(layers: Mapping[str, Mapping], portable: bool) -> None:
+    """Check that the features of boxes can be exported; ``layers`` has the place of each layer."""
+    for place, layer in layers.items():
+        if unscoped(layer['type']) != 'RoIAlign':
+            raise DeployError(
+                f'{place}.type={layer["type"]!r} is not in the ONNX standard.',
+                expected="'RoIAlign'",
+                fix='train with it',
+            )
     defaults = dict(sampling_ratio=0, aligned=True, pool_mode='avg')
-    check_roi_align(place, **{name: layer.get(name, value) for name, value in defaults.items()}, portable=portable)
+    check_roi_align({place: {**defaults, **layer} for place, layer in layers.items()}, portable)
 
 
 def check_layers(network: nn.Module) -> None:

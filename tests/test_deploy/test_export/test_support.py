@@ -104,9 +104,10 @@ def test_roi_align_that_adapts_to_the_box_is_native_only():
     check(path, 'native')
     with pytest.raises(DeployError) as error:
         check(path, 'portable')
-    place = LAYERS.format('bbox', 'sampling_ratio')
-    assert f'{place}=0' in str(error.value) and f'--cfg-options {place}=2' in str(error.value)
-    check(path, 'portable', **{LAYERS.format(name, 'sampling_ratio'): 2 for name in ('bbox', 'mask')})
+    places = [LAYERS.format(name, 'sampling_ratio') for name in ('bbox', 'mask')]
+    assert f'{places[0]}=0, {places[1]}=0' in str(error.value)
+    assert f'--cfg-options {places[0]}=2 {places[1]}=2,' in str(error.value)
+    check(path, 'portable', **dict.fromkeys(places, 2))
 
 
 def test_roi_align_by_the_maximum_is_refused():

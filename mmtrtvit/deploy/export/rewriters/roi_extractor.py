@@ -1,5 +1,8 @@
 """RoI features from a pyramid, in either flavour."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from mmdeploy.codebase.mmdet.models.roi_heads.single_level_roi_extractor import single_roi_extractor__forward
 from mmdeploy.core import FUNCTION_REWRITER
 
@@ -7,36 +10,40 @@ from ....errors import DeployError
 from ..portable import PyramidAtlas, roi_levels
 from .registration import is_portable, rewrites
 
+ROI_ALIGN: dict[str, tuple[Callable[[Any], bool], Any, bool]] = {
+    'pool_mode': (lambda value: value == 'avg', 'avg', False),
+    'sampling_ratio': (lambda value: value >= 1, 2, True),
+    'aligned': (bool, True, True),
+}
+"""Setting of mmcv's RoIAlign to a test for values that can be exported exactly, one of them, and whether the portable
+flavour alone needs it.
 
-def check_roi_align(place: str, sampling_ratio: int, aligned: bool, pool_mode: str, portable: bool) -> None:
+The standard operator chooses the number of samples for each box as mmcv does (``sampling_ratio=0``, mmdet's default);
+plain arithmetic cannot. Its maximum is that of weighted pixels, mmcv's that of samples.
+"""
+
+
+def check_roi_align(layers: Mapping[str, Mapping], portable: bool) -> None:
     """Check that a flavour computes what mmcv's RoIAlign computes.
 
-    The standard operator chooses the number of samples for each box as mmcv does (``sampling_ratio=0``, mmdet's
-    default); plain arithmetic cannot. The maximum is another one in both: of weighted pixels, not of samples.
-
     Args:
-        place: Place of the layer in the config.
-        sampling_ratio: Samples per bin and side; 0 for a number that depends on the box.
-        aligned: Whether the centre of a pixel is at half a pixel.
-        pool_mode: ``'avg'`` or ``'max'``.
+        layers: Place of each layer in the config to its settings, those of :data:`ROI_ALIGN`.
         portable: Whether the graph is to be portable.
 
     Raises:
-        DeployError: If it does not.
+        DeployError: If it does not. The message holds the options that change that.
     """
-    if pool_mode != 'avg':
+    for name, (fits, wanted, only_portable) in ROI_ALIGN.items():
+        wrong = [place for place, layer in layers.items() if not fits(layer[name])]
+        if not wrong or (only_portable and not portable):
+            continue
+        given = ', '.join(f'{place}.{name}={layers[place][name]!r}' for place in wrong)
+        options = ' '.join(f'{place}.{name}={wanted}' for place in wrong)
+        native = '--flavour native where the backend has RoiAlign, or ' if only_portable else ''
         raise DeployError(
-            f'{place}.pool_mode={pool_mode!r} cannot be exported exactly.',
-            expected="'avg', mmdet's default",
-            fix=f'--cfg-options {place}.pool_mode=avg, and evaluate the checkpoint with it as well',
-        )
-    if portable and (sampling_ratio < 1 or not aligned):
-        given, wanted = ('sampling_ratio', 2) if sampling_ratio < 1 else ('aligned', True)
-        raise DeployError(
-            f'The portable flavour cannot express {place}.{given}={sampling_ratio if sampling_ratio < 1 else aligned}.',
-            expected='sampling_ratio=1 or more, aligned=True',
-            fix=f'--flavour native where the backend has RoiAlign, or --cfg-options {place}.{given}={wanted}, and '
-            'evaluate the checkpoint with it as well',
+            f'{given} cannot be exported exactly{" in the portable flavour" if only_portable else ""}.',
+            expected=f'{name}={wanted!r}',
+            fix=f'{native}--cfg-options {options}, and evaluate the checkpoint with it as well',
         )
 
 
@@ -60,7 +67,7 @@ def single_roi_extractor_forward(self, feats, rois, roi_scale_factor=None):
     ctx = FUNCTION_REWRITER.get_context(NAME)
     feats = feats[: self.num_inputs]
     portable, layer = is_portable(ctx.cfg), self.roi_layers[0]
-    check_roi_align('roi_layer', layer.sampling_ratio, layer.aligned, layer.pool_mode, portable)
+    check_roi_align({'roi_layer': {name: getattr(layer, name) for name in ROI_ALIGN}}, portable)
     if not portable:
         return single_roi_extractor__forward(self, feats, rois, roi_scale_factor)
     if roi_scale_factor is not None:
