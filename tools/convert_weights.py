@@ -14,9 +14,13 @@ def parse_args() -> argparse.Namespace:
         'or the file is refused; the report is printed and stands beside FILE as JSON.'
     )
     parser.add_argument('path', metavar='SOURCE', help='checkpoint: a file of torch.save, or .safetensors')
-    parser.add_argument('--family', required=True, help='nextvit, efficientformer or turbovit (of timm: its Hiera)')
+    parser.add_argument(
+        '--family',
+        required=True,
+        help='nextvit, efficientformer, turbovit (of timm: its Hiera), or trtvit: the start of TRT-ViT-D from a ResNet',
+    )
     parser.add_argument('--out', required=True, metavar='FILE', help='checkpoint to write (.pth)')
-    parser.add_argument('--source', help='official, timm or mmpretrain (default: the names tell)')
+    parser.add_argument('--source', help='official, timm, mmpretrain or resnet (default: the names tell)')
     parser.add_argument('--arch', help='size, such as s or l1 (default: the shapes tell)')
     parser.add_argument(
         '--kv-pool',

@@ -3,12 +3,14 @@
 import argparse
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
 from rich.console import Console
 
 from ..atomic import atomic_file
@@ -18,7 +20,7 @@ from ..models.backbones.next_vit import KV_POOLS
 from ..version import __version__
 from .names import Renamed, shown
 from .report import ConversionReport
-from .sources import CONVERTIBLE, OURS, Convertible
+from .sources import CONVERTIBLE, OURS, Convertible, Source
 
 SUFFIXES = ('.pth', '.pt')
 """Endings of the checkpoints that are written."""
@@ -139,11 +141,14 @@ def _faults(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Si
     ]
 
 
-def _find_arch(renamed: Renamed, about: Convertible, path: Path, arch: str | None) -> str:
+def _find_arch(renamed: Renamed, about: Convertible, source: Source, path: Path, arch: str | None) -> str:
     """The size of the weights, which has to be ``arch`` where one is given."""
-    faults = {
-        name: _faults(renamed.weights, _shapes(about, name, final_norm=True)) for name in about.backbone.arch_settings
-    }
+
+    def expected(name: str) -> dict[str, torch.Size]:
+        shapes = _shapes(about, name, final_norm=True)
+        return {name: shape for name, shape in shapes.items() if not source.anew(name, renamed.weights)}
+
+    faults = {name: _faults(renamed.weights, expected(name)) for name in about.backbone.arch_settings}
     fitting = [name for name, found in faults.items() if not found]
     if fitting and arch in (None, *fitting):
         return fitting[0]
@@ -155,6 +160,23 @@ def _find_arch(renamed: Renamed, about: Convertible, path: Path, arch: str | Non
         if fitting
         else 'convert an unchanged network of these sizes',
     )
+
+
+def _as_initialised(about: Convertible, arch: str, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """The tensors of these names in a network that is initialised from seed 0: a checkpoint is always complete."""
+    if not names:
+        return {}
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = about.backbone(arch=arch)
+        logger.setLevel(logging.WARNING)  # init_weights logs every parameter
+        try:
+            network.init_weights()
+        finally:
+            logger.setLevel(level)
+    return {name: value for name, value in network.state_dict().items() if name in names}
 
 
 def _check_arguments(
@@ -218,7 +240,7 @@ def convert_weights(
 
     Args:
         path: A file of ``torch.save`` or safetensors. It is read as data; code in it is not executed.
-        family: ``'nextvit'``, ``'efficientformer'`` or ``'turbovit'``.
+        family: ``'nextvit'``, ``'efficientformer'``, ``'turbovit'``, or ``'trtvit'``, which a ResNet fills in part.
         out: The checkpoint to write; the report goes beside it under the same name with ``.json``.
         source: The implementation it comes from, such as ``'timm'``; by default its names tell.
         arch: Its size; by default the shapes tell.
@@ -250,12 +272,14 @@ def convert_weights(
         raise CheckpointError(
             f'{path} has the names of {found}, not of {source}.', fix='correct --source or leave it out'
         )
-    console.print(f'[2/3] Renaming {len(weights)} tensors of {about.title} as {found} names them')
+    console.print(f'[2/3] Renaming {len(weights)} tensors of {found} as {about.title} has them here')
     renamed = about.sources[found].rename(weights, str(path))
-    arch = _find_arch(renamed, about, path, arch)
+    arch = _find_arch(renamed, about, about.sources[found], path, arch)
     settings = {**about.sources[found].settings, **({'kv_pool': kv_pool} if kv_pool else {})}
     classifier = _shapes(about, arch, final_norm=True)
     new = [name for name in _shapes(about, arch) if name not in classifier]
+    anew = {name: about.sources[found].anew(name, renamed.weights) for name in _shapes(about, arch)}
+    anew = {name: reason for name, reason in anew.items() if reason}
     report = ConversionReport(
         file=path.name,
         sha256=digest,
@@ -267,13 +291,14 @@ def convert_weights(
         mapped=renamed.mapped,
         dropped=renamed.dropped,
         missing={
-            **{name: _CLASSIFIER_NORM for name in classifier if name not in renamed.weights},
+            **{name: anew.get(name, _CLASSIFIER_NORM) for name in classifier if name not in renamed.weights},
             **dict.fromkeys(new, _NEW_NORM),
         },
         beside=beside,
     )
     console.print(f'[3/3] Writing {out}', markup=False, soft_wrap=True)
     meta = {PROVENANCE_KEY: {**report.provenance(), 'mmtrtvit': __version__}}
-    written = _write({'meta': meta, 'state_dict': renamed.weights}, report, out)
+    weights = renamed.weights | _as_initialised(about, arch, anew)
+    written = _write({'meta': meta, 'state_dict': weights}, report, out)
     console.print(f'{report}\nEvery name: {written}', markup=False, soft_wrap=True)
     return report

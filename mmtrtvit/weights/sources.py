@@ -1,10 +1,12 @@
-"""The implementations whose checkpoints can be converted, and how to tell them apart."""
+"""The implementations and networks whose checkpoints can be converted, and how to tell them apart."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from ..models import EfficientFormer, NextViT, PyramidBackbone, TurboViT
-from . import efficientformer, next_vit, turbovit
+import torch
+
+from ..models import EfficientFormer, NextViT, PyramidBackbone, TRTViT, TurboViT
+from . import efficientformer, next_vit, resnet, turbovit
 from .names import Renamed
 
 
@@ -16,11 +18,15 @@ class Source:
         rename: Renames weights to the names of this package.
         mark: Regular expression for the start of names that this implementation of this family has and no other one.
         settings: Settings of the backbone that the weights were trained with and that neither names nor shapes tell.
+        anew: Gives the reason why a tensor of the backbone is not among the renamed ones, for a source that is another
+            network and fills a part of the backbone; ``None`` for a tensor that has to be there. The rest stays as
+            initialised.
     """
 
     rename: Callable[..., Renamed]
     mark: str
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    anew: Callable[[str, Mapping[str, torch.Tensor]], str | None] = lambda name, given: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +49,11 @@ _POOLING = {'kv_pool': 'tokens'}
 the authors' (``bd_*``). Whoever converts weights that were trained with windows says so."""
 
 CONVERTIBLE: dict[str, Convertible] = {
+    'trtvit': Convertible(
+        'TRT-ViT',
+        TRTViT,
+        {'resnet': Source(resnet.SOURCES['resnet'], r'(backbone\.)?layer1\.0\.(conv|bn)\d\.', anew=resnet.anew)},
+    ),
     'nextvit': Convertible(
         'Next-ViT',
         NextViT,

@@ -10,7 +10,7 @@ from mmtrtvit.apis.training import check_strategy, use_atomic_checkpoints
 from mmtrtvit.config import find_variant
 from mmtrtvit.errors import ConfigError
 
-NAMES = ['checkpointing', 'deepspeed', 'frozen-stages', 'fsdp', 'layer-decay']
+NAMES = ['checkpointing', 'deepspeed', 'frozen-stages', 'fsdp', 'layer-decay', 'resnet-init']
 
 
 @pytest.fixture
