@@ -107,8 +107,9 @@ def detect(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, family:
     about = CONVERTIBLE[family]
     if found and not ours:
         other, source = sorted(found)[0]
+        title = CONVERTIBLE[other].sources[source].title or f'{CONVERTIBLE[other].title} ({source})'
         raise CheckpointError(
-            f'{path} is a checkpoint of {CONVERTIBLE[other].title} ({source}), not of {about.title}.',
+            f'{path} is a checkpoint of {title}, not of {about.title}.',
             fix=f'give --family {other}, or another file',
         )
     if _has(weights, OURS):

@@ -41,17 +41,16 @@ def _block(stage: int, number: str) -> tuple[Rule, ...]:
     )
 
 
+def _stage(stage: int) -> tuple[Rule, ...]:
+    numbers = '|'.join(map(str, range(DEPTHS[stage])))
+    beyond = Rule(rf'(?:backbone\.)?layer{stage + 1}\.(?!(?:{numbers})\.)\d+\..*', None, _NO_SUCH_BLOCK)
+    return (*_block(stage, f'({numbers})'), beyond)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(r'(?:backbone\.)?conv1\.weight', r'stem.0.conv.weight'),
     Rule(rf'(?:backbone\.)?bn1\.{_LAYER}', r'stem.0.bn.\1'),
-    *(
-        rule
-        for stage in _LOADED_STAGES
-        for rule in (
-            *_block(stage, f'({"|".join(map(str, range(DEPTHS[stage])))})'),
-            Rule(rf'(?:backbone\.)?layer{stage + 1}\.\d+\..*', None, _NO_SUCH_BLOCK),
-        )
-    ),
+    *(rule for stage in _LOADED_STAGES for rule in _stage(stage)),
     Rule(r'(?:backbone\.)?layer4\..*', None, _NO_SUCH_STAGE),
     Rule(r'(?:head\.)?fc\.\w+', None, 'the classifier'),
 )

@@ -21,12 +21,14 @@ class Source:
         anew: Gives the reason why a tensor of the backbone is not among the renamed ones, for a source that is another
             network and fills a part of the backbone; ``None`` for a tensor that has to be there. The rest stays as
             initialised.
+        title: The name of that other network.
     """
 
     rename: Callable[..., Renamed]
     mark: str
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     anew: Callable[[str, Mapping[str, torch.Tensor]], str | None] = lambda name, given: None
+    title: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,11 @@ CONVERTIBLE: dict[str, Convertible] = {
     'trtvit': Convertible(
         'TRT-ViT',
         TRTViT,
-        {'resnet': Source(resnet.SOURCES['resnet'], r'(backbone\.)?layer1\.0\.(conv|bn)\d\.', anew=resnet.anew)},
+        {
+            'resnet': Source(
+                resnet.SOURCES['resnet'], r'(backbone\.)?layer1\.0\.(conv|bn)\d\.', anew=resnet.anew, title='ResNet'
+            )
+        },
     ),
     'nextvit': Convertible(
         'Next-ViT',

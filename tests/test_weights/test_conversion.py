@@ -191,7 +191,7 @@ def test_damaged_files_are_refused(elsewhere, saved, tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'error', 'message'),
     [
-        (dict(family='trtvit'), ConfigError, '--family trtvit is unknown'),
+        (dict(family='vit'), ConfigError, '--family vit is unknown'),
         (dict(source='mmpretrain'), ConfigError, '--source mmpretrain does not exist for Next-ViT'),
         (dict(source='official'), CheckpointError, 'names of timm, not of official'),
         (dict(arch='xl'), ConfigError, '--arch xl does not exist'),
@@ -279,5 +279,5 @@ def test_the_command_line_refuses(root, tmp_path):
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count('Error: ') == 1 and 'Traceback' not in done.stderr
-    assert 'no implementation of Next-ViT' in done.stderr and 'resnet.pth' in done.stderr
+    assert 'is a checkpoint of ResNet, not of Next-ViT' in done.stderr and 'resnet.pth' in done.stderr
     assert not (tmp_path / 'ours.pth').exists()
