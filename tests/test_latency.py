@@ -1,5 +1,6 @@
 """Latencies are measured in turn, by a clock that the tests wind themselves."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,3 +118,27 @@ def test_ratio_is_taken_round_by_round():
 def test_the_machine_is_named():
     found = machine()
     assert found['processor'] and found['cores'] >= 1 and found['torch_threads'] >= 1 and found['system']
+
+
+@pytest.mark.parametrize(
+    'told, name, features',
+    [
+        (
+            'model name\t: Some Xeon\nflags\t\t: fpu avx2 avx512f avx512_vnni\n',
+            'Some Xeon',
+            ['avx2', 'avx512f', 'avx512_vnni'],
+        ),
+        ('processor\t: 0\nFeatures\t: fp asimddp i8mm\n', None, ['asimddp', 'i8mm']),
+        ('', None, []),
+    ],
+    ids=['x86', 'ARM', 'elsewhere'],
+)
+def test_the_processor_and_its_instructions(monkeypatch, told, name, features):
+    def opened(*_):
+        if not told:
+            raise FileNotFoundError
+        return io.StringIO(told)
+
+    monkeypatch.setattr(latency, 'open', opened, raising=False)
+    found = latency.processor()
+    assert found['features'] == features and found['name'] and (name is None or found['name'] == name)

@@ -1,5 +1,6 @@
 """What each backend can do is known before anything is converted, and each leaves its file and what runs it."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -48,6 +49,25 @@ def test_engines_of_the_cpu_run_here(path, backend, weights):
     assert made.bytes == (path.parent / weights).stat().st_size > 0
     for image in (IMAGE, np.repeat(IMAGE, 2, axis=2)):
         np.testing.assert_allclose(made.session.run({'input': image})['output'], 2 * image + 1 / 3, atol=1e-5)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('threads', [1, 2])
+def test_the_engine_has_as_many_threads_as_pytorch(path, backend, threads, monkeypatch):
+    given, before = {}, torch.get_num_threads()
+    opened = BACKENDS[backend].open
+
+    def noted(path, **options):
+        given.update(options)
+        return opened(path, **options)
+
+    monkeypatch.setitem(BACKENDS, backend, dataclasses.replace(BACKENDS[backend], open=noted))
+    torch.set_num_threads(threads)
+    try:
+        make_engine(request_for(backend), path)
+    finally:
+        torch.set_num_threads(before)
+    assert given['threads'] == threads
 
 
 def test_fp16_on_a_cpu_is_said_to_be_float32(path):
