@@ -49,6 +49,14 @@ REPORTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         'mmsegmentation#1609, #1313',
         ('test_datasets/test_label_maps.py::test_masks_of_0_and_255',),
     ),
+    10: (
+        'two test pipelines in a config',
+        'mmsegmentation#3050, mmdeploy#513',
+        (
+            'test_deploy/test_conversion.py::test_data_sets_that_are_joined_or_repeated',
+            'test_deploy/test_conversion.py::test_input_is_checked_before_the_work_dir_is_touched',
+        ),
+    ),
     11: (
         'a list of images is one batch',
         'ultralytics#24218',
@@ -95,6 +103,15 @@ REPORTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         'mmdetection#6779',
         (COCO, 'test_datasets/test_coco_checks.py::test_names_that_hold_the_folder_already'),
     ),
+    21: (
+        'images that are not JPEG, data sets that are joined',
+        'mmsegmentation#3280, mmdetection#7079',
+        (
+            'test_deploy/test_proof/test_images.py::test_images_of_any_format_are_found_in_the_data_set',
+            'test_deploy/test_proof/test_images.py::test_images_of_data_sets_that_are_joined',
+            'test_apis/test_artefact.py::test_data_sets_that_are_joined_are_evaluated',
+        ),
+    ),
     23: (
         'test-dev without annotations',
         'mmdetection#3651',
@@ -120,6 +137,11 @@ REPORTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         ),
     ),
     31: ('classes from a text file', 'mmengine', (f'{PREFLIGHT}test_the_classes_of_a_data_set',)),
+    33: (
+        'INT8 saturates on a CPU without VNNI',
+        'onnxruntime#14642',
+        ('test_deploy/test_proof/test_report.py::test_what_was_exported_is_told',),
+    ),
     35: (
         '--resume with another network',
         'SIGSEGV here',

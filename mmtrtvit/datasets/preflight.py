@@ -226,4 +226,4 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
     raise_errors(findings)
     for finding in findings:
         if finding.severity == 'warning':
-            print_log(f'{finding.message} {finding.fix}', logger='current', level=logging.WARNING)
+            print_log(f'{finding.message} Fix: {finding.fix}', logger='current', level=logging.WARNING)
