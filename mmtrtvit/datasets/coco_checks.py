@@ -45,7 +45,7 @@ def check_coco(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
         path: The file, for messages.
         use: The config's use of it.
     """
-    fields = list(_check_fields(content, path, use))
+    fields = list(check_fields(content, path, use))
     yield from fields
     if any(finding.severity == 'error' for finding in fields):
         return  # the checks below read these fields
@@ -101,7 +101,12 @@ VALUES: tuple[tuple[str, str, Callable[[object], bool], str], ...] = (
 """Entries and their fields: what a value must be, as a function and in words."""
 
 
-def _check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+def check_fields(content: Mapping, path: Path, use: CocoUse) -> Iterator[Finding]:
+    """Fields that are missing or unusable; all other checks read these fields.
+
+    Args:
+        content, path, use: As for :func:`check_coco`.
+    """
     needed = {
         'images': ('id', 'file_name', 'width', 'height'),
         'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area', *(('iscrowd',) if use.evaluated else ())),

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..config import pipeline_of
 from ..errors import DataError
 from .anchors import RARE, WELL_MATCHED, anchors_of, boxes_at_the_input
+from .coco_checks import check_fields
 from .findings import SEVERITIES, Finding, first_few
 from .label_maps import IGNORED, LabelMaps, check_label_map, check_variety, find_label_maps
 from .preflight import (
@@ -94,6 +95,8 @@ def examine(config: Config, progress: bool = True) -> Diagnosis:
             if path is None or not is_coco(dataset):
                 continue
             content, use = read_coco_file(path, unlabelled=split == 'test'), coco_use(config, split, dataset)
+            if any(finding.severity == 'error' for finding in check_fields(content, path, use)):
+                continue  # they were told, and everything below reads them
             files = {entry['id']: use.images / str(entry['file_name']) for entry in content['images']}
             images.setdefault(split, []).extend(files.values())
             findings += _check_image_sizes(content, files, path, progress)

@@ -60,6 +60,13 @@ def test_a_damaged_image(config):
     assert any('1 images cannot be read, or' in said and image.name in said for said in messages(cfg, 'error'))
 
 
+@pytest.mark.parametrize('value', [0, '256', None])
+def test_sides_that_are_unusable(config, value):
+    cfg, data = config
+    edit(data, lambda content: content['images'][0].update(width=value))
+    assert any('`width`' in said for said in messages(cfg, 'error'))
+
+
 def test_an_image_that_is_turned_after_it_was_annotated(config):
     """OpenCV turns it, its boxes stay: cameras and phones write such files."""
     cfg, data = config
