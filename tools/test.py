@@ -17,6 +17,7 @@ def parse_args() -> argparse.Namespace:
     tested.add_argument('--backend-dir', metavar='DIR', help='folder of tools/deploy.py, to evaluate the artefact')
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as well')
+    parser.add_argument('--tile', type=int, metavar='PIXELS', help='cut large images into tiles, with --backend-dir')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the truth into this folder')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (several scales and flips)')
     parser.add_argument('--per-class', action='store_true', help='figures of every class (printed for mIoU anyway)')
@@ -30,6 +31,8 @@ def parse_args() -> argparse.Namespace:
     only_pytorch = args.tta or args.per_class or args.allow_mismatch or args.variants or args.launcher != 'none'
     if args.backend_dir and only_pytorch:
         parser.error('--tta, --per-class, --allow-mismatch, --variant and --launcher do not go with --backend-dir')
+    if args.tile is not None and not args.backend_dir:
+        parser.error('--tile goes with --backend-dir')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     del args.local_rank
     return args
@@ -47,7 +50,7 @@ def main() -> None:
     else:
         from mmtrtvit.apis import evaluate
 
-        del args['backend_dir']
+        del args['backend_dir'], args['tile']
         evaluate(**args)
 
 

@@ -1,8 +1,9 @@
 """Evaluating an exported artefact on the test split of a config."""
 
 import copy
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,6 +19,8 @@ from ..engine.dump_predictions import DumpPredictions
 from ..engine.runner import build_runner
 from ..errors import ConfigError, DeployError, library_errors_explained
 from ..runtime import load
+from ..runtime.predictor import OVERLAP
+from ..runtime.tiles import check_tiling
 from ..visualization.predictions import DrawPredictions
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape')
@@ -64,6 +67,8 @@ def evaluate_artefact(
     out: str | None = None,
     show_dir: str | None = None,
     cfg_options: Mapping | None = None,
+    tile: Sequence[int] | int | None = None,
+    overlap: float = OVERLAP,
 ) -> dict[str, float]:
     """Evaluate an artefact of ``tools/deploy.py`` with mmengine's runner and the metrics of mmdet or mmseg.
 
@@ -76,6 +81,7 @@ def evaluate_artefact(
         out: Write the predictions to this ``.pkl`` file as well.
         show_dir: As in :func:`mmtrtvit.apis.evaluate`.
         cfg_options: Changes to the config, dotted key to value.
+        tile, overlap: Tiles for large images, as in :meth:`mmtrtvit.runtime.Predictor.__call__`.
 
     Returns:
         Metric name to value, as :func:`mmtrtvit.apis.evaluate`.
@@ -85,6 +91,7 @@ def evaluate_artefact(
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
+    sides = check_tiling(tile, overlap)
     predict = load(backend_dir)
     cfg = follow_artefact(load_config(config, cfg_options), predict.manifest)
     set_work_dir(cfg, Path(config), work_dir)
@@ -94,7 +101,8 @@ def evaluate_artefact(
         names = ('test_dataloader', 'test_evaluator', 'test_cfg', 'default_hooks', 'default_scope', 'work_dir')
         names += ('env_cfg', 'log_processor', 'log_level', 'visualizer')
         settings = {name: cfg[name] for name in names if name in cfg}
-        runner = build_runner(Runner, PredictorModel(predict), cfg=cfg, loops=['test'], **settings)
+        model = PredictorModel(functools.partial(predict, tile=sides, overlap=overlap))
+        runner = build_runner(Runner, model, cfg=cfg, loops=['test'], **settings)
         name_images_in_errors(runner.test_dataloader.dataset)
         if out:
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=out))

@@ -14,11 +14,15 @@ from .network import Network, open_network
 from .postprocess import Detections, LabelMap, detections, label_map
 from .preprocess import Frame, ImageLike, Preprocessing, read_image
 from .tensor_names import OUTPUT
+from .tiles import check_tiling, merge, tiles_of
 
 Result = Detections | LabelMap
 
 BATCH_SIZE = 8
 """Images that go through the network together, at most, unless the caller gives another number."""
+
+OVERLAP = 0.2
+"""Least share of a tile that the next one covers again, unless the caller gives another number."""
 
 
 class Predictor:
@@ -46,7 +50,13 @@ class Predictor:
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
     def __call__(
-        self, image: ImageLike | Sequence[ImageLike], *, batch_size: int = BATCH_SIZE, rgb: bool = False
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        *,
+        batch_size: int = BATCH_SIZE,
+        rgb: bool = False,
+        tile: Sequence[int] | int | None = None,
+        overlap: float = OVERLAP,
     ) -> Result | list[Result]:
         """Run the network on one image or on several.
 
@@ -55,21 +65,31 @@ class Predictor:
                 of a file. Or a list of these.
             batch_size: As in :meth:`stream`.
             rgb: Whether arrays have red first, as other libraries than OpenCV give them.
+            tile: Height and width of tiles, or one number for both. An image that is larger goes through the network
+                in such tiles, each of which is resized and padded as an image of its own. None for whole images.
+            overlap: Least share of a tile that the next one covers again. It should be as large as most objects.
 
         Returns:
             :class:`Detections` or :class:`LabelMap`; a list of them for a list of images.
 
         Raises:
-            ConfigError: If the batch size is invalid.
+            ConfigError: If the batch size, the tile or the overlap is invalid.
             DataError: If an image is invalid or cannot be read.
             DeployError: If the network does not accept its size.
         """
-        if isinstance(image, (list, tuple)):
-            return list(self.stream(image, batch_size=batch_size, rgb=rgb))
-        return next(self.stream([cast(ImageLike, image)], batch_size=batch_size, rgb=rgb))
+        several = isinstance(image, (list, tuple))
+        images = cast(Sequence[ImageLike], image) if several else [cast(ImageLike, image)]
+        results = list(self.stream(images, batch_size=batch_size, rgb=rgb, tile=tile, overlap=overlap))
+        return results if several else results[0]
 
     def stream(
-        self, images: Iterable[ImageLike], *, batch_size: int = BATCH_SIZE, rgb: bool = False
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = BATCH_SIZE,
+        rgb: bool = False,
+        tile: Sequence[int] | int | None = None,
+        overlap: float = OVERLAP,
     ) -> Iterator[Result]:
         """Run the network on any number of images, a batch at a time.
 
@@ -80,7 +100,7 @@ class Predictor:
         Args:
             images: Images as in :meth:`__call__`, for example a generator.
             batch_size: Maximum number of images that go through the network together.
-            rgb: As in :meth:`__call__`.
+            rgb, tile, overlap: As in :meth:`__call__`.
 
         Yields:
             The result of each image, in order.
@@ -97,10 +117,21 @@ class Predictor:
                 expected='a list, a generator or another iterable of images',
                 fix='put the image into a list',
             )
-        return self._stream(iter(images), min(batch_size, self.network.most or batch_size), rgb)
+        batch_size = min(batch_size, self.network.most or batch_size)
+        arrays = (read_image(image, rgb) for image in images)
+        sides = check_tiling(tile, overlap)
+        return self._results(arrays, batch_size) if sides is None else self._tiled(arrays, batch_size, sides, overlap)
 
-    def _stream(self, images: Iterator[ImageLike], batch_size: int, rgb: bool) -> Iterator[Result]:
-        while several := [read_image(image, rgb) for image in itertools.islice(images, batch_size)]:
+    def _tiled(
+        self, images: Iterator[np.ndarray], batch_size: int, tile: tuple[int, int], overlap: float
+    ) -> Iterator[Result]:
+        for image in images:
+            size = image.shape[0], image.shape[1]
+            tiles = tiles_of(size, tile, overlap)
+            yield merge(self._results((place.of(image) for place in tiles), batch_size), tiles, size)
+
+    def _results(self, images: Iterator[np.ndarray], batch_size: int) -> Iterator[Result]:
+        while several := list(itertools.islice(images, batch_size)):
             found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(several)}
             del several  # while the caller works on the results
             yield from (found.pop(place) for place in range(len(found)))

@@ -40,6 +40,21 @@ def test_metrics_are_those_of_pytorch(evaluated):
         assert theirs[name] == pytest.approx(value, abs=0.002), name
 
 
+def test_tiles(evaluated, toy, deployed, options, tmp_path):
+    """Images that a tile covers give the same figures, smaller tiles others."""
+
+    def run(tile):
+        return evaluate_artefact(
+            toy.config, str(deployed.folder), work_dir=str(tmp_path), cfg_options=options, tile=tile, overlap=0.4
+        )['coco/bbox_mAP']
+
+    whole = evaluated[1]['coco/bbox_mAP']
+    assert run((1000, 1000)) == whole
+    assert 0 < run(90) != whole
+    with pytest.raises(ConfigError, match='The tile is'):
+        run((0, 9))
+
+
 def test_predictions_are_written(evaluated, toy):
     found = pickle.loads((evaluated[2] / 'found.pkl').read_bytes())
     assert len(found) == len(toy.images)

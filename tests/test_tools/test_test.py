@@ -7,7 +7,13 @@ import pytest
 
 @pytest.mark.parametrize(
     'args',
-    [[], ['x.pth', '--backend-dir', 'd'], ['--backend-dir', 'd', '--tta'], ['--backend-dir', 'd', '--per-class']],
+    [
+        [],
+        ['x.pth', '--backend-dir', 'd'],
+        ['--backend-dir', 'd', '--tta'],
+        ['--backend-dir', 'd', '--per-class'],
+        ['x.pth', '--tile', '512'],
+    ],
 )
 def test_either_a_checkpoint_or_an_artefact(tool, args):
     outcome = tool('test', 'c.py', *args)
@@ -74,6 +80,7 @@ def test_an_image_that_cannot_be_read_is_named(refused, toy, toy_checkpoint, tmp
 
 def test_artefacts_that_cannot_be_used(refused, tmp_path):
     assert 'there is no manifest.json' in refused('--backend-dir', tmp_path)
+    assert 'The tile is 0' in refused('--backend-dir', tmp_path, '--tile', '0')
     (tmp_path / 'manifest.json').write_text('{')
     assert 'is not a manifest' in refused('--backend-dir', tmp_path)
 

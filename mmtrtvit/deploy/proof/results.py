@@ -1,6 +1,6 @@
 """Conversion between results of the runtime and data samples of OpenMMLab."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from ...runtime.postprocess import Detections, LabelMap
-from ...runtime.predictor import Predictor, Result
+from ...runtime.predictor import Result
 
 
 def _array(values) -> np.ndarray:
@@ -46,10 +46,10 @@ class PredictorModel(BaseModel):
     The artefact resizes and normalises by itself, so the pipeline of the data set must not.
 
     Args:
-        predict: The artefact.
+        predict: The artefact, as a function of a list of images: a :class:`~mmtrtvit.runtime.Predictor`.
     """
 
-    def __init__(self, predict: Predictor) -> None:
+    def __init__(self, predict: Callable[[list[np.ndarray]], list[Result]]) -> None:
         super().__init__()
         self.predict = predict
 
