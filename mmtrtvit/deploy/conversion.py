@@ -87,9 +87,9 @@ def deploy(
     """Export a checkpoint, compare the artefact with PyTorch, and write it to a folder.
 
     The folder then holds the ONNX file, the engine if the backend has one, both configs as JSON, ``deploy_report.json``
-    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. If height and width are free, it also holds
-    the metadata of mmdeploy's SDK (``deploy.json``, ``detail.json``, ``pipeline.json``). The files appear all at once,
-    and only if every step succeeded.
+    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. If height and width are free and no window
+    slides, it also holds the metadata of mmdeploy's SDK (``deploy.json``, ``detail.json``, ``pipeline.json``). The
+    files appear all at once, and only if every step succeeded.
 
     Args:
         model_cfg: The model config.
@@ -160,7 +160,8 @@ def deploy(
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, source.metainfo, folder / 'visual_check.png')
         with steps.step('write report, metadata and manifest'), quiet():
-            if wanted.size is None:  # the SDK cannot fit a portrait image into a landscape frame
+            # the SDK can neither fit a portrait image into a landscape frame nor slide a window
+            if wanted.size is None and 'window' not in source.description:
                 export_sdk_metadata(source.config, deploy_config, checkpoint, folder)
             source.config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
@@ -246,7 +247,8 @@ def _feeds(source: Source, request: DeployRequest, say: Callable[[str], None]) -
     say(f'{len(images)} images of {origin}')
     batch = request.shapes.smallest[0] if request.shapes else 1
     inputs = map(Reference(source.network, source.padded).input, images)
-    return [{INPUT: np.repeat(array, batch, axis=0)} for array in inputs]
+    height, width = source.description.get('window', {}).get('size', (None, None))
+    return [{INPUT: np.repeat(array[..., :height, :width], batch, axis=0)} for array in inputs]
 
 
 def _profiles(request: DeployRequest) -> dict:

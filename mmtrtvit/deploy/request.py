@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..runtime.backends import BACKENDS, Backend
 from ..runtime.tasks import FLAVOURS, TASKS
 from .export.deploy_configs import read_deploy_config
-from .export.describe import task_of
+from .export.describe import describe_window, task_of
 from .export.input_shapes import InputShapes
 from .precision.calibration import METHODS
 from .precision.convert import check_exclusion
@@ -140,11 +140,23 @@ def make_request(
 
 
 def _check_size(model: Mapping, request: DeployRequest) -> None:
-    """Check that PyTorch can pad images to a fixed size, too.
+    """Check that PyTorch can pad images to a fixed size, too, and that a sliding window fits.
 
     Raises:
-        ConfigError: If its sides are not multiples of the number that a detector pads to.
+        ConfigError: If its sides are not multiples of the number that a detector pads to, or the window does not fit.
     """
+    window, shapes = describe_window(model), request.shapes
+    if (
+        window
+        and shapes
+        and (shapes.size or any(most < side for most, side in zip(shapes.largest[2:], window['size'])))
+    ):
+        raise ConfigError(
+            f'Inputs up to {"x".join(map(str, shapes.largest[2:]))} for a network that slides a window of '
+            f'{"x".join(map(str, window["size"]))}.',
+            expected='sizes that vary, from the smallest image to the window',
+            fix='use --dynamic, or --cfg-options model.test_cfg.mode=whole for whole images',
+        )
     divisor = model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
     if request.size is None or not any(side % divisor for side in request.size):
         return

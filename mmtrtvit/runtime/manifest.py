@@ -25,6 +25,9 @@ MANIFEST = 'manifest.json'
 FORMAT = 4
 """Version of the format. Increase it when older readers would misunderstand a manifest."""
 
+WINDOW_FORMAT = 5
+"""Version of a manifest with a sliding window, which older readers would run without it."""
+
 _HASH = 'sha256'
 """Key of the hash of the manifest itself."""
 
@@ -116,6 +119,14 @@ def _is_profile(value: Any) -> bool:
     )
 
 
+def _is_window(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(_is_list(value.get(name), _is_side, 2) for name in ('size', 'stride'))
+        and all(step <= side for side, step in zip(value['size'], value['stride'], strict=True))
+    )
+
+
 def _is_profiles(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_profile, value.values()))
 
@@ -156,6 +167,7 @@ _OPTIONAL: dict[str, Rule] = {
         _is_profiles,
         'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
     ),
+    'window': (_is_window, 'size and stride, height and width each, and a stride within the size'),
 }
 """Optional keys."""
 
@@ -235,7 +247,7 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
         content: All other keys: the result of :func:`~mmtrtvit.deploy.export.describe.describe_model`, ``backend``,
             ``precision``, ``flavour``, ``engine`` (a file of the folder), ``inputs`` and ``outputs`` (name to ``dtype``
             and ``shape``), ``profiles`` if the engine has them (name of the input to ``min``, ``opt`` and ``max``
-            shape), and anything worth knowing about its origin.
+            shape), ``window`` if the network slides one, and anything worth knowing about its origin.
 
     Returns:
         The manifest as written.
@@ -246,7 +258,8 @@ def write_manifest(folder: str | os.PathLike, content: Mapping) -> dict:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-    text = json.dumps({'format': FORMAT, **content, 'versions': versions(), 'files': files})
+    version = WINDOW_FORMAT if 'window' in content else FORMAT
+    text = json.dumps({'format': version, **content, 'versions': versions(), 'files': files})
     manifest = sealed(json.loads(text))  # tuples of a config become lists
     with atomic_file(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + '\n')
@@ -301,9 +314,9 @@ def read_manifest(folder: str | os.PathLike) -> dict:
         }
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise DeployError(f'{path} is not a manifest: {error!r}', fix='export again with tools/deploy.py') from error
-    if version != FORMAT:
+    if version not in (FORMAT, WINDOW_FORMAT):
         raise DeployError(
-            f'{path} has format {version!r}; this version of mmtrtvit reads format {FORMAT}.',
+            f'{path} has format {version!r}; this version of mmtrtvit reads the formats {FORMAT} and {WINDOW_FORMAT}.',
             fix='export again with tools/deploy.py',
         )
     if not intact:

@@ -15,6 +15,7 @@ from .postprocess import Detections, LabelMap, detections, label_map
 from .preprocess import Frame, ImageLike, Preprocessing, read_image
 from .tensor_names import OUTPUT
 from .tiles import check_tiling, merge, tiles_of
+from .windows import Window, slide
 
 Result = Detections | LabelMap
 
@@ -46,6 +47,7 @@ class Predictor:
         self.manifest = manifest
         self.network = network
         self._preprocessing = Preprocessing.from_manifest(manifest['preprocessing'])
+        self._window = Window.from_manifest(manifest['window']) if 'window' in manifest else None
         self._classes = tuple(manifest['classes'])
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
@@ -151,7 +153,11 @@ class Predictor:
             together.setdefault(self._preprocessing.shape(self._preprocessing.frame(image)), []).append(place)
         for places in together.values():
             batch, frames = self._preprocessing([images[place] for place in places])
-            yield from zip(places, self.network(batch), frames, strict=True)
+            if self._window is None:
+                found = self.network(batch)
+            else:
+                found = [slide(self.network, image, self._window) for image in batch]
+            yield from zip(places, found, frames, strict=True)
 
     def __reduce__(self) -> tuple:
         if self._loaded is None:

@@ -13,7 +13,8 @@ from mmtrtvit.apis import load_config
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
 from mmtrtvit.deploy.export.input_shapes import input_shapes
 from mmtrtvit.deploy.proof.images import sample_images
-from mmtrtvit.errors import DeployError
+from mmtrtvit.errors import ConfigError, DeployError
+from mmtrtvit.runtime import Predictor
 from mmtrtvit.testing.untrained import spread_outputs
 
 ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
@@ -112,6 +113,22 @@ def test_the_artefact_finds_what_pytorch_finds(networks, toy, tmp_path, method, 
         assert found.labels.shape == image.shape[:2]
     else:
         assert np.all(found.boxes[:, 2] <= 77 + 1e-3) and (found.masks is None) == (method != 'maskrcnn')
+
+
+def test_a_segmentor_slides_its_window_as_it_was_trained(networks, toy, tmp_path):
+    config, checkpoint = networks['semfpn']
+    slide = {'model.test_cfg': dict(mode='slide', crop_size=(64, 64), stride=(43, 43))}
+    options = dict(work_dir=tmp_path, images=5, timed=False, cfg_options=slide)
+    for shapes in (UPRIGHT, input_shapes(dynamic=['32x32', '32x32', '64x32'])):
+        with pytest.raises(ConfigError, match='slides a window of 64x64.\n(.*\n)Fix: use --dynamic'):
+            deploy(config, str(checkpoint), shapes=shapes, **options)
+    manifest, proof = deploy(config, str(checkpoint), **options)
+    assert proof.passed and len(proof.parity.classes) >= 4, proof.failures
+    assert manifest['window'] == {'size': [64, 64], 'stride': [43, 43]} and manifest['format'] == 5
+    assert not (tmp_path / 'deploy.json').exists()  # the SDK slides no window
+    image = cv2.imread(str(toy.images[0]))
+    whole = Predictor({key: manifest[key] for key in manifest if key != 'window'}, load(tmp_path).network)
+    assert (load(tmp_path)(image).labels != whole(image).labels).any()
 
 
 def assert_same(ours, theirs, tolerance):

@@ -56,6 +56,9 @@ _PADDING = {
 }
 """Settings of each data preprocessor that control padding."""
 
+_WINDOW = ('crop_size', 'stride')
+"""Settings of ``test_cfg`` that describe a sliding window."""
+
 _NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
 
@@ -183,13 +186,6 @@ def describe_postprocessing(model: Mapping) -> dict:
         return {'mask_threshold': float(model['test_cfg']['rcnn'].get('mask_thr_binary', 0.5))}
     if task == 'detection':
         return {}
-    mode = (model.get('test_cfg') or {}).get('mode', 'whole')
-    if mode != 'whole':
-        raise DeployError(
-            f'test_cfg.mode is {mode!r}.',
-            expected="'whole': the network is given the whole image, without a sliding window",
-            fix='--cfg-options model.test_cfg.mode=whole, and evaluate the checkpoint with it as well',
-        )
     heads = model['decode_head']
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
     if (head.get('out_channels') or head['num_classes']) < 2:
@@ -208,6 +204,37 @@ def describe_postprocessing(model: Mapping) -> dict:
     return {'align_corners': False}
 
 
+def describe_window(model: Mapping) -> dict | None:
+    """Describe the sliding window of a segmentor.
+
+    Args:
+        model: ``config.model``.
+
+    Returns:
+        ``size`` and ``stride``, height and width each; None for a network that is given whole images.
+
+    Raises:
+        DeployError: If the mode of ``test_cfg`` is unknown, or the window is incomplete or leaves pixels out.
+    """
+    test = model.get('test_cfg') or {}
+    mode = test.get('mode', 'whole')
+    if task_of(model) != 'segmentation' or mode == 'whole':
+        return None
+    size, stride = ([test.get(name)] * 2 if isinstance(test.get(name), int) else test.get(name) for name in _WINDOW)
+    fits = all(
+        isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)
+        for sides in (size, stride)
+    )
+    if mode != 'slide' or not fits or any(step > side for side, step in zip(size, stride, strict=True)):
+        raise DeployError(
+            f'test_cfg is {dict(test)}.',
+            expected="mode='whole', or mode='slide' with crop_size and stride, height and width each, and a stride "
+            'within the crop',
+            fix='correct model.test_cfg of the config, or --cfg-options model.test_cfg.mode=whole, and evaluate with it as well',
+        )
+    return {'size': list(size), 'stride': list(stride)}
+
+
 def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequence[int] | None = None) -> dict:
     """The part of a manifest that follows from the model config.
 
@@ -220,12 +247,14 @@ def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequen
         DeployError: If the config cannot be described.
     """
     model = model_config['model']
+    window = describe_window(model)
     palette = metainfo.get('palette') or ()  # mmdet also allows the name of a palette
     return {
         'method': unscoped(model['type']),
         'task': task_of(model),
         'preprocessing': describe_preprocessing(model_config, input_shape),
         'postprocessing': describe_postprocessing(model),
+        **({'window': window} if window else {}),
         'classes': list(metainfo.get('classes') or ()),
         'palette': [] if isinstance(palette, str) else [[int(value) for value in colour] for colour in palette],
     }

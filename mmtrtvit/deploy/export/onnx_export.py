@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict
 
 from ...config import pipeline_of
 from .deploy_configs import for_export
+from .describe import describe_window
 from .fixed_size import is_resize, set_pipeline
 from .input_shapes import InputShapes
 from .onnx_graph import fix_input_shape, require_standard_operators, simplify
@@ -53,6 +54,8 @@ def export_onnx(
     config = copy.deepcopy(config)  # mmdeploy changes the test pipeline for an image in memory
     resize = ConfigDict(type='Resize', scale=(EXPORT_SIDE, EXPORT_SIDE), keep_ratio=True)
     set_pipeline(config, [resize if is_resize(transform) else transform for transform in pipeline_of(config)])
+    if describe_window(config.model):
+        config.model.test_cfg.mode = 'whole'  # the runtime slides the window
     with tempfile.TemporaryDirectory() as folder:
         # Weights that were not filled from the checkpoint are random. Handing them on makes both networks the same.
         weights = str(Path(folder) / 'weights.pth')

@@ -6,7 +6,13 @@ import pytest
 from mmengine.config import Config
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.deploy.export.describe import describe_model, describe_postprocessing, describe_preprocessing, task_of
+from mmtrtvit.deploy.export.describe import (
+    describe_model,
+    describe_postprocessing,
+    describe_preprocessing,
+    describe_window,
+    task_of,
+)
 from mmtrtvit.errors import DeployError
 
 NUMBERS = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375], 'channels': 'rgb'}
@@ -132,13 +138,34 @@ def test_kinds_and_what_they_need():
     assert describe_postprocessing(instance) == {'mask_threshold': 0.25}
     assert describe_postprocessing(dict(decode_head=[dict(num_classes=1), head])) == {'align_corners': False}
     for model, message in (
-        (dict(decode_head=head, test_cfg=dict(mode='slide')), "test_cfg.mode is 'slide'"),
         (dict(decode_head=dict(head, align_corners=True)), 'align_corners=True'),
         (dict(decode_head=dict(head, num_classes=1)), 'one output channel'),
         (dict(decode_head=dict(head, num_classes=2, out_channels=1)), 'one output channel'),
     ):
         with pytest.raises(DeployError, match=message):
             describe_postprocessing(model)
+
+
+def test_sliding_windows():
+    head = dict(num_classes=5)
+
+    def described(**test):
+        return describe_window(dict(decode_head=head, test_cfg=test))
+
+    assert described() is described(mode='whole') is describe_window(dict(bbox_head={}, test_cfg={})) is None
+    assert described(mode='slide', crop_size=(512, 256), stride=(341, 256)) == {
+        'size': [512, 256],
+        'stride': [341, 256],
+    }
+    for test in (
+        dict(mode='slide'),
+        dict(mode='slide', crop_size=(8, 8)),
+        dict(mode='slide', crop_size=(8, 8), stride=(9, 8)),
+        dict(mode='slide', crop_size=(8, 8), stride=(0, 8)),
+        dict(mode='tiles', crop_size=(8, 8), stride=(8, 8)),
+    ):
+        with pytest.raises(DeployError, match=r'test_cfg is .*\n.*\nFix: correct model.test_cfg'):
+            described(**test)
 
 
 def test_a_palette_that_is_a_name():
