@@ -18,6 +18,10 @@ class Part(NamedTuple):
     cells: np.ndarray
     box: np.ndarray
 
+    def moved(self, down: int, right: int) -> 'Part':
+        """The same mask at another place of the image."""
+        return self._replace(box=self.box + np.array([right, down] * 2, np.float32))
+
 
 class Region(NamedTuple):
     """A rectangle of an image.
@@ -30,6 +34,10 @@ class Region(NamedTuple):
     top: int
     left: int
     mask: np.ndarray
+
+    def moved(self, down: int, right: int) -> 'Region':
+        """The same mask at another place of the image."""
+        return self._replace(top=self.top + down, left=self.left + right)
 
 
 def _sampling_weights(first: np.float32, last: np.float32, start: int, stop: int, cells: int) -> np.ndarray:

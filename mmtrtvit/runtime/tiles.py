@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ..errors import ConfigError
-from .masks import Masks, Part
+from .masks import Masks, as_masks
 from .postprocess import Detections, LabelMap
 
 SAME_OBJECT = 0.5
@@ -168,16 +168,17 @@ def _merge_detections(results: Sequence[Detections], tiles: Sequence[Tile], size
         row[:2], row[2:] = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
     first = results[0]
     masks = None
-    if isinstance(first.masks, Masks):
+    held = [as_masks(found.masks) for found in results if found.masks is not None]  # of all tiles, or of none
+    if held:
         parts = [
             [
-                Part(part.cells, part.box + offsets[tile])
+                part.moved(tiles[tile].top, tiles[tile].left)
                 for tile, place in members[index]
-                for part in cast(Masks, results[tile].masks).parts[place]
+                for part in held[tile].parts[place]
             ]
             for index in order
         ]
-        masks = Masks(parts, size, first.masks.threshold)
+        masks = Masks(parts, size, held[0].threshold)
     return Detections(
         around,
         np.array([scores[index] for index in order], np.float32),

@@ -80,6 +80,15 @@ def detections(boxes, labels, masks=None):
     return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, np.array(labels, int), masks, ('a', 'b'))
 
 
+def test_masks_that_are_arrays():
+    tiles, size = [Tile(0, 0, 100, 100), Tile(0, 60, 100, 160)], (100, 160)
+    boxes = [[[50, 10, 100, 40]], [[0, 10, 90, 40]]]
+    left, right = (detections(box, [0], rectangles(np.array(box), (100, 100))) for box in boxes)
+    found = merge([left, right], tiles, size)
+    assert found.boxes.tolist() == [[50, 10, 150, 40]]
+    np.testing.assert_array_equal(np.asarray(found.masks), rectangles(found.boxes, size))
+
+
 def test_different_objects_stay_apart():
     tiles, size = [Tile(0, 0, 100, 100), Tile(0, 60, 100, 160)], (100, 160)
     left = detections([[62, 10, 90, 40], [62, 50, 90, 90]], [0, 0])
