@@ -230,7 +230,8 @@ def describe_window(model: Mapping) -> dict | None:
             f'test_cfg is {dict(test)}.',
             expected="mode='whole', or mode='slide' with crop_size and stride, height and width each, and a stride "
             'within the crop',
-            fix='correct model.test_cfg of the config, or --cfg-options model.test_cfg.mode=whole, and evaluate with it as well',
+            fix='correct model.test_cfg of the config, or use --cfg-options model.test_cfg.mode=whole, and evaluate '
+            'the checkpoint with it as well',
         )
     return {'size': list(size), 'stride': list(stride)}
 
