@@ -115,17 +115,18 @@ def _merge_label_maps(
 
 
 def _overlaps(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """IoU of each box with each other one, ``(n, m)``; 0 for empty boxes."""
+    """IoU of each box with each other one, ``(n, m)``; 0 for empty boxes and those that are not finite."""
     corners = np.minimum(ours[:, None, 2:], theirs[None, :, 2:]) - np.maximum(ours[:, None, :2], theirs[None, :, :2])
     shared = np.maximum(corners, 0).prod(axis=2)
     areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (ours, theirs)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, np.finfo(np.float32).tiny)
+    iou = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, np.finfo(np.float32).tiny)
+    return np.where(np.isfinite(iou), iou, 0)
 
 
 def _same_objects(
     boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], tiles: Sequence[Tile]
-) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Pairs of detections that are one object, each as tile and place.
+) -> Iterator[tuple[float, tuple[int, int], tuple[int, int]]]:
+    """Pairs of detections that may be one object: their IoU where both tiles are, and tile and place of each.
 
     Both tiles see the same pixels where they overlap. So two detections of an object agree there, even if the object
     goes on beyond one of the tiles or both. Each detection of a tile has at most one partner in another tile.
@@ -144,7 +145,7 @@ def _same_objects(
         iou = _overlaps(here, there) * (labels[one][:, None] == labels[other][None])
         while iou.max() >= SAME_OBJECT:
             row, column = (int(place) for place in np.unravel_index(iou.argmax(), iou.shape))
-            yield (one, row), (other, column)
+            yield float(iou[row, column]), (one, row), (other, column)
             iou[row], iou[:, column] = 0, 0
 
 
@@ -154,8 +155,9 @@ def _merge_detections(results: Sequence[Detections], tiles: Sequence[Tile], size
     boxes = [found.boxes + offset for found, offset in zip(results, offsets, strict=True)]
     labels = [found.labels for found in results]
     objects = {(tile, place): [(tile, place)] for tile, found in enumerate(results) for place in range(len(found))}
-    for one, other in _same_objects(boxes, labels, tiles):
-        if objects[one] is not objects[other]:
+    for _, one, other in sorted(_same_objects(boxes, labels, tiles), key=lambda pair: -pair[0]):
+        # two detections of one tile are two objects, whatever others say
+        if {tile for tile, _ in objects[one]}.isdisjoint(tile for tile, _ in objects[other]):
             objects[one].extend(objects[other])
             for member in objects[other]:
                 objects[member] = objects[one]

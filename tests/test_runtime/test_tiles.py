@@ -112,6 +112,20 @@ def test_two_neighbours_in_each_tile_are_not_chained_into_one():
     assert found.boxes.tolist() == [[62, 10, 90, 40], [66, 10, 94, 40], [70, 10, 98, 40]]
 
 
+def test_two_objects_of_a_tile_stay_two():
+    """A third tile that sees one object in place of two does not join them."""
+    tiles, size = [Tile(0, left, 100, left + 100) for left in (0, 30, 60)], (100, 160)
+    close = [[66, 10, 90, 40], [72, 10, 96, 40]]
+    first, second, third = (
+        detections(np.array(boxes) - [tile.left, 0, tile.left, 0], [0] * len(boxes))
+        for tile, boxes in zip(tiles, (close, [[69, 10, 93, 40]], close), strict=True)
+    )
+    assert sorted(map(tuple, merge([first, second, third], tiles, size).boxes[:, :2].tolist())) in (
+        [(66, 10), (69, 10)],
+        [(66, 10), (72, 10)],
+    )
+
+
 def test_labels_are_those_of_the_tile_in_which_a_pixel_lies_deepest():
     size = (50, 90)
     tiles = tiles_of(size, (30, 40), 0.25)
