@@ -1,4 +1,4 @@
-"""What predictions are written as: one class for each format."""
+"""The formats of results: one class for each."""
 
 import contextlib
 import csv
@@ -67,7 +67,7 @@ class Format:
         """Open files. What the stack closes without an exception is complete."""
 
     def render(self, image: SourceImage, found: Result) -> Any:
-        """Prepare what :meth:`add` needs, or write a file for this image."""
+        """Write a file for this image, or prepare the argument of :meth:`add`."""
 
     def add(self, image: SourceImage, rendered: Any) -> None:
         """Add the result of :meth:`render` to a file for all images."""

@@ -85,7 +85,7 @@ class Skipped:
 
     Attributes:
         title: Its path, and the number of its frame.
-        reason: Why there is no result.
+        reason: The fault, in a sentence.
         number: Number of frames that it stands for.
     """
 
@@ -94,7 +94,7 @@ class Skipped:
     number: int = 1
 
 
-# --- what a source is ------------------------------------------------------------------------------------------------
+# --- finding them ----------------------------------------------------------------------------------------------------
 
 
 def _files_of(folder: Path, recursive: bool, without: Path | None) -> list[str]:

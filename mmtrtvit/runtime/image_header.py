@@ -1,28 +1,38 @@
 """Height and width of image files, by their headers, and files that end early."""
 
+import re
 import struct
 from collections.abc import Iterator
 
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """JPEG markers of the segments that hold height and width."""
 
+_MARKER = re.compile(rb'\xff([^\xff])', re.DOTALL)
+_MOST_SEGMENTS = 2000
+"""Limit of the work on a file that was made to take long."""
+
 _SCAN, _END = 0xDA, b'\xff\xd9'
 """JPEG marker of pixels, and the bytes that end a file. Pixels never have these bytes."""
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and place of each segment, up to the first one with pixels."""
-    place, marker = 2, 0
-    while marker != _SCAN:
-        while content[place] != 0xFF:
-            place += 1
-        while content[place] == 0xFF:
-            place += 1
-        marker = content[place]
-        place += 1
+    """Marker and place of each segment, up to the first one with pixels.
+
+    Raises:
+        IndexError, struct.error: If the file ends before, or has more segments than any camera writes.
+    """
+    place = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(content, place)
+        if found is None:
+            break
+        marker, place = found[1][0], found.end()
         yield marker, place
+        if marker == _SCAN:
+            return
         if marker != 0x01 and not 0xD0 <= marker <= 0xD7:  # these have no length
             place += struct.unpack_from('>H', content, place)[0]
+    raise IndexError
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:
@@ -32,7 +42,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
 
 
 def ends_early(content: bytes) -> bool:
-    """True for a JPEG without an end. OpenCV decodes it all the same, with grey in place of what is missing."""
+    """True for a JPEG without an end. OpenCV decodes it all the same, with grey in place of the missing part."""
     if not content.startswith(_JPEG):
         return False
     try:

@@ -79,6 +79,17 @@ def test_an_image_that_is_too_large_is_never_decoded(monkeypatch):
         decode_upload(FILES['png'], max_bytes=1000)
 
 
+@pytest.mark.parametrize(
+    'filling', [bytes(1_000_000), b'\xff' * 1_000_000, b'\xff\xe0\0\2' * 250_000, b'\xff\xe0\0\0' * 9]
+)
+def test_a_jpeg_of_endless_segments(filling):
+    content = b'\xff\xd8' + filling + FILES['jpeg'][2:]
+    assert image_size(content) in (None, (37, 53))
+    if len(filling) == 1_000_000 and filling[1] == 0xE0:
+        with pytest.raises(DataError, match='not an image'):
+            decode_upload(content)
+
+
 @pytest.mark.parametrize('kind', ['jpeg', 'progressive jpeg'])
 def test_a_jpeg_that_ends_early(kind):
     for share in (0.5, 0.9, 0.999):
