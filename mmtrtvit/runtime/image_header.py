@@ -23,7 +23,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
     """
     place = 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(content, place)
+        found = _MARKER.search(content, place, place + 4096)  # padding between segments is short
         if found is None:
             break
         marker, place = found[1][0], found.end()
