@@ -48,10 +48,11 @@ def benchmark_prediction(
     batch: int = 1,
     threads: int | None = None,
     iterations: int = 5,
+    memory_images: int | None = None,
 ) -> dict:
     """Time an artefact on images in memory, and the whole way from their files to pictures and tables.
 
-    Peak memory is taken in processes of their own, for a tenth of the images and for all of them.
+    Peak memory is taken in processes of their own, for a tenth of a number of images and for all of them.
 
     Args:
         folder: The artefact's folder.
@@ -62,6 +63,7 @@ def benchmark_prediction(
         batch: Images that go through the network together.
         threads: CPU threads of the network.
         iterations: Runs of each, in turn.
+        memory_images: Number of images for the peak memory; by default ``images``.
 
     Returns:
         The row.
@@ -93,8 +95,9 @@ def benchmark_prediction(
             min_seconds=0,
             max_seconds=600,
         )
-    few, manifest = max(len(read) // 10, 1), predictor.manifest
-    peaks = [peak_memory(folder, source, number, formats=formats, batch=batch) for number in (few, len(read))]
+    most, manifest = memory_images or len(read), predictor.manifest
+    numbers = max(most // 10, 1), most
+    peaks = {number: peak_memory(folder, source, number, formats=formats, batch=batch) for number in numbers}
     row = dict(
         network=Path(manifest.get('source', {}).get('model_config') or manifest['method']).stem,
         task=manifest['task'],
@@ -109,7 +112,7 @@ def benchmark_prediction(
         milliseconds={entry.name: entry.median / len(read) for entry in timed},
         ratio=ratio(timed, WHOLE, ALONE),
         steady=all(entry.steady for entry in timed),
-        peak_bytes={few: peaks[0], len(read): peaks[1]},
+        peak_bytes=peaks,
         machine=machine(),
     )
     results.add(row, ('network', 'backend', 'precision', 'formats', 'batch', 'threads', 'images'))
