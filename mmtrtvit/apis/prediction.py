@@ -1,8 +1,9 @@
 """A checkpoint of PyTorch as :func:`mmtrtvit.prediction.predict` uses it."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from ..deploy.proof.images import dataset_metainfo
 from ..deploy.proof.reference import Reference, build_pytorch_model
 from ..errors import ConfigError
 from ..runtime.postprocess import Detections, LabelMap
+from ..runtime.predictor import OVERLAP
+from ..runtime.tiles import check_tiling, merge, tiles_of
 
 
 class PytorchPredictor:
@@ -38,11 +41,19 @@ class PytorchPredictor:
             return dataclasses.replace(found, classes=self._names, palette=self._palette)
         return dataclasses.replace(found, classes=self._names)
 
-    def stream(self, images: Iterable[np.ndarray], batch_size: int = 1) -> Iterator[Detections | LabelMap]:
+    def stream(
+        self, images: Iterable[np.ndarray], *, batch_size: int = 1, tile: Sequence[int] | int | None = None
+    ) -> Iterator[Detections | LabelMap]:
         """Results for images, in order.
+
+        Args:
+            images: The images.
+            batch_size: Only 1.
+            tile: As in :meth:`mmtrtvit.runtime.Predictor.stream`.
 
         Raises:
             ConfigError: For a batch size above 1: mmdet pads the images of a batch to one size, which changes results.
+                And for tiles that cannot be used.
         """
         if batch_size > 1:
             raise ConfigError(
@@ -50,7 +61,13 @@ class PytorchPredictor:
                 expected='--batch 1',
                 fix='leave --batch out, or give a folder of tools/deploy.py in place of config and checkpoint',
             )
-        return map(self, images)
+        sides = check_tiling(tile, OVERLAP)
+        return map(self if sides is None else functools.partial(self._tiled, sides), images)
+
+    def _tiled(self, sides: tuple[int, int], image: np.ndarray) -> Detections | LabelMap:
+        size = image.shape[0], image.shape[1]
+        tiles = tiles_of(size, sides, OVERLAP)
+        return merge((self(place.of(image)) for place in tiles), tiles, size)
 
 
 def load_pytorch(

@@ -37,7 +37,7 @@ class Predicts(Protocol):
 
     manifest: Mapping
 
-    def stream(self, images: Iterable[np.ndarray], batch_size: int) -> Iterator[Any]:
+    def stream(self, images: Iterable[np.ndarray], *, batch_size: int, tile: int | None) -> Iterator[Any]:
         """Results for images, in order."""
 
 
@@ -296,7 +296,7 @@ def predict(
         open_video(items[0]).release()  # the message of a source that cannot be used at all
     prepare_out(out, overwrite)
     workers = workers or min(max((os.cpu_count() or 2) // 2, 1), 8)
-    settings = dict(batch_size=batch) if tile is None else dict(batch_size=batch, tile=tile)
+    settings = dict(batch_size=batch, tile=tile)
     drawing = dict(line=line, labels=labels, frames=frames)
 
     summary = Summary(objects=0 if manifest['task'] in DETECTORS else None)

@@ -124,7 +124,7 @@ def test_an_image_that_the_network_does_not_take_costs_no_other_one(tiny, images
     class Picky:
         manifest = predictor.manifest
 
-        def stream(self, pictures, batch_size):
+        def stream(self, pictures, batch_size, tile):
             yield from predictor.stream(map(self.check, pictures), batch_size=batch_size)
 
         def check(self, picture):
@@ -155,7 +155,7 @@ def test_a_defect_leaves_no_table(tiny, images, tmp_path):
     class Broken:
         manifest = predictor.manifest
 
-        def stream(self, pictures, batch_size):
+        def stream(self, pictures, batch_size, tile):
             for number, found in enumerate(predictor.stream(pictures, batch_size=batch_size)):
                 if number == 2:
                     raise ZeroDivisionError
@@ -166,6 +166,17 @@ def test_a_defect_leaves_no_table(tiny, images, tmp_path):
         predict(Broken(), images, tmp_path / 'out', formats=['coco', 'csv', 'yolo'])
     assert not [name for name in files(tmp_path / 'out') if not name.startswith('labels/')]
     assert threading.active_count() == threads
+
+
+def test_large_images_go_through_in_tiles(tiny, tmp_path):
+    image = np.concatenate([random_image(seed, 40, 60) for seed in (0, 1)], axis=1)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    predictor = tiny('instance')
+    summary = predict(predictor, tmp_path / 'a.png', tmp_path / 'out', tile=64, score=0.1, formats=['coco', 'drawn'])
+    [found] = predictor.stream([image], tile=64)
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert summary.objects == len(content['annotations']) == len(found) > 2  # two in each tile
+    np.testing.assert_allclose([entry['score'] for entry in content['annotations']], found.scores, atol=1e-6)
 
 
 def test_only_some_classes_and_scores(tiny, images, tmp_path):

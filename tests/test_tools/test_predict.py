@@ -92,6 +92,7 @@ def test_a_checkpoint_finds_what_the_network_finds(tool, toy, toy_checkpoint, tm
     assert len(first) == len(found) > 0
     np.testing.assert_allclose([entry['score'] for entry in first], found.scores, atol=1e-5)
     assert [content['categories'][entry['category_id'] - 1]['name'] for entry in first] == found.names
+    assert tool('predict', toy.config, toy.images[0], '--out', tmp_path / 'tiled', *options, '--tile', '96').status == 0
     message = tool('predict', toy.config, toy.images[0], '--out', tmp_path / 'b', *options, '--batch', '2').message
     assert '--batch 1' in message and not (tmp_path / 'b').exists()
     message = tool('predict', toy.config, toy.images[0], '--out', tmp_path / 'b', *options[:2], '--device', 'x').message
