@@ -137,6 +137,7 @@ COMMANDS = {
             '--formats': {},
             '--images': dict(default=80, help='images to predict on'),
             '--memory-images': {},
+            '--no-latency': {},
             '--batch': dict(default=1),
             '--iterations': dict(default=5),
             '--threads': dict(help='CPU threads of the network (None: one for each core)'),

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..latency import machine, measure, ratio
 from ..prediction import find_items, predict
-from ..runtime import load
+from ..runtime import Predictor, load
 from ..runtime.preprocess import read_image
 from .rows import Results, check_settings
 
@@ -38,6 +40,41 @@ def peak_memory(folder: str | os.PathLike, source: str | os.PathLike, images: in
         return pool.apply(_peak, (os.fspath(folder), os.fspath(source), {**options, 'limit': images}))
 
 
+def _times(
+    predictor: Predictor,
+    images: Sequence[np.ndarray],
+    source: str | os.PathLike,
+    formats: Sequence[str],
+    batch: int,
+    iterations: int,
+) -> dict:
+    def alone() -> None:
+        for _ in predictor.stream(images, batch_size=batch):
+            pass
+
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def whole() -> None:
+            out = Path(scratch) / 'out'
+            predict(predictor, source, out, formats=formats, limit=len(images), batch=batch, overwrite=True)
+
+        timed = measure(
+            {ALONE: alone, WHOLE: whole},
+            scope='folder',
+            warmup_runs=1,
+            warmup_seconds=0,
+            min_runs=iterations,
+            min_seconds=0,
+            max_seconds=600,
+        )
+    return dict(
+        rounds=len(timed[0].values),
+        milliseconds={entry.name: entry.median / len(images) for entry in timed},
+        ratio=ratio(timed, WHOLE, ALONE),
+        steady=all(entry.steady for entry in timed),
+    )
+
+
 def benchmark_prediction(
     folder: str | os.PathLike,
     source: str | os.PathLike,
@@ -49,6 +86,7 @@ def benchmark_prediction(
     threads: int | None = None,
     iterations: int = 5,
     memory_images: int | None = None,
+    timed: bool = True,
 ) -> dict:
     """Time an artefact on images in memory, and the whole way from their files to pictures and tables.
 
@@ -64,6 +102,7 @@ def benchmark_prediction(
         threads: CPU threads of the network.
         iterations: Runs of each, in turn.
         memory_images: Number of images for the peak memory; by default ``images``.
+        timed: Whether to time anything.
 
     Returns:
         The row.
@@ -75,26 +114,7 @@ def benchmark_prediction(
     results = Results(out, 'prediction')
     predictor = load(folder, threads=threads)
     read = [read_image(item.path) for item in find_items(source)[:images] if not item.is_video]
-
-    def alone() -> None:
-        for _ in predictor.stream(read, batch_size=batch):
-            pass
-
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) / 'out'
-
-        def whole() -> None:
-            predict(predictor, source, place, formats=formats, limit=len(read), batch=batch, overwrite=True, score=0.3)
-
-        timed = measure(
-            {ALONE: alone, WHOLE: whole},
-            scope='folder',
-            warmup_runs=1,
-            warmup_seconds=0,
-            min_runs=iterations,
-            min_seconds=0,
-            max_seconds=600,
-        )
+    latency = _times(predictor, read, source, formats, batch, iterations) if timed else {}
     most, manifest = memory_images or len(read), predictor.manifest
     numbers = max(most // 10, 1), most
     peaks = {number: peak_memory(folder, source, number, formats=formats, batch=batch) for number in numbers}
@@ -108,14 +128,11 @@ def benchmark_prediction(
         pixels=statistics.fmean(image.shape[0] * image.shape[1] for image in read),
         batch=batch,
         threads=threads,
-        rounds=len(timed[0].values),
-        milliseconds={entry.name: entry.median / len(read) for entry in timed},
-        ratio=ratio(timed, WHOLE, ALONE),
-        steady=all(entry.steady for entry in timed),
+        **latency,
         peak_bytes=peaks,
         machine=machine(),
     )
     results.add(row, ('network', 'backend', 'precision', 'formats', 'batch', 'threads', 'images'))
-    shown = ', '.join(f'{name} {value:.1f} ms an image' for name, value in row['milliseconds'].items())
-    results.show([f'{row["network"]}, {row["formats"]}: {shown}, ratio {row["ratio"]:.3f}'])
+    shown = ', '.join(f'{name} {value:.1f} ms an image' for name, value in latency.get('milliseconds', {}).items())
+    results.show([f'{row["network"]}, {row["formats"]}: {shown or "memory only"}'])
     return row

@@ -90,17 +90,6 @@ def _check_numbers(score: float, **counts: int | None) -> None:
         raise ConfigError(f'--score {score:g} is out of range.', expected='0 or more, below 1', fix='correct --score')
 
 
-def _check_apart(items: Sequence[Item], out: Path) -> None:
-    """Make sure that no image lies where results of an earlier run may be removed."""
-    for item in items:
-        if not item.is_live and Path(item.path).resolve().is_relative_to(out.resolve()):
-            raise ConfigError(
-                f'The image {item.path} lies in the folder for the results, {out}.',
-                expected='a folder apart from the images',
-                fix='choose another --out',
-            )
-
-
 def choose_formats(names: Sequence[str], task: str) -> list[type[Format]]:
     """Formats for the results of a task.
 
@@ -291,7 +280,6 @@ def predict(
         raise ConfigError('A label map holds all classes.', expected='--classes with a detector', fix='leave it out')
     numbers = _class_numbers(classes, manifest['classes'])
     items = find_items(source, recursive=recursive, out=out)
-    _check_apart(items, out)
     if len(items) == 1 and items[0].is_video:
         open_video(items[0]).release()  # the message of a source that cannot be used at all
     prepare_out(out, overwrite)

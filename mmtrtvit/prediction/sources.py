@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..runtime.image_header import ends_early
 from ..runtime.preprocess import read_image
 from .ahead import done
@@ -97,15 +97,12 @@ class Skipped:
 # --- finding them ----------------------------------------------------------------------------------------------------
 
 
-def _files_of(folder: Path, recursive: bool, without: Path | None) -> list[str]:
+def _files_of(folder: Path, recursive: bool) -> list[str]:
     found = sorted(folder.rglob('*') if recursive else folder.iterdir())
     return [
         str(path)
         for path in found
-        if path.suffix.lower() in (*IMAGES, *VIDEOS)
-        and path.is_file()
-        and not path.name.startswith('.')
-        and not (without and path.resolve().is_relative_to(without))
+        if path.suffix.lower() in (*IMAGES, *VIDEOS) and path.is_file() and not path.name.startswith('.')
     ]
 
 
@@ -155,13 +152,14 @@ def find_items(
         source: An image, a folder, a pattern such as ``data/*.jpg``, a ``.txt`` file with one path in each line, a
             video, the address of a stream (``rtsp://...``), or the number of a camera.
         recursive: Whether to look into the folders of a folder as well.
-        out: A folder whose files are left out: the results of an earlier run.
+        out: The folder for the results. Files of a folder that lie in it are left out: those of an earlier run.
 
     Returns:
         At least one item. Files that are named more than once appear once. Whether they can be read is not known yet.
 
     Raises:
         DataError: If there is nothing.
+        ConfigError: If a file that is named lies in ``out``, where it may be removed.
     """
     text = os.fspath(source)
     path = Path(text)
@@ -171,7 +169,7 @@ def find_items(
         host = re.sub(r'\W+', '_', text.partition('://')[2].rpartition('@')[2]).strip('_')[:80]
         return [Item(text, host or 'stream', text, is_video=True, is_live=True)]
     if path.is_dir():
-        paths = _files_of(path, recursive, Path(out).resolve() if out else None)
+        paths = _files_of(path, recursive)
         fix = 'correct the path' if recursive else 'correct the path, or look into its folders with --recursive'
         nothing = DataError(f'There is no image and no video in the folder {path}.', expected=_SUFFIXES, fix=fix)
     elif path.is_file() and path.suffix.lower() == '.txt':
@@ -187,8 +185,17 @@ def find_items(
             fix='correct the path; paths are relative to where the command runs',
         )
     unique: dict[str, str] = {}
+    results = os.path.join(os.path.realpath(out), '') if out else None
     for name in paths:
-        unique.setdefault(os.path.realpath(name), name)
+        real = os.path.realpath(name)
+        if results is None or not real.startswith(results):
+            unique.setdefault(real, name)
+        elif not path.is_dir():
+            raise ConfigError(
+                f'The image {name} lies in the folder for the results, {out}.',
+                expected='a folder apart from the images',
+                fix='choose another --out',
+            )
     paths = list(unique.values())
     if not paths:
         raise nothing

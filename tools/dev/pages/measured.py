@@ -344,9 +344,9 @@ def prediction_table(result: Mapping) -> str:
                 row,
                 title=f'{row["network"]}, {BACKENDS[row["backend"]].title} {row["precision"].upper()}',
                 megapixels=row['pixels'] / 1e6,
-                alone=row['milliseconds']['network'],
-                whole=row['milliseconds']['predict'],
-                unsteady=unsteady_mark(row['steady']),
+                alone=f'{row["milliseconds"]["network"]:.1f}' if 'ratio' in row else '',
+                whole=f'{row["milliseconds"]["predict"]:.1f}' if 'ratio' in row else '',
+                relative=f'{row["ratio"]:.3f}{unsteady_mark(row["steady"])}' if 'ratio' in row else '',
                 memory=f'{less / 2**20:.0f} ({few} images), {more / 2**20:.0f} ({number} images)',
             )
         )
@@ -355,19 +355,19 @@ def prediction_table(result: Mapping) -> str:
         ('formats', '{formats}'),
         ('images', '{images}'),
         ('megapixels each', '{megapixels:.2f}'),
-        ('network alone, ms an image', '{alone:.1f}'),
-        ('whole run, ms an image', '{whole:.1f}'),
-        ('ratio', '{ratio:.3f}{unsteady}'),
+        ('network alone, ms an image', '{alone}'),
+        ('whole run, ms an image', '{whole}'),
+        ('ratio', '{relative}'),
         ('peak memory, MiB', '{memory}'),
     ]
     return render(
         columns,
         rows,
-        f'*Measured* on {result["machine"][0]["processor"]} ({result["machine"][0]["cores"]} cores), both in turn, the '
-        f'network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
+        f'*Measured* on {result["machine"][0]["processor"]} ({result["machine"][0]["cores"]} cores), which did '
+        f'other work too; both in turn, the network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
         'also reads, draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a '
         'process of its own.',
-        *([UNSTEADY] if any(row['unsteady'] for row in rows) else []),
+        *([UNSTEADY] if any('(u)' in row['relative'] for row in rows) else []),
     )
 
 
