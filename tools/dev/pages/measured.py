@@ -336,7 +336,7 @@ def _share(parity: Mapping) -> str:
 
 def prediction_table(result: Mapping) -> str:
     """``prediction.json``: a folder of images, the network alone and with everything around it."""
-    rows = []
+    rows, where = [], result['machine'][0]
     for row in result['rows']:
         (few, less), (number, more) = row['peak_bytes'].items()
         rows.append(
@@ -363,10 +363,9 @@ def prediction_table(result: Mapping) -> str:
     return render(
         columns,
         rows,
-        f'*Measured* on {result["machine"][0]["processor"]} ({result["machine"][0]["cores"]} cores), which did '
-        f'other work too; both in turn, the network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
-        'also reads, draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a '
-        'process of its own.',
+        f'*Measured* on {where["processor"]} ({where["cores"]} cores), which did other work too; both in turn, the network '
+        f'on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run also reads, '
+        'draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a process of its own.',
         *([UNSTEADY] if any('(u)' in row['relative'] for row in rows) else []),
     )
 
