@@ -363,9 +363,10 @@ def prediction_table(result: Mapping) -> str:
     return render(
         columns,
         rows,
-        f'*Measured* on {where["processor"]} ({where["cores"]} cores), which did other work too; both in turn, the network '
-        f'on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run also reads, '
-        'draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a process of its own.',
+        f'*Measured* on {where["processor"]} ({where["cores"]} cores), which did other work too; both in turn, the '
+        f'network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
+        'also reads, draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a '
+        'process of its own.',
         *([UNSTEADY] if any('(u)' in row['relative'] for row in rows) else []),
     )
 
