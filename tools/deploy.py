@@ -20,7 +20,10 @@ def parse_args() -> argparse.Namespace:
         'same images, and leave a folder with engine, report and manifest. Exit status 1 if the two do not agree, 3 if '
         'these images leave it undecided.'
     )
-    parser.add_argument('model_cfg', help='model config, such as configs/maskrcnn_trtvit_b_coco.py')
+    parser.add_argument(
+        'model_cfg',
+        help='model config, such as configs/maskrcnn_trtvit_b_coco.py or mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+    )
     parser.add_argument('checkpoint', help='checkpoint of that model')
     parser.add_argument('--work-dir', required=True, help='where the artefact goes')
     parser.add_argument(

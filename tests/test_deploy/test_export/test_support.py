@@ -21,7 +21,6 @@ RESNET_50 = [
 ]
 COVERED = [
     *RESNET_50,
-    'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
     'mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py',
     'mmseg::ocrnet/ocrnet_hr18_4xb4-80k_ade20k-512x512.py',
 ]
@@ -50,6 +49,7 @@ def test_covered(path):
         ('mmdet::gfl/gfl_r50_fpn_1x_coco.py', r"bbox_head\.type='GFLHead'", '_predict_by_feat_single'),
         ('mmdet::yolox/yolox_s_8xb8-300e_coco.py', r"bbox_head\.type='YOLOXHead'", 'predict_by_feat'),
         ('mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py', r"model\.type='DINO'", 'SingleStageDetector'),
+        ('mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py', r"roi_head\.type='CascadeRoIHead'", 'StandardRoIHead'),
         ('mmdet::ms_rcnn/ms-rcnn_r50_fpn_1x_coco.py', r"roi_head\.type='MaskScoringRoIHead'", 'predict_mask'),
         ('mmdet::groie/faste-rcnn_r50_fpn_groie_1x_coco.py', 'bbox_roi_extractor', 'SingleRoIExtractor'),
         ('mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', r'model\.rpn_head', 'missing'),
