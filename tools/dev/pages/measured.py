@@ -215,6 +215,8 @@ def precisions_table(result: Mapping) -> str:
                 ours, theirs = (_percent(name, pair[which]) for which in ('pytorch', 'artefact'))
                 accuracy.append(f'{title} {ours:.1f}, {theirs:.1f}')
         ties = f', {parity["ties"]} near ties' if parity.get('ties') else ''
+        if 'usable' in parity:
+            ties += f'; {parity["usable_same"]} of {parity["usable"]} above {parity["usable_score"]}'
         found = dict(
             accuracy='; '.join(accuracy),
             megabytes=row['engine_bytes'] / 1e6,
@@ -235,19 +237,37 @@ def precisions_table(result: Mapping) -> str:
         ('engine, MB', '{megabytes:.1f}'),
         ('proof', '{verdict}'),
         ('the same as PyTorch', '{agreement}'),
-        ('ms: PyTorch / artefact', '{ms}'),
-        ('ratio', '{ratio}'),
     ]
+    if any('ms' in row for row in rows):
+        columns += [('ms: PyTorch / artefact', '{ms}'), ('ratio', '{ratio}')]
     machine, images = result['machine'][0], ' or '.join(map(str, sorted({row['images'] for row in rows})))
     note = (
         f'*Measured* on {machine["processor"]} ({machine["torch_threads"]} threads), {images} images of the test split '
-        f'each. Latency is end to end, one image, interleaved; {UNSTEADY}'
+        'each.'
     )
+    if any(row.get('latency') for row in rows):
+        note += f' Latency is end to end, one image, interleaved; {UNSTEADY}'
     if any('cpu' not in BACKENDS[row['backend']].devices for row in rows):
         note += (
             ' Where an engine of TensorRT has no latency, it was built and not run: its graph was, in ONNX Runtime '
             'with every tensor rounded as the types of the engine say.'
         )
+    return render(columns, rows, note)
+
+
+def counts_table(result: Mapping) -> str:
+    """``cells_counts.json``: error of counts by class, of the guide on blood cells."""
+    rows = [dict(row, network=row['config']) for row in result['rows']]
+    columns = [
+        ('network', '{network}'),
+        ('artefact', '{artefact}'),
+        *((f'{name}: found / annotated', f'{{{name}}}') for name in result['classes']),
+    ]
+    for row in rows:
+        for name in result['classes']:
+            found = row['counts'][name]
+            row[name] = f'{found["found"]} / {found["annotated"]}, mean error {found["mean_error"]:.2f}'
+    note = f'*Measured* on {result["images"]} images; a cell counts from a score of {result["score"]}.'
     return render(columns, rows, note)
 
 
