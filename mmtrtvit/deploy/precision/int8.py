@@ -40,7 +40,8 @@ def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
 
 def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """Names of the layers that :func:`to_int8` would quantise: those with their own weights, except the last layers of
-    the heads and ``nodes_to_exclude``.
+    the heads and ``nodes_to_exclude``. A product with a stack of matrices (tables of positions that are resized) has no
+    scale for each channel in ONNX Runtime, and is left.
 
     Raises:
         ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist.
@@ -53,6 +54,7 @@ def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()
         for node in layers(model)
         if node.input[1] in weights
         and weights[node.input[1]].dtype == np.float32
+        and (node.op_type != 'MatMul' or weights[node.input[1]].ndim == 2)
         and node.input[0] not in weights
         and node.name not in last
         and not is_excluded(node.name, nodes_to_exclude)

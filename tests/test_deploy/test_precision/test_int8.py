@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -176,6 +177,24 @@ def test_a_layer_that_sees_only_zeros_is_left(graph_of):
     model = graph_of(nodes, dict(w=np.eye(2, dtype=np.float32)), shape=(1, 2))
     found = to_int8(model, [dict(x=np.zeros((1, 2), np.float32))])
     assert [node.op_type for node in found.graph.node] == ['MatMul', 'MatMul']
+
+
+def test_a_product_with_a_stack_of_matrices_is_left(graph_of):
+    """EfficientFormer resizes its table of biases by one; ONNX Runtime has no kernel for its scales."""
+    nodes = [
+        helper.make_node('MatMul', ['x', 'w'], ['a'], name='/first/MatMul'),
+        helper.make_node('MatMul', ['a', 'table'], ['b'], name='/resize/MatMul'),
+        helper.make_node('MatMul', ['b', 'w'], ['y'], name='/last/MatMul'),
+    ]
+    table = np.random.default_rng(0).random((3, 4, 4), np.float32)
+    model = graph_of(nodes, dict(w=np.eye(4, dtype=np.float32), table=table), shape=(2, 4))
+    feeds = [dict(x=np.float32([[1, 2, 3, 4], [4, 3, 2, 1]]))]
+    assert int8_candidates(model) == ('/first/MatMul',)
+    options = onnxruntime.SessionOptions()  # with all of its fusions, as an artefact runs
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(to_int8(model, feeds).SerializeToString(), options)
+    (found,), (expected,) = session.run(None, feeds[0]), run_graph(model, feeds)[0].values()
+    np.testing.assert_allclose(found, expected, rtol=0.03)
 
 
 def test_bad_input(detector, images):
