@@ -70,7 +70,7 @@ except DeployError as error:
 @pytest.mark.parametrize('what', ['mmtrtvit.models', 'mmtrtvit.engine', 'mmtrtvit.deploy.PredictorModel'])
 def test_what_needs_openmmlab_says_so(root, what):
     done = python(f'{BLOCKER}import mmtrtvit.deploy; {what}', root=root)
-    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+    assert done.returncode == 2 and 'Traceback' not in done.stderr, done.stderr
     assert 'Error: mmtrtvit cannot be used in this environment: torch is missing' in done.stderr
 
 

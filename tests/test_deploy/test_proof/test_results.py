@@ -85,7 +85,11 @@ def test_metrics_are_those_of_the_predictor(small, segmentor, tmp_path, monkeypa
     network, folder = small('fixed segmentation'), segmentor()
     right = evaluate_artefact(network.file, str(folder), work_dir=str(tmp_path))
     call = Predictor.__call__
-    monkeypatch.setattr(Predictor, '__call__', lambda self, images: call(self, [image[..., ::-1] for image in images]))
+    monkeypatch.setattr(
+        Predictor,
+        '__call__',
+        lambda self, images, **options: call(self, [image[..., ::-1] for image in images], **options),
+    )
     wrong = evaluate_artefact(network.file, str(folder), work_dir=str(tmp_path))
     assert wrong['mIoU'] != right['mIoU']
 
