@@ -255,7 +255,8 @@ def pipeline_of(config: Mapping) -> list[Mapping]:
     Raises:
         ConfigError: If a test data set has no pipeline, or two of them differ.
     """
-    pipelines = [dataset.get('pipeline') for dataset in datasets_of(config['test_dataloader']['dataset'])]
+    datasets = datasets_of(config['test_dataloader']['dataset'])
+    pipelines: list[list[Mapping]] = [dataset.get('pipeline') or [] for dataset in datasets]
     if not pipelines or not all(pipelines):
         raise ConfigError(
             'The test data set of the config has no pipeline.',
