@@ -145,7 +145,8 @@ def library_errors_explained(
             text = f': {error}' if str(error) else ''
             known = ConfigError(
                 f'{stage()} failed: {type(error).__name__}{text}\n({place_of(error)})',
-                fix='correct the setting of the config that this is about; MMTRTVIT_DEBUG=1 shows the whole traceback',
+                fix='correct the setting of the config that this is about; if it is right, report the traceback, which '
+                'MMTRTVIT_DEBUG=1 shows',
             )
         if known is None:
             raise

@@ -19,8 +19,7 @@ from mmtrtvit.weights.conversion import convert_weights
 from mmtrtvit.weights.sources import CONVERTIBLE
 
 # a ResNet fills TRT-ViT-D in part: test_resnet.py
-CASES = [(family, source) for family in CONVERTIBLE.keys() - {'trtvit'} for source in CONVERTIBLE[family].sources]
-CASES.sort()
+CASES = [(family, source) for family, about in CONVERTIBLE.items() if family != 'trtvit' for source in about.sources]
 
 
 @pytest.fixture
