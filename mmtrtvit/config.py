@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -213,6 +214,20 @@ def datasets_of(config: Mapping) -> Iterator[Mapping]:
         yield from datasets_of(config['dataset'])
     else:
         yield config
+
+
+def with_pipeline(dataset: Mapping, pipeline: Sequence[Mapping], **settings: object) -> dict:
+    """A copy of the config of a data set, with another pipeline in all of its innermost data sets.
+
+    Args:
+        dataset: The config, which may wrap or concatenate others.
+        pipeline: The steps.
+        settings: Further settings of the innermost data sets.
+    """
+    changed = copy.deepcopy(dict(dataset))
+    for innermost in datasets_of(changed):
+        cast(dict, innermost).update(settings, pipeline=list(pipeline))
+    return changed
 
 
 def describe_batches(config: Mapping, split: str) -> str:

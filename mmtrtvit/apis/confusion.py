@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from tqdm import tqdm
 
 from ..atomic import atomic_file
-from ..config import load_config
+from ..config import load_config, pipeline_of, with_pipeline
 from ..datasets.preflight import check_data
 from ..errors import ConfigError, DataError, library_errors_explained
 from ..visualization.heatmap import draw_heatmap
@@ -159,11 +159,10 @@ def _pairs(config: Config, found: Sequence[Mapping]) -> Iterator[tuple[Mapping, 
     Raises:
         DataError: If the predictions are those of other images.
     """
-    settings = config.test_dataloader.dataset
-    labels = [step for step in settings.pipeline if step.type.endswith('LoadAnnotations')]
+    labels = [step for step in pipeline_of(config) if step['type'].endswith('LoadAnnotations')]
     # Boxes come from the annotation file as they are; label maps are files that have to be read.
     is_map = 'pred_sem_seg' in found[0]
-    dataset = DATASETS.build(dict(settings, pipeline=labels if is_map else []))
+    dataset = DATASETS.build(with_pipeline(config.test_dataloader.dataset, labels if is_map else []))
     if len(dataset) != len(found):
         raise DataError(
             f'There are predictions on {len(found)} images, but the test split has {len(dataset)}.',
@@ -188,9 +187,8 @@ def _instances(boxes: Sequence[Mapping]) -> InstanceData:
 
 
 def _count(config: Config, found: Sequence[Mapping], score_thr: float, iou_thr: float) -> ConfusionMatrix:
-    classes = tuple(
-        DATASETS.build(dict(config.test_dataloader.dataset, pipeline=[], lazy_init=True)).metainfo['classes']
-    )
+    settings = with_pipeline(config.test_dataloader.dataset, [], lazy_init=True)
+    classes = tuple(DATASETS.build(settings).metainfo['classes'])
     pairs = tqdm(_pairs(config, found), total=len(found), desc='Comparing', unit='image', disable=None)
     if 'pred_sem_seg' in found[0]:
         counts = sum(

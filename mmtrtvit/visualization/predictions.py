@@ -16,7 +16,7 @@ from mmengine.structures import BaseDataElement
 from tqdm import tqdm
 
 from ..checkpoint import load_checkpoint
-from ..config import load_config
+from ..config import load_config, pipeline_of, with_pipeline
 from ..datasets.preflight import check_data
 from ..engine.finite import finite_outputs
 from ..errors import ConfigError, DataError, library_errors_explained
@@ -46,15 +46,8 @@ def image_files(paths: Sequence[str | os.PathLike]) -> list[Path]:
     return files
 
 
-def _test_dataset(config: Config) -> Mapping:
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
-
-
-def _truths(dataset: Mapping, number: int) -> Iterator[tuple[Path, BaseDataElement]]:
-    """Path and truth, in the image's own pixels, of the first images of a data set."""
+def _truths(config: Config, number: int) -> Iterator[tuple[Path, BaseDataElement]]:
+    """Path and truth, in the image's own pixels, of the first images of the test split."""
 
     def belongs(step: Mapping) -> bool:
         return step['type'].endswith(('LoadImageFromFile', 'LoadAnnotations'))
@@ -62,9 +55,10 @@ def _truths(dataset: Mapping, number: int) -> Iterator[tuple[Path, BaseDataEleme
     def pack(step: Mapping) -> bool:
         return step['type'].endswith(('PackDetInputs', 'PackSegInputs'))
 
-    pipeline = [step for step in dataset['pipeline'] if belongs(step)]
-    pipeline += [dict(type=step['type'], meta_keys=('img_path',)) for step in dataset['pipeline'] if pack(step)]
-    built = DATASETS.build(dict(dataset, pipeline=pipeline))
+    steps = pipeline_of(config)
+    pipeline = [step for step in steps if belongs(step)]
+    pipeline += [dict(type=step['type'], meta_keys=('img_path',)) for step in steps if pack(step)]
+    built = DATASETS.build(with_pipeline(config.test_dataloader.dataset, pipeline))
     for index in range(min(number, len(built))):
         sample = built[index]['data_samples']
         yield Path(sample.img_path), sample
@@ -154,13 +148,12 @@ def visualize(
         check_data(cfg, ['test'])
     init_default_scope(cfg.default_scope)
     with library_errors_explained(stage=lambda: 'Drawing'):
-        dataset = _test_dataset(cfg)
-        metainfo = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True)).metainfo
+        metainfo = DATASETS.build(with_pipeline(cfg.test_dataloader.dataset, [], lazy_init=True)).metainfo
         model = MODELS.build(copy.deepcopy(cfg.model))
         load_checkpoint(model, checkpoint, allow_mismatch=allow_mismatch)
         model.eval()
-        pipeline = Compose([step for step in dataset.pipeline if not step.type.endswith('LoadAnnotations')])
-        todo = _truths(dataset, number) if files is None else ((path, None) for path in files)
+        pipeline = Compose([step for step in pipeline_of(cfg) if not step['type'].endswith('LoadAnnotations')])
+        todo = _truths(cfg, number) if files is None else ((path, None) for path in files)
         written = []
         total = number if files is None else len(files)
         for path, truth in tqdm(todo, total=total, desc='Drawing', unit='image', disable=None):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmtrtvit.apis import evaluate
 from mmtrtvit.apis.confusion import ConfusionMatrix, confusion_matrix, count_boxes, count_pixels
+from mmtrtvit.config import load_config
 from mmtrtvit.datasets.toy import CLASSES
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 
@@ -176,6 +177,14 @@ def test_the_truth_is_never_confused(toy, toy_checkpoint, tmp_path):
     matrix = confusion_matrix(toy.config, tmp_path / 'truth.pkl', tmp_path / 'out', iou_thr=0.95)
     objects = np.bincount([item['category_id'] - 1 for item in content['annotations']], minlength=len(CLASSES))
     np.testing.assert_array_equal(matrix.counts, np.diag([*objects, 0]))
+
+    # the same images in two data sets that are joined count twice
+    cfg = load_config(toy.config)
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.test_dataloader.dataset] * 2)
+    cfg.dump(tmp_path / 'joined.py')
+    (tmp_path / 'truth.pkl').write_bytes(pickle.dumps(samples * 2))
+    twice = confusion_matrix(str(tmp_path / 'joined.py'), tmp_path / 'truth.pkl', tmp_path / 'twice', iou_thr=0.95)
+    np.testing.assert_array_equal(twice.counts, 2 * matrix.counts)
 
 
 def test_input_that_cannot_be_used(toy_seg, evaluated, tmp_path):

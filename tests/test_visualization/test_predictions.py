@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import mmtrtvit.visualization.predictions as predictions
+from mmtrtvit.config import load_config
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError
 from mmtrtvit.visualization import visualize
 
@@ -36,6 +37,21 @@ def test_detections_beside_the_truth(toy, toy_checkpoint, given, tmp_path):
         height, width = image.shape[:2]
         # in the image's own pixels, which the network never saw: it gets 128 at most
         assert columns['truth'].masks.masks.shape[1:] == columns['prediction'].masks.shape[1:] == (height, width)
+
+
+def joined(config, path):
+    """A config that tests on a data set twice, one after the other."""
+    cfg = load_config(config)
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.test_dataloader.dataset] * 2)
+    cfg.dump(path)
+    return str(path)
+
+
+def test_data_sets_that_are_joined(toy, toy_checkpoint, given, tmp_path):
+    visualize(joined(toy.config, tmp_path / 'joined.py'), str(toy_checkpoint), tmp_path / 'out', number=1)
+    image, columns, metainfo = given[0]
+    assert metainfo['classes'][0] == 'disc' and len(columns['truth']) > 0
+    np.testing.assert_array_equal(image, cv2.imread(str(toy.images[0]))[..., ::-1])
 
 
 def test_truth_is_that_of_the_annotations(toy, toy_checkpoint, given, tmp_path):
