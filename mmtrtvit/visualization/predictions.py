@@ -142,6 +142,10 @@ def visualize(
     """
     if number < 1:
         raise ConfigError(f'--number {number}: nothing would be drawn.', fix='give 1 or more')
+    if not 0 <= score_thr < 1:
+        raise ConfigError(
+            f'--score-thr {score_thr:g} is out of range.', expected='0 or more, below 1', fix='correct --score-thr'
+        )
     cfg = load_config(config, cfg_options, variants)
     files = None if images is None else image_files(images)
     if files is None:

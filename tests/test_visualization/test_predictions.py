@@ -112,6 +112,8 @@ def test_input_that_cannot_be_used(toy_seg, tmp_path):
     assert 'There is no image in the folder' in told(DataError, images=[tmp_path / 'empty'])
     assert 'text.jpg cannot be read' in told(DataError, images=[tmp_path / 'text.jpg'])
     assert '--number 0' in told(ConfigError, number=0)
+    for score in (7, -0.1, float('nan')):
+        assert '--score-thr' in told(ConfigError, score_thr=score)
     assert 'There is no checkpoint' in told(CheckpointError, checkpoint=tmp_path / 'none.pth')
     options = {'test_dataloader.dataset.data_root': 'no/such/root'}
     assert 'no/such/root does not exist' in told(DataError, cfg_options=options)
