@@ -1,13 +1,12 @@
 """Latencies are measured in turn, by a clock that the tests wind themselves."""
 
-import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mmtrtvit import latency
-from mmtrtvit.benchmark import Latency, machine, measure, ratio
+from mmtrtvit.latency import Latency, Milliseconds, measure, ratio
 
 
 class Clock:
@@ -40,7 +39,9 @@ def row(values, name='x'):
 
 def test_runs_alternate_after_the_warm_up(clock):
     subjects = {'a': clock.subject('a', 0.01), 'b': clock.subject('b', 0.02)}
-    rows = measure(subjects, scope='network', warmup_runs=2, warmup_seconds=0, min_runs=5, min_seconds=0)
+    rows = measure(
+        subjects, scope='network', warmup_runs=2, warmup_seconds=0, min_runs=5, min_seconds=0, until_steady=False
+    )
     assert ''.join(clock.diary) == 'aabb' + 'ab' * 5
     assert [r.name for r in rows] == ['a', 'b'] and {r.scope for r in rows} == {'network'}
     assert rows[0].values == pytest.approx([10.0] * 5) and rows[1].values == pytest.approx([20.0] * 5)
@@ -61,10 +62,72 @@ def test_warm_up_lasts_for_its_time(clock):
     assert len(clock.diary) == 10 + 3 and len(rows[0].values) == 3
 
 
-def test_least_time_is_that_of_the_fastest(clock):
+def test_each_runs_for_its_least_time_and_steps_out(clock):
     subjects = {'slow': clock.subject('slow', 1.0), 'fast': clock.subject('fast', 0.1)}
-    rows = measure(subjects, scope='s', warmup_runs=0, warmup_seconds=0, min_runs=2, min_seconds=0.95)
-    assert [len(r.values) for r in rows] == [10, 10]
+    rows = measure(subjects, scope='s', warmup_runs=0, warmup_seconds=0, min_runs=3, min_seconds=0.95)
+    assert [len(r.values) for r in rows] == [3, 10]
+
+
+def test_only_steady_windows_count(clock):
+    """Seven slow and restless runs, then the machine is quiet: the figure is that of the last three windows."""
+    restless = clock.subject('a', *[0.1, 0.3, 0.2] * 3, *[0.05] * 100)
+    finished = []
+    (found,) = measure(
+        {'a': restless}, scope='s', warmup_runs=0, warmup_seconds=0, min_runs=9, min_seconds=0, done=finished.append
+    )
+    assert len(found.values) == 18 and found.start == 9 and found.steady and finished == [found]
+    assert found.median == found.quantile(0.99) == pytest.approx(50.0) and found.spread == pytest.approx(0)
+
+
+def test_windows_have_to_agree(clock):
+    """Each window is steady, but the machine becomes slower from one to the next until it stays as it is."""
+    drift = clock.subject('a', *[0.1] * 3, *[0.12] * 3, *[0.14] * 300)
+    (found,) = measure({'a': drift}, scope='s', warmup_runs=0, warmup_seconds=0, min_runs=9, min_seconds=0)
+    assert found.start == 6 and len(found.values) == 15 and found.median == pytest.approx(140.0)
+
+
+def test_runs_that_never_become_steady_are_flagged(clock):
+    (found,) = measure(
+        {'a': clock.subject('a', 0.1, 0.3)}, scope='s', warmup_seconds=0, min_runs=9, min_seconds=0, max_seconds=5
+    )
+    assert not found.settled and not found.steady and found.counted == found.values and len(found.values) >= 20
+
+
+def test_a_subject_that_fails_does_not_end_the_others(clock):
+    def broken():
+        raise ValueError('out of memory')
+
+    options = dict(scope='s', warmup_runs=1, warmup_seconds=0, min_runs=3, min_seconds=0)
+    finished = []
+    rows = measure({'a': broken, 'b': clock.subject('b', 0.1)}, done=finished.append, **options)
+    assert rows[0].failure == 'ValueError: out of memory' and not rows[0].values
+    assert [entry.name for entry in finished] == ['a', 'b'] and rows[1].steady
+    with pytest.raises(ValueError, match='out of memory'):
+        measure({'a': broken}, **options)
+
+
+def test_an_interrupt_keeps_what_was_measured(clock):
+    runs = iter(range(100))
+
+    def interrupted():
+        clock.now += 0.1
+        if next(runs) == 7:
+            raise KeyboardInterrupt
+
+    finished = []
+    with pytest.raises(KeyboardInterrupt):
+        measure({'a': interrupted}, scope='s', warmup_runs=1, warmup_seconds=0, min_runs=30, done=finished.append)
+    (found,) = finished
+    assert found.values == pytest.approx([100.0] * 6) and not found.steady
+
+
+def test_a_subject_may_time_itself(clock):
+    def timed():
+        clock.now += 1
+        return Milliseconds(2.5)
+
+    (found,) = measure({'a': timed}, scope='s', warmup_seconds=0, min_runs=3, min_seconds=0)
+    assert found.values == [2.5] * 3
 
 
 def test_it_ends_in_time_but_never_before_three_rounds(clock):
@@ -98,6 +161,7 @@ def test_a_row_says_everything(clock):
         warmup_seconds=0,
         min_runs=20,
         min_seconds=0,
+        until_steady=False,
     )
     said = found.to_dict()
     assert said['values'] == found.values and said['runs'] == 20 and said['batch'] == 1
@@ -115,30 +179,9 @@ def test_ratio_is_taken_round_by_round():
     assert ratio(rows, of='b', to='a') == pytest.approx(0.4)
 
 
-def test_the_machine_is_named():
-    found = machine()
-    assert found['processor'] and found['cores'] >= 1 and found['torch_threads'] >= 1 and found['system']
-
-
-@pytest.mark.parametrize(
-    'told, name, features',
-    [
-        (
-            'model name\t: Some Xeon\nflags\t\t: fpu avx2 avx512f avx512_vnni\n',
-            'Some Xeon',
-            ['avx2', 'avx512f', 'avx512_vnni'],
-        ),
-        ('processor\t: 0\nFeatures\t: fp asimddp i8mm\n', None, ['asimddp', 'i8mm']),
-        ('', None, []),
-    ],
-    ids=['x86', 'ARM', 'elsewhere'],
-)
-def test_the_processor_and_its_instructions(monkeypatch, told, name, features):
-    def opened(*_):
-        if not told:
-            raise FileNotFoundError
-        return io.StringIO(told)
-
-    monkeypatch.setattr(latency, 'open', opened, raising=False)
-    found = latency.processor()
-    assert found['features'] == features and found['name'] and (name is None or found['name'] == name)
+def test_ratio_takes_the_rounds_that_count_for_both():
+    a, b = row([99.0] * 3 + [20.0] * 6, 'a'), row([1.0] * 3 + [10.0] * 3, 'b')
+    a.start = b.start = 3
+    assert ratio([a, b], of='a', to='b') == pytest.approx(2.0)
+    a.start = 6  # nothing in common with b: all rounds that both took part in
+    assert ratio([a, b], of='a', to='b') == pytest.approx(50.5)

@@ -104,7 +104,7 @@ def main() -> int:
     """Start the service, ask it, and print figures."""
     from app import Settings, answer_to
 
-    from mmtrtvit.latency import machine
+    from mmtrtvit.machine import machine
     from mmtrtvit.prediction import find_items
     from mmtrtvit.runtime import load
 

@@ -1,6 +1,7 @@
 """Measuring: complexity, latency, the cost of training, and the machine behind the figures."""
 
-from ..latency import Latency, machine, measure, ratio
+from ..latency import Latency, measure, ratio
+from ..machine import machine
 from ..testing.random_inputs import random_batch
 from ..zoo.complexity import (
     Complexity,

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from ..atomic import atomic_file
 from ..errors import ConfigError, DeployError
-from ..latency import machine, measure
+from ..latency import measure
+from ..machine import machine
 from ..runtime.backends import open_session
 from ..zoo.complexity import backbone_complexity
 from ..zoo.families import FAMILIES

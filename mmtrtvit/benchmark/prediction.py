@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..latency import machine, measure, ratio
+from ..latency import measure, ratio
+from ..machine import machine
 from ..prediction import find_items, predict
 from ..runtime import Predictor, load
 from ..runtime.preprocess import read_image
@@ -66,6 +67,7 @@ def _times(
             min_runs=iterations,
             min_seconds=0,
             max_seconds=600,
+            until_steady=False,
         )
     return dict(
         rounds=len(timed[0].values),

@@ -10,7 +10,7 @@ from rich.console import Console
 from ..atomic import atomic_file
 from ..config import make_work_dir
 from ..errors import ConfigError, DataError
-from ..latency import machine
+from ..machine import machine
 
 COUNTS = ('size', 'batch', 'images', 'iterations', 'threads')
 """Settings that have to be at least one."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import DataError
-from ..latency import machine
+from ..machine import machine
 from .rows import Results
 
 KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc')

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from ..engine.cpu_amp import amp_is_quicker, bfloat16_slowdown, use_amp
 from ..errors import DeployError
-from ..latency import machine, measure
+from ..latency import measure
+from ..machine import machine
 from ..testing.random_inputs import random_batch
 from ..zoo.configs import Entry, select_configs
 from ..zoo.methods import METHODS
@@ -261,6 +262,7 @@ def benchmark_training(
                 min_runs=iterations,
                 min_seconds=0,
                 max_seconds=float('inf'),
+                until_steady=False,
             )
             rows += [dict(row.to_dict(), **VARIANTS[row.name], memory=trainers[row.name].memory()) for row in timed]
         result = dict(training=rows)

@@ -34,7 +34,7 @@ def test_rows_say_what_they_were_measured_on(outcome):
     ]
     for row in result['latency']:
         assert (row['kind'], row['scope'], row['unit'], row['shape']) == ('measured', 'backbone', 'ms', '2x3x33x33')
-        assert (row['precision'], row['batch'], row['runs']) == ('fp32', 2, len(row['values']))
+        assert (row['precision'], row['batch']) == ('fp32', 2) and row['runs'] <= len(row['values'])
         assert row['machine']['torch_threads'] == 1 and row['machine']['processor']
         assert row['versions']['torch'] == torch.__version__ and 'onnxruntime' in row['versions']
 

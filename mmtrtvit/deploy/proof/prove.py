@@ -147,6 +147,7 @@ def _latency(reference: Reference, predict: Predictor, image: np.ndarray, precis
             ),
             min_runs=10,
             max_seconds=60.0,
+            until_steady=False,
         )
     finally:
         reference.model.to('cpu')
