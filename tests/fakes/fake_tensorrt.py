@@ -33,6 +33,7 @@ class Scenario:
         build: Errors of a build that fails.
         no_context: There is no memory for an execution context.
         refuse_run: The run is not queued.
+        no_memory_asked: A run asks for no memory for outputs whose size depends on the data.
         capability: Compute capability of the GPU.
         foreign_cache: How a timing cache of another GPU is refused: 'unread', when it is read, or 'unused', when it is
             given to a build.
@@ -42,6 +43,7 @@ class Scenario:
     build: list = dataclasses.field(default_factory=list)
     no_context: bool = False
     refuse_run: bool = False
+    no_memory_asked: bool = False
     capability: str = '8.6'
     foreign_cache: str = ''
 
@@ -267,6 +269,7 @@ class ParserError(Real):
 class Runtime(Real):
     def __init__(self, logger):
         self._logger = logger
+        self._trt._seen['loggers'].append(logger)
 
     def deserialize_cuda_engine(self, serialized_engine):
         def refuse(message):
@@ -367,7 +370,7 @@ class EngineInspector(Real):
 
 class IExecutionContext(Real):
     def _open(self, engine):
-        self._engine, self._shapes, self._addresses, self._allocators = engine, {}, {}, {}
+        self._engine, self._shapes, self._addresses, self._allocators, self._kept = engine, {}, {}, {}, []
 
     def set_input_shape(self, name, shape):
         low, _, high = self._engine.get_tensor_profile_shape(name, 0)
@@ -383,6 +386,7 @@ class IExecutionContext(Real):
 
     def set_output_allocator(self, name, output_allocator):
         self._allocators[name] = output_allocator
+        self._kept.append(output_allocator)  # the bindings keep each one as long as the context
         return True
 
     def _run(self, feeds):
@@ -402,6 +406,7 @@ class IExecutionContext(Real):
 
     def execute_async_v3(self, stream_handle):
         self._trt._seen['stream'] = stream_handle
+        self._trt._on_run(stream_handle)
         if self._trt._scenario.refuse_run:
             return False
         feeds = {}
@@ -413,7 +418,7 @@ class IExecutionContext(Real):
         asynchronous = self._version in API['classes']['IOutputAllocator']['reallocate_output_async']
         for name, output in self._run(feeds).items():
             address = self._addresses.get(name)
-            if name in self._allocators:
+            if name in self._allocators and not self._trt._scenario.no_memory_asked:
                 allocator = self._allocators[name]
                 # a version that knows the asynchronous one calls it only
                 if asynchronous:
@@ -421,7 +426,7 @@ class IExecutionContext(Real):
                 else:
                     address = allocator._call('reallocate_output', name, 0, output.nbytes, 256)
                 allocator._call('notify_shape', name, list(output.shape))
-            if output.nbytes:
+            if output.nbytes and address:
                 ctypes.memmove(address, np.ascontiguousarray(output).tobytes(), output.nbytes)
         return True
 
@@ -458,7 +463,8 @@ def load(version: str, **scenario) -> types.ModuleType:
     """
     trt = types.ModuleType('tensorrt_rtx' if version.startswith('rtx') else 'tensorrt')
     trt.__version__ = version.removeprefix('rtx-')
-    trt._scenario, trt._seen, trt._memory = Scenario(**scenario), {'plugins': False}, bytes
+    trt._scenario, trt._seen, trt._memory = Scenario(**scenario), {'plugins': False, 'loggers': []}, bytes
+    trt._on_run = lambda stream: None
     if version in API['names']['init_libnvinfer_plugins']:
         trt.init_libnvinfer_plugins = functools.partial(_init_plugins, trt)
     made = {cls.__name__: cls for cls in _REAL}

@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import json
 import sys
-import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,8 +62,47 @@ def finder():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
 
 
+class Stream:
+    """A stream that notes what it waits for."""
+
+    def __init__(self, number, log):
+        self.cuda_stream, self.log = number, log
+
+    def wait_stream(self, other):
+        self.log.append((self.cuda_stream, 'waits for', other.cuda_stream))
+
+
+class Streams:
+    """PyTorch's streams: the current one is 1 unless a test changes it, each session's own has a number of its own."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.made, self.held = [], [], []
+        self.current = Stream(1, self.log)
+        monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: self.current)
+        monkeypatch.setattr(torch.cuda, 'Stream', self.make)
+        monkeypatch.setattr(torch.cuda, 'stream', self.use)
+        monkeypatch.setattr(
+            torch.Tensor, 'record_stream', lambda tensor, stream: self.held.append(stream.cuda_stream), raising=False
+        )
+
+    def make(self, device=None):
+        self.made.append(Stream(4711 + len(self.made), self.log))
+        return self.made[-1]
+
+    @contextlib.contextmanager
+    def use(self, stream):
+        before, self.current = self.current, stream
+        yield
+        self.current = before
+
+
 @pytest.fixture
-def machine(monkeypatch, root, tmp_path):
+def streams(monkeypatch):
+    return Streams(monkeypatch)
+
+
+@pytest.fixture
+def machine(monkeypatch, root, tmp_path, streams):
     """A machine with a GPU of compute capability 8.6 and a version of TensorRT, and an engine for it."""
     spec = importlib.util.spec_from_file_location('fake_tensorrt', root / 'tests' / 'fakes' / 'fake_tensorrt.py')
     fakes = importlib.util.module_from_spec(spec)
@@ -73,10 +111,10 @@ def machine(monkeypatch, root, tmp_path):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (8, 6))
     monkeypatch.setattr(torch.cuda, 'device', lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: types.SimpleNamespace(cuda_stream=4711))
 
     def make(version, model=None, shapes=None, plan=None, open_it=True, output_names=None, **scenario):
         trt = fakes.load(version, **scenario)
+        trt._on_run = lambda stream: streams.log.append((stream, 'runs'))
         package = trt.__name__
         monkeypatch.setattr(session_module, 'import_package', lambda name: trt)
         monkeypatch.setattr(session_module, 'require_version', lambda name: (0,))
@@ -86,7 +124,7 @@ def machine(monkeypatch, root, tmp_path):
             onnx=base64.b64encode((model or network()).SerializeToString()).decode(),
             shapes=shapes or {'x': [[1, 4], [2, 4], [8, 4]]},
         )
-        path = tmp_path / 'e.engine'
+        path = make.path = tmp_path / 'e.engine'
         path.write_bytes(json.dumps({**content, **(plan or {})}).encode())
         if not open_it:
             return path
@@ -109,7 +147,6 @@ class TestEveryVersion:
             found = session({'x': rows(n)})
             np.testing.assert_array_equal(found['double'], rows(n) * 2)
             np.testing.assert_array_equal(found['total'], rows(n).sum(1))
-        assert session.fake._seen['stream'] == 4711
 
     def test_what_it_says_of_itself(self, machine, version):
         session = machine(version)
@@ -141,16 +178,39 @@ class TestEveryVersion:
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(right, range(1, 9)))
 
-    def test_a_run_on_another_stream_waits_for_the_last_one(self, machine, version, monkeypatch):
-        session, waited = machine(version), []
-        first, second = (
-            types.SimpleNamespace(cuda_stream=number, wait_stream=lambda other: waited.append(other.cuda_stream))
-            for number in (1, 2)
-        )
-        for stream in (first, first, second, second):
-            monkeypatch.setattr(torch.cuda, 'current_stream', lambda device, stream=stream: stream)
+    def test_runs_are_in_order_with_the_current_stream_on_one_of_their_own(self, machine, version, streams):
+        """Never on the default one, around which TensorRT synchronises the device."""
+        session = machine(version)
+        for number in (1, 2):
+            streams.current = Stream(number, streams.log)
             session.run_tensors({'x': torch.ones(2, 4)})
-        assert waited == [1]
+            waits = 'waits for'
+            assert streams.log == [(4711, waits, number), (4711, 'runs'), (number, waits, 4711)]
+            streams.log.clear()
+
+    def test_two_sessions_have_a_stream_each(self, machine, version, streams):
+        for session in (machine(version), machine(version)):
+            session.run_tensors({'x': torch.ones(2, 4)})
+        assert [entry[0] for entry in streams.log if entry[1] == 'runs'] == [4711, 4712]
+
+    def test_the_current_stream_waits_for_a_run_that_fails(self, machine, version, streams):
+        with pytest.raises(DeployError, match='could not run the network'):
+            machine(version, refuse_run=True).run_tensors({'x': torch.ones(2, 4)})
+        assert streams.log[-1] == (1, 'waits for', 4711)
+
+    def test_there_is_one_logger(self, machine, version):
+        """The plugin library keeps a pointer to the last one."""
+        session = machine(version)
+        trt = session.fake
+        session_module.load_engine(trt, machine.path, trt.__name__, (8, 6))
+        first, second = trt._seen['loggers']
+        assert first is second
+        machine.path.write_bytes(b'')
+        for _ in range(2):  # each failure tells its own errors
+            with pytest.raises(DeployError) as caught:
+                session_module.load_engine(trt, machine.path, trt.__name__, (8, 6))
+            assert str(caught.value).count('Magic tag') == 1
+        assert not first.listeners
 
     def test_inputs_of_another_type_or_layout(self, machine, version):
         session = machine(version)
@@ -234,15 +294,37 @@ def test_an_output_whose_size_depends_on_the_data(machine, version, filled):
     np.testing.assert_array_equal(found['half'], x)
 
 
-def test_the_allocator_of_8_6(machine, root):
+@pytest.mark.parametrize('version', CURRENT)
+def test_an_allocator_serves_all_runs(machine, version, streams):
+    """The context keeps each one that it is given, so one a run would leak it with its memory."""
+    session = machine(version, finder())
+    x = np.zeros((3, 4), np.float32)
+    results = []
+    for filled in (5, 1, 12):
+        x.flat[:] = np.arange(12) < filled
+        results.append((np.nonzero(x), session.run_tensors({'x': torch.from_numpy(x.copy())})['found']))
+    for expected, found in results:  # each run has memory of its own
+        np.testing.assert_array_equal(found, np.stack(expected))
+    context = session._context
+    assert len(context._kept) == 1 and context._kept[0].memory is None
+    assert streams.held == [1, 1, 1]  # the memory is of the session's stream, and read on the current one
+
+
+def test_an_output_without_memory_is_an_error(machine):
+    with pytest.raises(DeployError, match="could not tell the output 'found'"):
+        machine('11.4.0', finder(), no_memory_asked=True)({'x': rows(2)})
+
+
+def test_the_allocator_of_8_6(machine, streams):
     """It asks for memory by the method without a stream."""
     session = machine('8.6.1')
-    output = session_module.make_output(session.fake, torch.device('cpu'), torch.int32)
+    output = session_module.make_output(session.fake, torch.device('cpu'), torch.int32, streams.made[0])
     address = output.reallocate_output('y', 0, 24, 256)
     output.notify_shape('y', [2, 3])
     assert address == output.memory.data_ptr()
-    assert output.tensor().shape == (2, 3) and output.tensor().dtype == torch.int32
-    assert output.tensor().data_ptr() == address
+    found = output.take()
+    assert found.shape == (2, 3) and found.dtype == torch.int32 and found.data_ptr() == address
+    assert output.take() is None
 
 
 def test_an_output_without_elements_has_an_address(machine):

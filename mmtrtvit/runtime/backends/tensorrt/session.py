@@ -1,15 +1,16 @@
-"""Running an engine of TensorRT or TensorRT for RTX on PyTorch's memory and stream.
+"""Running an engine of TensorRT or TensorRT for RTX on PyTorch's memory, in order with PyTorch's streams.
 
 Uses the current API only: named tensors and ``execute_async_v3``, available since TensorRT 8.5.
 """
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -60,29 +61,45 @@ LOAD_FAILURES = (
 """Known failures. The first one that matches is reported."""
 
 
-def _itself(tensor: Tensor) -> Tensor:
-    return tensor
+@functools.cache
+def shared_log(trt: ModuleType) -> 'tensorrt.ILogger':
+    """The logger of this process, which tells the errors of the library to whoever listens (see :func:`heard_errors`).
 
-
-def make_log(trt: ModuleType) -> 'tensorrt.ILogger':
-    """A logger that keeps the error messages of the library."""
+    TensorRT keeps the first logger for the runtimes that follow, and its plugin library a pointer to the last one, so
+    there is one, which stays.
+    """
 
     logger: Any = trt.ILogger
 
     class Log(logger):
         def __init__(self) -> None:
             logger.__init__(self)
-            self.errors: list[str] = []
+            self.listeners: dict[int, list[str]] = {}
 
         def log(self, severity: 'tensorrt.ILogger.Severity', message: str) -> None:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(' '.join(message.split()))
+                for heard in list(self.listeners.values()):
+                    heard.append(' '.join(message.split()))
 
     return Log()
 
 
-def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 'tensorrt.IOutputAllocator':
-    """Memory for an output whose size is known only after the run."""
+@contextlib.contextmanager
+def heard_errors(trt: ModuleType) -> Iterator[list[str]]:
+    """Collect the errors that the library logs in a ``with`` block, those of other threads included."""
+    heard: list[str] = []
+    listeners = cast(Any, shared_log(trt)).listeners
+    listeners[id(heard)] = heard
+    try:
+        yield heard
+    finally:
+        del listeners[id(heard)]
+
+
+def make_output(
+    trt: ModuleType, device: torch.device, dtype: torch.dtype, stream: torch.cuda.Stream
+) -> 'tensorrt.IOutputAllocator':
+    """Memory for an output whose size is known only after the run. An execution context keeps it for good."""
 
     allocator: Any = trt.IOutputAllocator
 
@@ -90,11 +107,12 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
         def __init__(self) -> None:
             allocator.__init__(self)
             self.memory: Tensor | None = None
-            self.shape: tuple[int, ...] = ()
+            self.shape: tuple[int, ...] | None = None
 
         def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
             # PyTorch aligns to 512 bytes, more than TensorRT requires; an address must not be null
-            self.memory = torch.empty(max(size, 1), dtype=torch.uint8, device=device)
+            with torch.cuda.stream(stream):
+                self.memory = torch.empty(max(size, 1), dtype=torch.uint8, device=device)
             return self.memory.data_ptr()
 
         def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
@@ -103,26 +121,29 @@ def make_output(trt: ModuleType, device: torch.device, dtype: torch.dtype) -> 't
         def notify_shape(self, tensor_name: str, shape: Sequence[int]) -> None:
             self.shape = tuple(shape)
 
-        def tensor(self) -> Tensor:
-            """The output, available after the run."""
-            empty = torch.empty(self.shape, dtype=dtype, device='meta')
-            size = empty.numel() * empty.element_size()
-            if not size or self.memory is None:
-                return torch.empty(self.shape, dtype=dtype, device=device)
-            return self.memory[:size].view(dtype).reshape(self.shape)
+        def take(self) -> Tensor | None:
+            """Hand over the output of the run, or ``None`` if the library named no shape or asked for no memory."""
+            memory, shape, self.memory, self.shape = self.memory, self.shape, None, None
+            if shape is None:
+                return None
+            count = torch.Size(shape).numel()
+            if memory is None:
+                return None if count else torch.empty(shape, dtype=dtype, device=device)
+            # it belongs to the pool of `stream`, which must not reuse it before the reader's stream is done
+            memory.record_stream(torch.cuda.current_stream(device))
+            return memory[: count * dtype.itemsize].view(dtype).reshape(shape)
 
     return Output()
 
 
 def load_engine(
-    trt: ModuleType, path: Path, log: 'tensorrt.ILogger', package: str, capability: tuple[int, int]
+    trt: ModuleType, path: Path, package: str, capability: tuple[int, int]
 ) -> tuple['tensorrt.Runtime', 'tensorrt.ICudaEngine']:
     """Load an engine from its file.
 
     Args:
         trt: The package.
         path: The file.
-        log: Logger with the messages of the package.
         package: Its name, a key of :data:`~mmtrtvit.runtime.backends.tensorrt.support.PACKAGES`.
         capability: Compute capability of the GPU.
 
@@ -134,13 +155,14 @@ def load_engine(
     """
     if not path.is_file():
         raise DeployError(f'There is no engine {path}.', fix='build it with tools/deploy.py')
-    title = PACKAGES[package].title
-    if PACKAGES[package].plugins:
-        trt.init_libnvinfer_plugins(log, '')
-    runtime = trt.Runtime(log)
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    title, log = PACKAGES[package].title, shared_log(trt)
+    with heard_errors(trt) as errors:
+        if PACKAGES[package].plugins:
+            trt.init_libnvinfer_plugins(log, '')
+        runtime = trt.Runtime(log)
+        engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        said = '; '.join(log.errors) or 'no reason was given'
+        said = '; '.join(errors) or 'no reason was given'
         reason = next(
             (known.reason for known in LOAD_FAILURES if any(word in said.lower() for word in known.words)),
             'it is damaged, or belongs to another version or GPU',
@@ -196,19 +218,20 @@ class TensorRTSession(Session):
         self._gpu = torch.device(device)
         capability = torch.cuda.get_device_capability(self._gpu)
         refuse_combination(package, parse_version(trt.__version__), capability)
-        self._log = make_log(trt)
-        with torch.cuda.device(self._gpu):
-            self._runtime, engine = load_engine(trt, Path(engine_path), self._log, package, capability)
+        with torch.cuda.device(self._gpu), heard_errors(trt) as errors:
+            self._runtime, engine = load_engine(trt, Path(engine_path), package, capability)
             self._engine: tensorrt.ICudaEngine = engine
             context = engine.create_execution_context()
         if context is None:
             raise DeployError(
-                f'{self.title} has no memory to run {engine_path}: {"; ".join(self._log.errors)}',
+                f'{self.title} has no memory to run {engine_path}: {"; ".join(errors) or "it gave no reason"}',
                 fix='free memory of the GPU, or build the engine for smaller shapes',
             )
         self._context: tensorrt.IExecutionContext = context
         self._lock = threading.Lock()  # of the context, which holds the shapes and addresses of one run
-        self._stream: torch.cuda.Stream | None = None  # of the last run
+        # TensorRT synchronises the device around runs on the default stream, which is PyTorch's current one as a rule
+        self._stream = torch.cuda.Stream(self._gpu)
+        self._allocators: dict[str, Any] = {}  # of outputs whose size depends on the data; the context keeps each one
         self._read_tensors(output_names)
 
     def _read_tensors(self, output_names: Sequence[str] | None) -> None:
@@ -251,7 +274,11 @@ class TensorRTSession(Session):
         )
 
     def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run the network on PyTorch's current stream, without waiting for the result.
+        """Run the network without waiting for the result, in order with PyTorch's current stream.
+
+        The network runs on a stream of the session, which waits for the work that was queued on the current stream;
+        the current stream waits for the network. After one run for a shape, further ones can be captured in a
+        ``torch.cuda.CUDAGraph``, unless the size of an output depends on the data.
 
         Args:
             feeds: Name to tensor for every input. A tensor on another device or of another type is copied.
@@ -262,13 +289,12 @@ class TensorRTSession(Session):
         Raises:
             DeployError: If a shape is outside the range that the engine was built for, or the run fails.
         """
-        with self._lock:
-            return self._queue(feeds)
+        with self._lock, torch.cuda.device(self._gpu), heard_errors(self._trt) as errors:
+            return self._queue(feeds, errors)
 
-    def _queue(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _queue(self, feeds: Mapping[str, Tensor], errors: Sequence[str]) -> dict[str, Tensor]:
         context = self._context
-        self._log.errors.clear()
-        held = {}  # kept until the run is queued; PyTorch reuses memory in stream order
+        held = {}  # kept until the run is queued; PyTorch reuses memory in the order of the current stream
         for spec in self.inputs:
             if spec.name not in feeds:
                 raise DeployError(f'Input {spec.name!r}: nothing was given.', fix='give a tensor for every input')
@@ -276,30 +302,34 @@ class TensorRTSession(Session):
             tensor = feeds[spec.name].detach().to(self._gpu, self._types[spec.name]).contiguous()
             held[spec.name] = tensor
             if not context.set_input_shape(spec.name, tuple(tensor.shape)):
-                raise self._failed(f'take {spec.name!r} of {" x ".join(map(str, tensor.shape))}')
+                raise self._failed(f'take {spec.name!r} of {" x ".join(map(str, tensor.shape))}', errors)
             context.set_tensor_address(spec.name, tensor.data_ptr())
-        results: dict[str, Callable[[], Tensor]] = {}
+        results: dict[str, Tensor] = {}
         for name in self._every_output:
             shape, dtype = tuple(context.get_tensor_shape(name)), self._types[name]
-            if min(shape, default=0) < 0:  # the shape depends on the data
-                output = make_output(self._trt, self._gpu, dtype)
-                context.set_output_allocator(name, output)
-                results[name] = output.tensor
+            if min(shape, default=0) < 0:  # known after the run
+                if name not in self._allocators:
+                    self._allocators[name] = make_output(self._trt, self._gpu, dtype, self._stream)
+                    context.set_output_allocator(name, self._allocators[name])
                 continue
-            tensor = torch.empty(shape, dtype=dtype, device=self._gpu)
+            results[name] = torch.empty(shape, dtype=dtype, device=self._gpu)
             # an empty tensor has a null address, which TensorRT rejects
-            held[name] = tensor if tensor.numel() else torch.empty(1, dtype=dtype, device=self._gpu)
+            held[name] = results[name] if results[name].numel() else torch.empty(1, dtype=dtype, device=self._gpu)
             context.set_tensor_address(name, held[name].data_ptr())
-            results[name] = functools.partial(_itself, tensor)
-        with torch.cuda.device(self._gpu):
-            stream = torch.cuda.current_stream(self._gpu)
-            if self._stream is not None and self._stream != stream:  # the context's memory serves one run at a time
-                stream.wait_stream(self._stream)
-            self._stream = stream
-            done = context.execute_async_v3(stream.cuda_stream)
+        current = torch.cuda.current_stream(self._gpu)
+        self._stream.wait_stream(current)
+        try:
+            done = context.execute_async_v3(self._stream.cuda_stream)
+        finally:
+            current.wait_stream(self._stream)  # also after a failure: some of the work may have been queued
         if not done:
-            raise self._failed('run the network')
-        return {spec.name: results[spec.name]() for spec in self.outputs}
+            raise self._failed('run the network', errors)
+        for name, output in self._allocators.items():
+            tensor = output.take()
+            if tensor is None:
+                raise self._failed(f'tell the output {name!r}', errors)
+            results[name] = tensor
+        return {spec.name: results[spec.name] for spec in self.outputs}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See :meth:`Session.run`."""
@@ -309,8 +339,8 @@ class TensorRTSession(Session):
             for name, tensor in outputs.items()
         }
 
-    def _failed(self, what: str) -> DeployError:
+    def _failed(self, what: str, errors: Sequence[str]) -> DeployError:
         return DeployError(
-            f'{self.title} could not {what}: {"; ".join(self._log.errors) or "it gave no reason"}',
+            f'{self.title} could not {what}: {"; ".join(errors) or "it gave no reason"}',
             fix='free memory of the GPU, or give smaller images; otherwise build the engine again',
         )
