@@ -232,6 +232,18 @@ for kind in (TRTViT, NextViT, EfficientFormer, TurboViT):
 """)
 
 
+def test_the_gpu_suite_is_collected_where_backbones_are_all_there_is():
+    """A machine with a GPU and PyTorch, and the wheels of ``tools/dev/gpu_suite.py gather``."""
+    told = python(f"""{WITHOUT_OPERATORS}
+for name in ('timm', 'openvino', 'pycocotools', 'skimage', 'fvcore'):
+    sys.modules[name] = None
+import pytest
+import mmtrtvit.benchmark
+sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', {str(ROOT / 'tests' / 'test_gpu')!r}]))
+""")
+    assert 'test_torch.py' in told and 'test_tensorrt.py' in told
+
+
 def test_a_whole_network_asks_for_the_operators():
     told = python(f"""{WITHOUT_OPERATORS}
 from mmtrtvit.config import load_config
