@@ -23,7 +23,7 @@ LIMIT_THREADS := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_
 PYTEST = $(LIMIT_THREADS) $(RUN) -m pytest --numprocesses=$(JOBS) --maxprocesses=8 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tensorrt-rtx check demo test test-all test-slow reference parity lint format docs bench bench-training clean
+.PHONY: help setup tensorrt-rtx check demo gpu test test-all test-slow reference parity lint format docs bench bench-training clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -123,6 +123,10 @@ test-all: $(READY)  ## run all tests
 
 parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations
 	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m reference $(ARGS)
+
+# Where there is no VENV, the machine's own Python with its PyTorch will do (docs/tensorrt.md).
+gpu:  ## run the GPU suite; needs PyTorch with CUDA, not the set-up (at most 9 minutes)
+	$(if $(wildcard $(READY)),$(RUN),python3) tools/dev/gpu_suite.py run $(ARGS)
 
 lint: $(READY)  ## check style, formatting and types
 	$(RUN) -m ruff check .
