@@ -17,7 +17,7 @@ def _open(name: str, package: str, path: str | os.PathLike) -> Session:
         if error.name != 'torch':
             raise
         raise DeployError(
-            f'The backend {name} needs torch, which is not installed: engines work on its memory, in order with its streams.',
+            f'The backend {name} needs torch, which is not installed: engines work on its memory and with its streams.',
             expected='torch with CUDA beside the package of the backend',
             fix='install torch for the CUDA of this machine, or export for a backend that does without',
         ) from error
