@@ -109,7 +109,7 @@ def make_request(
     Args:
         model: ``config.model``.
         deploy_cfg: An mmdeploy deploy config, instead of ``backend``, ``flavour`` and ``shapes``.
-        flavour: ``native`` or ``portable``; by default ``portable`` if the backend cannot select boxes.
+        flavour: ``native`` or ``portable``; for detectors the one of the backend by default.
         options: Other attributes of :class:`DeployRequest`.
 
     Raises:
@@ -132,7 +132,7 @@ def make_request(
     options = {name: value for name, value in options.items() if value is not None}
     backend = BACKENDS.get(options.get('backend', DeployRequest.backend))
     if flavour is None:
-        flavour = 'portable' if backend and task.finds_boxes and not backend.selects_boxes else 'native'
+        flavour = backend.flavour if backend and task.finds_boxes else DeployRequest.flavour
     request = DeployRequest(task.name, flavour=flavour, deploy_cfg=deploy_cfg, **options)
     request.check()
     _check_size(model, request)

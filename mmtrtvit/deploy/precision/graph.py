@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...errors import DeployError
 from ..export.onnx_graph import STANDARD_DOMAINS
-from .rules import COORDINATES
+from .rules import COORDINATES, DECISIONS
 
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 """Operators that multiply by weights."""
@@ -170,6 +170,24 @@ def last_layers(model: onnx.ModelProto) -> set[str]:
     """Names of the layers without a following layer: scores, box deltas, mask logits, class maps."""
     followed = read_by_layers(model, element_types(model))
     return {node.name for node in layers(model)} - followed
+
+
+def deciding_layers(model: onnx.ModelProto) -> set[str]:
+    """Names of the last layers whose values are compared or sorted: scores and box deltas, but not mask logits."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    last, weighted = last_layers(model), {node.name for node in layers(model)}
+    found, seen = set(), set()
+    queue = [name for node in model.graph.node if node.op_type in DECISIONS for name in node.input]
+    while queue:
+        node = makers.get(queue.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.name in last:
+            found.add(node.name)
+        elif node.name not in weighted:
+            queue.extend(node.input)
+    return found
 
 
 def with_outputs(model: onnx.ModelProto, names: Iterable[str], types: dict[str, int]) -> onnx.ModelProto:

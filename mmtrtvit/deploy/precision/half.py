@@ -18,6 +18,7 @@ from ..export.onnx_graph import STANDARD_DOMAINS
 from .graph import (
     LAYERS,
     data_inputs,
+    deciding_layers,
     element_types,
     fresh,
     initializers,
@@ -44,6 +45,7 @@ from .weights import fits
 AFTER_LAST_LAYER = 'no layer reads what it gives'
 NO_DATA = 'depends on the shape of the input only, not on its values'
 ASKED = 'asked for'
+DECIDES = 'its values are compared or sorted, and nearly equal ones decide which boxes are kept'
 BETWEEN = 'between nodes that stay in float32, or moves what they give'
 QUANTISED_OPSET = 19
 """The first opset whose ``QuantizeLinear`` supports half precision."""
@@ -91,7 +93,7 @@ def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFor
         if quantised_weight or (node.op_type not in ('Shape', 'Size') and from_data.intersection(node.input)):
             from_data.update(node.output)
 
-    operators = {**KEPT_OPERATORS, **form.operators}
+    operators, deciding = {**KEPT_OPERATORS, **form.operators}, deciding_layers(model)
     half, kept = {}, {}
     for node in nodes:
         if not any(types.get(name) == TensorProto.FLOAT for name in node.output):
@@ -108,6 +110,8 @@ def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFor
             kept[node.name] = UNKNOWN
         elif is_excluded(node.name, nodes_to_exclude):
             kept[node.name] = ASKED
+        elif node.name in deciding:
+            kept[node.name] = DECIDES
         elif node.op_type in operators:
             kept[node.name] = operators[node.op_type]
         elif node.name not in read_as_data:

@@ -4,6 +4,9 @@ Quantisation is symmetric, with zero points of 0, as TensorRT requires. The inpu
 have one scale for each output channel and are stored as INT8. Only inputs are quantised, once for all layers that read
 a tensor, so that an engine can fuse activation and residual sum into a layer before it quantises again. Biases are not
 changed.
+
+Where a shortcut is added to the output of a convolution, an engine can write INT8 from the fused convolution only if
+the shortcut is INT8 as well. Some backends ask for that (:attr:`mmtrtvit.runtime.backends.Backend.int8_shortcuts`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,11 +64,36 @@ def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()
     )
 
 
+def shortcuts(model: onnx.ModelProto, names: Iterable[str]) -> dict[str, int]:
+    """Additions of a shortcut to the output of a convolution.
+
+    Args:
+        model: A float32 graph.
+        names: Names of the layers that are quantised. Only their additions count.
+
+    Returns:
+        Name of each addition to the place of the shortcut among its inputs. Sums of two convolutions are left out.
+    """
+    model = prepare(model)
+    quantised, weights = set(names), initializers(model)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type != 'Add' or any(name in weights for name in node.input):
+            continue
+        sources = [makers.get(name) for name in node.input]
+        convolved = [source is not None and source.op_type == 'Conv' for source in sources]
+        if sum(convolved) == 1 and sources[convolved.index(True)].name in quantised:
+            found[node.name] = convolved.index(False)
+    return found
+
+
 def to_int8(
     model: onnx.ModelProto,
     feeds: Iterable[Feed],
     nodes_to_exclude: Sequence[str] = (),
     method: str = 'minmax',
+    with_shortcuts: bool = False,
 ) -> onnx.ModelProto:
     """Quantise the layers of a float32 graph. Inputs, outputs and everything else stay float32.
 
@@ -74,6 +102,7 @@ def to_int8(
         feeds: Inputs to calibrate on, used one by one, once.
         nodes_to_exclude: Nodes and modules not to quantise, in addition to the last layers of the heads.
         method: Method that chooses the range of an input: ``minmax``, ``percentile`` or ``entropy``.
+        with_shortcuts: Whether to quantise shortcuts as well; see :func:`shortcuts`.
 
     Raises:
         ConfigError: If ``nodes_to_exclude`` names a node or module that does not exist, or the method is unknown.
@@ -81,17 +110,27 @@ def to_int8(
         DeployError: If the graph has subgraphs or types that cannot be inferred.
     """
     model = prepare(model)
-    names = set(int8_candidates(model, nodes_to_exclude))
-    ranges = calibrate(model, (node.input[0] for node in model.graph.node if node.name in names), feeds, method)
-    return quantise(model, sorted(names), ranges)
+    names = int8_candidates(model, nodes_to_exclude)
+    ranges = calibrate(model, quantised_inputs(model, names, with_shortcuts), feeds, method)
+    return quantise(model, names, ranges, with_shortcuts)
 
 
-def quantise(model: onnx.ModelProto, names: Sequence[str], ranges: dict[str, float]) -> onnx.ModelProto:
-    """Quantise the named layers of a graph.
+def quantised_inputs(model: onnx.ModelProto, names: Iterable[str], with_shortcuts: bool = False) -> list[str]:
+    """The tensors that :func:`quantise` needs ranges of."""
+    model = prepare(model)
+    places = {**dict.fromkeys(names, 0), **(shortcuts(model, names) if with_shortcuts else {})}
+    return [node.input[places[node.name]] for node in model.graph.node if node.name in places]
 
-    A layer is not changed if ``ranges`` has no range for its input.
+
+def quantise(
+    model: onnx.ModelProto, names: Sequence[str], ranges: dict[str, float], with_shortcuts: bool = False
+) -> onnx.ModelProto:
+    """Quantise the named layers of a graph, and the shortcuts that are added to them if ``with_shortcuts``.
+
+    A layer or a shortcut is not changed if ``ranges`` has no range for its input.
     """
     model = prepare(model)
+    added = shortcuts(model, names) if with_shortcuts else {}
     weights, taken = initializers(model), tensor_names(model)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     done: dict[tuple, str] = {}
@@ -132,6 +171,9 @@ def quantise(model: onnx.ModelProto, names: Sequence[str], ranges: dict[str, flo
         if node.name in names and node.input[0] in ranges:
             node.input[0] = pair(node.input[0], ranges[node.input[0]])
             node.input[1] = weight_of(node)
+        elif node.name in added and node.input[added[node.name]] in ranges:
+            place = added[node.name]
+            node.input[place] = pair(node.input[place], ranges[node.input[place]])
         nodes.append(node)
     read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
     result = replaced(model, nodes, [tensor for name, tensor in stored.items() if name in read])

@@ -14,7 +14,6 @@ _RANGE = 'grows faster than the range of half precision'
 _ORDER = 'the order of nearly equal values decides which boxes are kept'
 
 KEPT_OPERATORS: dict[str, str] = {
-    'LayerNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
     'InstanceNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
     'GroupNormalization': 'mean and variance are sums of squares: above 255 a square leaves the range',
     'LpNormalization': 'sums of squares: above 255 a square leaves the range',
@@ -40,7 +39,15 @@ KEPT_OPERATORS: dict[str, str] = {
     'ArgMax': _ORDER,
     'ArgMin': _ORDER,
 }
-"""Operator to the reason why it stays in float32."""
+"""Operator to the reason why it stays in float32. ``LayerNormalization`` is not among them: ``stash_type`` lets it
+compute mean and variance in float32, whatever its types."""
+
+DECISIONS = frozenset(
+    {
+        'ArgMax', 'ArgMin', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'NonMaxSuppression', 'TopK',
+    }
+)  # fmt: skip
+"""Operators that choose by the order of values. The layers that these values come from stay in float32."""
 
 COORDINATES: dict[str, tuple[int, ...]] = {
     'GridSample': (1,),

@@ -135,10 +135,11 @@ class Backend:
         build_options: Options a user may set when building an engine.
         precisions_by_setting: Precisions that it applies to the float32 graph by a setting of the session.
         int8_beside: Precision of the layers of an INT8 graph that are not quantised.
+        int8_shortcuts: Whether INT8 graphs quantise shortcuts that are added to convolutions as well.
         remarks: Precision to a remark on its arithmetic.
         needs_shapes: Whether engines are built for a range of input sizes.
-        selects_boxes: Whether it has ``NonMaxSuppression``, ``NonZero`` and ``RoiAlign``. The portable flavour needs
-            none of them.
+        flavour: Flavour of detectors by default. The portable one needs neither ``NonMaxSuppression`` nor ``NonZero``
+            nor ``RoiAlign``.
         mmdeploy: Its name in mmdeploy; the same name by default.
     """
 
@@ -155,9 +156,10 @@ class Backend:
     build_options: tuple[str, ...] = ()
     precisions_by_setting: tuple[str, ...] = ()
     int8_beside: str = 'fp32'
+    int8_shortcuts: bool = False
     remarks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs_shapes: bool = False
-    selects_boxes: bool = True
+    flavour: str = 'native'
     mmdeploy: str = ''
 
     def __post_init__(self) -> None:

@@ -13,7 +13,9 @@ from onnx import TensorProto, helper
 
 from mmtrtvit.deploy.precision.convert import COMPARED, SHOWN, convert_precision
 from mmtrtvit.deploy.precision.graph import element_types, layers
+from mmtrtvit.deploy.precision.int8 import int8_candidates, shortcuts
 from mmtrtvit.errors import ConfigError, DeployError
+from mmtrtvit.runtime.backends import BACKENDS
 from mmtrtvit.runtime.precisions import PRECISIONS
 
 
@@ -194,6 +196,21 @@ def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
     name = layers(detector)[3].name
     convert_precision(path, 'int8', backend='tensorrt', feeds=lambda: images, nodes_to_exclude=[name])
     assert name in float32_layers(path)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino', 'tensorrt', 'tensorrt-rtx'])
+def test_shortcuts_are_int8_where_the_backend_asks_for_it(path, detector, images, backend):
+    expected = shortcuts(detector, int8_candidates(detector))
+    assert len(expected) > 3
+    convert_precision(path, 'int8', backend=backend, feeds=lambda: images[:1])
+    model = onnx.load(path)
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    adds = {
+        node.name: made_by.get(node.input[expected[node.name]]) for node in model.graph.node if node.name in expected
+    }
+    assert adds.keys() == expected.keys()
+    quantised = [source == 'DequantizeLinear' for source in adds.values()]
+    assert all(quantised) if BACKENDS[backend].int8_shortcuts else not any(quantised)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from mmtrtvit.deploy.precision import int8_candidates, output_error, run_graph, to_fp16, to_int8
 from mmtrtvit.deploy.precision.calibration import METHODS, Magnitudes
 from mmtrtvit.deploy.precision.graph import element_types, initializers, layers
+from mmtrtvit.deploy.precision.int8 import shortcuts
 from mmtrtvit.errors import ConfigError, DataError
 
 LAST = {'/scores/Conv', '/sizes/Conv', '/classes/MatMul'}
@@ -67,6 +68,42 @@ def test_weights_are_stored_as_int8_with_a_scale_for_each_channel(detector, int8
     assert seen > 20
     before, after = (sum(array.nbytes for array in weights.values()) for weights in (true, stored))
     assert after < 0.4 * before
+
+
+def residual(graph_of, order=('a', 'short'), other='Relu'):
+    """A convolution with its shortcut, in this order, which comes from another operator."""
+    w = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
+    attributes = dict(kernel_shape=[1, 1]) if other == 'Conv' else {}
+    nodes = [
+        helper.make_node(other, ['x', 'w'] if other == 'Conv' else ['x'], ['short'], name='shortcut', **attributes),
+        helper.make_node('Conv', ['short', 'w'], ['a'], name='conv', kernel_shape=[1, 1]),
+        helper.make_node('Add', order, ['sum'], name='add'),
+        helper.make_node('Conv', ['sum', 'w'], ['y'], name='last', kernel_shape=[1, 1]),
+    ]
+    return graph_of(nodes, dict(w=w), shape=(1, 4, 3, 3))
+
+
+@pytest.mark.parametrize('order', [('a', 'short'), ('short', 'a')])
+def test_shortcuts_are_quantised_where_a_backend_asks_for_it(graph_of, order):
+    model, feed = (
+        residual(graph_of, order),
+        dict(x=np.random.default_rng(0).normal(size=(1, 4, 3, 3)).astype(np.float32)),
+    )
+    assert shortcuts(model, ['conv']) == {'add': order.index('short')} and shortcuts(model, []) == {}
+    plain, whole = (to_int8(model, [feed], with_shortcuts=asked) for asked in (False, True))
+    for converted, expected in ((plain, {'a', 'short'}), (whole, {'a', 'short_dequantized'})):
+        (add,) = (node for node in converted.graph.node if node.op_type == 'Add')
+        assert set(add.input) == expected
+        # the pair in front of the convolution serves both
+        assert [node.input[0] for node in converted.graph.node if node.op_type == 'QuantizeLinear'] == ['short']
+        assert output_error(run_graph(model, [feed]), run_graph(converted, [feed])) < 0.02
+    assert 'short_dequantized' not in to_int8(model, [feed], ['conv'], with_shortcuts=True).SerializeToString().decode(
+        'latin-1'
+    )
+
+
+def test_a_sum_of_two_convolutions_has_no_shortcut(graph_of):
+    assert shortcuts(residual(graph_of, other='Conv'), ['conv', 'shortcut']) == {}
 
 
 def test_a_tensor_is_quantised_once(int8):

@@ -62,6 +62,38 @@ def test_the_first_layer_that_is_not_finite_is_named(network, value):
     assert not any(part._forward_hooks for part in network.modules())
 
 
+class Residual(nn.Module):
+    """A block that adds by itself, with results in containers."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.layer, self.wrap = nn.Identity(), wrap
+
+    def forward(self, x):
+        return self.wrap(self.layer(x) + x)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [lambda y: y, lambda y: (y[:1], y), lambda y: [y], lambda y: {'maps': (y,)}],
+    ids=['tensor', 'tuple', 'list', 'dict'],
+)
+def test_a_sum_outside_of_every_layer_is_looked_at(wrap):
+    network, watched = nn.Sequential(Residual(wrap)), NotFinite()
+    for value, name in ((1e38, None), (3e38, '0')):
+        with watched.watch(network):
+            network(torch.full((10,), value))
+        assert watched.layer == name
+    assert not any(part._forward_hooks for part in network.modules())
+
+
+def test_the_innermost_layer_is_named():
+    network, watched = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Sequential(nn.Linear(1, 1)))), NotFinite()
+    with watched.watch(network):
+        network(torch.tensor([float('inf')]))
+    assert watched.layer == '0.0'
+
+
 def test_a_sum_that_overflows_is_finite():
     layer, watched = nn.ReLU(), NotFinite()
     with watched.watch(nn.Sequential(layer)):

@@ -5,6 +5,6 @@ shapes, so a traced graph works for every batch, height and width.
 """
 
 from .roi_align import PyramidAtlas, roi_levels
-from .suppression import Suppression, suppress
+from .suppression import Suppression, suppress, suppressed_by
 
-__all__ = ['PyramidAtlas', 'Suppression', 'roi_levels', 'suppress']
+__all__ = ['PyramidAtlas', 'Suppression', 'roi_levels', 'suppress', 'suppressed_by']

@@ -22,12 +22,12 @@ def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold:
 
 
 def _suppress_portably(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float, exactness: list) -> Tensor:
-    """Suppression in plain arithmetic, level by level. Adds to ``exactness`` whether each level is settled."""
+    """Suppression in plain arithmetic, level by level. Adds to ``exactness`` whether each level is certain."""
     kept = []
     for level_boxes, level_scores in zip(boxes, scores, strict=True):
-        keep, settled = suppress(level_boxes, level_scores > -0.5, iou_threshold)
+        keep, certain = suppress(level_boxes, level_scores > -0.5, iou_threshold)
         kept.append(torch.where(keep, level_scores, -torch.ones_like(level_scores)))
-        exactness.append(settled.to(level_scores.dtype))
+        exactness.append(certain.to(level_scores.dtype).amin(-1))
     return torch.cat(kept, dim=1)
 
 

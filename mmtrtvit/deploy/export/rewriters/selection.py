@@ -9,16 +9,20 @@ from mmcv.ops import nms
 from torch import Tensor
 
 from ....errors import DeployError
-from ..portable import suppress
+from ..portable import suppress, suppressed_by
 
 NO_LIMIT = torch.iinfo(torch.int32).max
 """More boxes per class than ever occur. Engines take the smaller of this and the number of boxes."""
 
-CANDIDATES = 1000
-"""Number of boxes, the best of all classes, that the portable suppression considers."""
-
 MOST_PORTABLE = 3840
 """Largest K of a top-k in TensorRT."""
+
+BLOCKS = 4
+"""Number of blocks that the portable suppression takes its candidates in, the best ones first. More blocks need less
+memory and more steps."""
+
+CANDIDATES = MOST_PORTABLE
+"""Number of boxes, the best of all classes, that the portable suppression considers."""
 
 EXACTNESS = 'exactness'
 """Key, in the meta information of the data samples, of the heads' notes on whether their selection is certain."""
@@ -160,8 +164,9 @@ def best_after_suppression(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``k`` best boxes that survive suppression in their class, in plain arithmetic.
 
-    Only the :data:`CANDIDATES` best boxes are considered. Suppression goes from the best to the worst, so the other
-    boxes cannot suppress any of these. The result is complete unless fewer than ``k`` of the candidates survive.
+    Only the :data:`CANDIDATES` best boxes are considered, in :data:`BLOCKS` blocks. Suppression goes from the best to
+    the worst, so the other boxes cannot suppress any of these. The result is complete unless fewer than ``k`` of the
+    candidates survive while there are more of them.
 
     Args:
         boxes: ``(B, N, 4)``.
@@ -175,14 +180,37 @@ def best_after_suppression(
         ``(B, K, 5)`` boxes with their score, zeros if there are fewer; ``(B, K)`` classes; and ``(B,)`` float, 1 if the
         result is certain to equal greedy suppression.
     """
-    best, index = scores.topk(CANDIDATES, dim=1)
-    boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-    classes = classes.gather(1, index)
+    number = (scores > score_threshold).to(scores.dtype).sum(1)
+    # with as many rows of padding, the shapes of the blocks are fixed
+    best, index = _padded(scores, -1.0, CANDIDATES).topk(CANDIDATES, dim=1)
+    boxes = _padded(boxes, 0.0, CANDIDATES).gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+    classes = _padded(classes, 0, CANDIDATES).gather(1, index)
     valid = best > score_threshold
-    keep, settled = suppress(boxes, valid, iou_threshold, classes)
-    one = torch.ones_like(best)
-    kept = (one * keep).sum(1)
-    cut = (scores > score_threshold).to(scores.dtype).sum(1) - (one * valid).sum(1)
-    exact = settled & ((cut < 0.5) | (kept > k - 0.5))
-    dets, chosen = top_boxes(boxes, torch.where(keep, best, -one), k)
-    return dets, classes.gather(1, chosen), exact.to(scores.dtype)
+
+    dets = torch.zeros_like(boxes[:, :1, :1]).expand(-1, k, 5)
+    labels = torch.zeros_like(classes[:, :1]).expand(-1, k)
+    exact, kept = torch.ones_like(number), torch.zeros_like(number)
+    size = -(-CANDIDATES // BLOCKS)
+    for start in range(0, CANDIDATES, size):
+        block = slice(start, start + size)
+        allowed = valid[:, block] & ~suppressed_by(
+            dets[..., :4], boxes[:, block], iou_threshold, labels, classes[:, block]
+        )
+        keep, certain = suppress(boxes[:, block], allowed, iou_threshold, classes[:, block])
+        # boxes after the k-th one do not matter
+        enough = kept + (keep & certain).to(scores.dtype).sum(1) > k - 0.5
+        exact = exact * torch.maximum(certain.to(scores.dtype).amin(1), enough.to(scores.dtype))
+        survivors = torch.where(keep, best[:, block], -torch.ones_like(best[:, block]))
+        dets, chosen = top_boxes(
+            torch.cat([dets[..., :4], boxes[:, block]], dim=1), torch.cat([dets[..., 4], survivors], dim=1), k
+        )
+        labels = torch.cat([labels, classes[:, block]], dim=1).gather(1, chosen)
+        kept = (dets[..., 4] > 0).to(scores.dtype).sum(1)
+    complete = (number < CANDIDATES + 0.5) | (kept > k - 0.5)
+    return dets, labels, exact * complete.to(scores.dtype)
+
+
+def _padded(values: Tensor, value: float, rows: int) -> Tensor:
+    """``(B, N, ...)`` followed by rows of ``value``."""
+    row = torch.full_like(values[:, :1], value)
+    return torch.cat([values, row.expand(-1, rows, *values.shape[2:])], dim=1)

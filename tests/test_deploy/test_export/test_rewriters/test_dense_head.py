@@ -9,8 +9,9 @@ from mmdet.models import RetinaHead
 from mmengine.config import ConfigDict
 from torch import nn
 
+from mmtrtvit.deploy.export.rewriters import selection
 from mmtrtvit.deploy.export.rewriters.image_extent import IMAGE_EXTENT
-from mmtrtvit.deploy.export.rewriters.selection import CANDIDATES, EXACTNESS
+from mmtrtvit.deploy.export.rewriters.selection import EXACTNESS
 from mmtrtvit.errors import DeployError
 
 STRIDES = (4, 8, 16)
@@ -18,6 +19,9 @@ CLASSES = 3
 SIZE = (64, 96)
 ANCHORS = 3
 """At each place."""
+
+CANDIDATES = 1000
+"""Of the portable selection in these tests, fewer than there are anchors."""
 
 NOTHING = -20.0
 """A logit that is below every threshold."""
@@ -161,7 +165,8 @@ def detections(rewriting, flavour):
         for case, (head, maps, shapes) in inputs.items()
     }
     metas = {case: metas_of(shapes)[1] for case, (_, _, shapes) in inputs.items()}
-    with rewriting(flavour):
+    with rewriting(flavour), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, 'CANDIDATES', CANDIDATES)
         found = {
             case: head.predict_by_feat(*maps, batch_img_metas=metas[case]) for case, (head, maps, _) in inputs.items()
         }

@@ -5,7 +5,14 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 
-from mmtrtvit.deploy.export.rewriters.selection import limit_of, nms_scores, plain_iou_threshold, top_boxes
+from mmtrtvit.deploy.export.rewriters import selection
+from mmtrtvit.deploy.export.rewriters.selection import (
+    best_after_suppression,
+    limit_of,
+    nms_scores,
+    plain_iou_threshold,
+    top_boxes,
+)
 from mmtrtvit.errors import DeployError
 
 FREE = {'input': {0: 'g', 1: 'n'}, 'input1': {0: 'g', 2: 'n'}}
@@ -134,6 +141,69 @@ def test_top_boxes_are_the_best_in_order(rewriting):
     assert index[0].tolist() == order.tolist()
     assert torch.equal(dets[0], torch.cat([boxes[0, order], scores[0, order, None]], dim=1))
     assert (dets[1, :2, 4] > 0).all() and (dets[1, 2:] == 0).all() and (everything[1, 2:] == 0).all()
+
+
+def best_of_mmcv(boxes, scores, classes, iou_threshold, score_threshold, k):
+    """Rows of box, score and class."""
+    (place,) = torch.where(scores > score_threshold)
+    dets, index = batched_nms(
+        boxes[place], scores[place], classes[place], dict(type='nms', iou_threshold=iou_threshold)
+    )
+    return torch.cat([dets, classes[place][index, None]], dim=1)[:k]
+
+
+def assert_best(boxes, scores, classes, k, iou_threshold=0.5):
+    """Compare with mmcv where the selection is certain. Returns whether it is, for each image."""
+    dets, labels, exact = best_after_suppression(boxes, scores, classes, iou_threshold, 0.05, k)
+    assert dets.shape == (len(boxes), k, 5) and labels.shape == (len(boxes), k)
+    for image in torch.where(exact > 0)[0]:
+        found = torch.cat([dets, labels.unsqueeze(-1)], dim=-1)[image]
+        expected = best_of_mmcv(boxes[image], scores[image], classes[image], iou_threshold, 0.05, k)
+        assert torch.equal(found[: len(expected)], expected) and not found[len(expected) :, :5].any()
+    return exact.tolist()
+
+
+def crowd(count, side, seed=0, images=2, classes=3):
+    """Boxes of which many overlap, with scores above and below the threshold that all differ."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.stack([random_boxes(count, side, seed + image) for image in range(images)])
+    scores = torch.stack([torch.randperm(count, generator=generator) for _ in range(images)]) / count
+    return boxes, scores, torch.randint(classes, (images, count), generator=generator)
+
+
+@pytest.mark.parametrize('blocks', [1, 3, 4])
+@pytest.mark.parametrize('count, side', [(40, 60), (300, 40), (700, 300)])
+def test_best_boxes_block_by_block_are_mmcvs(count, side, blocks, monkeypatch):
+    monkeypatch.setattr(selection, 'CANDIDATES', 720)
+    monkeypatch.setattr(selection, 'BLOCKS', blocks)
+    for seed, k in enumerate((1, 20, 500, 720)):
+        assert assert_best(*crowd(count, side, seed), k) == [1, 1]
+
+
+def test_boxes_beyond_the_first_thousand_count():
+    """As of RetinaNet on blood cells, where the hundredth box that survives is the 1130th by its score."""
+    left = (torch.arange(3000) // 20) * 12 + torch.rand(3000)
+    boxes = torch.stack([left, torch.zeros(3000), left + 10, torch.full((3000,), 10.0)], dim=1)
+    scores, classes = torch.linspace(0.9, 0.06, 3000), torch.zeros(3000, dtype=torch.int64)
+    assert best_of_mmcv(boxes, scores, classes, 0.5, 0.05, 100)[-1, 4] < scores[1000]
+    assert assert_best(boxes[None], scores[None], classes[None], 100) == [1]
+
+
+def test_the_selection_is_uncertain_where_it_may_differ(monkeypatch):
+    boxes, scores, classes = crowd(300, 40)
+    few = assert_best(boxes, scores, classes, 200)
+    monkeypatch.setattr(selection, 'CANDIDATES', 100)
+    assert few == [1, 1] and assert_best(boxes, scores, classes, 200) == [0, 0]
+    assert assert_best(boxes, scores, classes, 3) == [1, 1]  # the best three are among the 100
+
+
+def test_a_long_chain_after_the_last_box_that_counts_does_not_matter():
+    long = torch.cat([torch.tensor([[500.0, 0, 510, 10], [600, 0, 610, 10]]), chain(80, 3.0)])
+    scores, classes = falling(82)[None], torch.zeros(1, 82, dtype=torch.int64)
+    assert assert_best(long[None], scores, classes, 2) == [1]
+    assert assert_best(long[None], scores, classes, 82) == [0]
+    assert assert_best(long[None, :20], scores[:, :20], classes[:, :20], 82) == [0]
+    assert assert_best(long[None, :12], scores[:, :12], classes[:, :12], 82) == [1]
 
 
 @pytest.mark.parametrize('name', ['nms_pre', 'max_per_img'])
