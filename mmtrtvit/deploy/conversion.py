@@ -154,6 +154,7 @@ def deploy(
                 timed=timed and engine.runs_here,
                 device=engine.session.device,
             )
+            say(proof.parity.summary)
             for name, metric in proof.counted.items():
                 say(f'{name} {metric}')
             say(str(proof))

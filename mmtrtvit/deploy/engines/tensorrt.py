@@ -38,6 +38,8 @@ def make(request: DeployRequest, path: Path) -> Engine:
         targets=request.targets or None,
         timing_cache=request.timing_cache,
         workspace_mib=request.workspace_mib,
+        # Float32 layers of other precisions read 16-bit values, which TF32 holds, and sum and write float32 as well.
+        tf32=request.precision != 'fp32',
     )
     why_not = _why_not_run(backend.module, report.targets)
     if not why_not:

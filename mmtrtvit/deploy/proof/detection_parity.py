@@ -77,6 +77,14 @@ class DetectionParity:
         return self.detections > 0
 
     @property
+    def summary(self) -> str:
+        """Agreement in one line."""
+        return (
+            f'{self.same} of {self.detections} detections are the same, {self.usable_same} of {self.usable} above '
+            f'{USABLE_SCORE}'
+        )
+
+    @property
     def failures(self) -> list[Failure]:
         """The criteria that the artefact does not meet."""
         matched, masks, found = self.tolerance.matched, 1 - self.tolerance.iou, []

@@ -67,6 +67,11 @@ class SegmentationParity:
         return self.same / self.pixels if self.pixels else 1.0
 
     @property
+    def summary(self) -> str:
+        """Agreement in one line."""
+        return f'{self.same} of {self.pixels} pixels are of the same class'
+
+    @property
     def failures(self) -> list[Failure]:
         """The criteria that the artefact does not meet."""
         found = []

@@ -95,6 +95,13 @@ def asked(monkeypatch):
     return noted
 
 
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16', 'int8'])
+def test_tf32_is_for_the_float32_layers_of_other_precisions(path, asked, precision):
+    """FP32 stays FP32; in other precisions a float32 layer reads 16-bit values."""
+    make_engine(request_for('tensorrt-rtx', precision, shapes=InputShapes(*[(1, 3, 4, 4)] * 3)), path)
+    assert asked['tf32'] is (precision != 'fp32')
+
+
 @pytest.mark.parametrize('backend, package', [('tensorrt', 'tensorrt'), ('tensorrt-rtx', 'tensorrt_rtx')])
 def test_an_engine_without_a_gpu_is_proved_by_its_graph(path, asked, backend, package):
     shapes = InputShapes((1, 3, 4, 4), (1, 3, 4, 6), (2, 3, 8, 8))
@@ -106,6 +113,7 @@ def test_an_engine_without_a_gpu_is_proved_by_its_graph(path, asked, backend, pa
         targets=('sm86', 'sm120'),
         timing_cache='cache',
         workspace_mib=64,
+        tf32=False,
     )
     assert (path.parent / made.file).read_bytes() == b'plan' and made.bytes == 4
     assert not made.runs_here and 'there is no GPU here, so the engine was built and not run' in made.subject

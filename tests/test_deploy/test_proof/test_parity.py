@@ -164,6 +164,7 @@ def test_logits_are_compared_where_both_have_them():
     parity = compare_label_maps([(with_logits, other), (with_logits, labelled([[0, 1]]))])
     assert parity.logits.values == 4 and parity.logits.max == 1.0 and parity.logits.max_relative == 0.25
     assert parity.logits.cosine < 1 and parity.to_dict()['logits']['median'] == 0
+    assert parity.summary == '4 of 4 pixels are of the same class'
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
@@ -264,6 +265,7 @@ def test_agreement_above_a_usable_score():
     parity = compare_detections([(reference(), change(labels=5))])
     assert (parity.usable, parity.usable_same) == (2, 1)  # 0.9 and 0.6; the score of the third is 0.3
     assert parity.to_dict()['usable_score'] == 0.3
+    assert parity.summary == f'{parity.same} of 3 detections are the same, 1 of 2 above 0.3'
 
 
 def test_a_box_without_area_is_itself():

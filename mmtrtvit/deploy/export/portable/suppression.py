@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SWEEPS = 16
+SWEEPS = 24
 """Number of sweeps in a graph. Each one is a vector-matrix product. Networks trained on blood cells need 5 to 8."""
 
 NO_AREA = 1e-30
