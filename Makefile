@@ -3,7 +3,7 @@
 # onedl: the maintained OpenMMLab distributions (default); upstream: the original ones.
 STACK ?= onedl
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
-# Adds to the packages of VENV the implementations that the tests marked `reference` compare with.
+# Adds to the packages of VENV the implementations that the tests marked `reference` compare with, and mmpretrain.
 REFERENCE ?= $(VENV)-reference
 # Creates VENV: the first Python on the path that the packages support, else python3, which reports the problem.
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
@@ -85,15 +85,17 @@ $(STATE)/docs: requirements/docs.txt $(READY)
 	@$(INSTALL) -r $<
 	@touch $@
 
-reference: $(REFERENCE_READY)  ## make the environment with the independent implementations (under a minute)
+reference: $(REFERENCE_READY)  ## make the environment with the independent implementations and mmpretrain (a minute)
 
 # VENV's pip installs into it: a pip and setuptools of its own would hide those that OpenMMLab needs.
-$(REFERENCE_READY): requirements/reference.txt tools/dev/link_venv.py tools/dev/torchvision_schemas.py $(READY)
+PRETRAIN := requirements/pretrain$(if $(filter upstream,$(STACK)),-upstream).txt
+
+$(REFERENCE_READY): requirements/reference.txt $(PRETRAIN) tools/dev/link_venv.py tools/dev/torchvision_schemas.py $(READY)
 	@echo 'Making $(REFERENCE), which sees the packages of $(VENV) (seconds)'
 	@$(RUN) -m venv --without-pip $(REFERENCE)
 	@$(REFERENCE)/bin/python tools/dev/link_venv.py $$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-	@$(RUN) -m pip --python $(REFERENCE)/bin/python $(wordlist 4,99,$(INSTALL)) -r requirements/torch.txt -r $<
-	@$(REFERENCE)/bin/python -c 'import timm, torchvision; print("timm", timm.__version__, "torchvision", torchvision.__version__)'
+	@$(RUN) -m pip --python $(REFERENCE)/bin/python $(wordlist 4,99,$(INSTALL)) -r requirements/torch.txt -r $< -r $(PRETRAIN)
+	@$(REFERENCE)/bin/python -c 'import mmpretrain, timm, torchvision; print("timm", timm.__version__, "torchvision", torchvision.__version__, "mmpretrain", mmpretrain.__version__)'
 	@mkdir -p $(@D) && touch $@
 
 check: $(READY)  ## show what is installed and what is missing
@@ -121,8 +123,8 @@ test-slow: $(READY)  ## run the slow tests (about 14 minutes on 2 cores)
 test-all: $(READY)  ## run all tests
 	$(PYTEST) $(ARGS)
 
-parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations
-	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m reference $(ARGS)
+parity: $(REFERENCE_READY)  ## compare the backbones with independent implementations, and test classifiers
+	$(LIMIT_THREADS) $(REFERENCE)/bin/python -m pytest -m 'reference or pretrain' $(ARGS)
 
 # Where there is no VENV, the machine's own Python with its PyTorch will do (docs/tensorrt.md).
 gpu:  ## run the GPU suite; needs PyTorch with CUDA, not the set-up (at most 9 minutes)

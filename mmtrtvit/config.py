@@ -110,7 +110,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
     Raises:
         ConfigError: If the file or a variant does not exist or cannot be read, or if nothing reads a key of
             ``cfg_options``.
-        EnvironmentProblem: If a part is missing without which no detector and no segmentor can be built.
+        EnvironmentProblem: If a part is missing without which the network cannot be built.
     """
     environment.require(networks=True)
     path = find_config(path)
@@ -139,6 +139,10 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             fix='give the config that the network was trained with',
         )
     drop_worker_settings(config)
+    if config.get('default_scope') == 'mmpretrain':
+        environment.require_part('mmpretrain')
+    if 'data_preprocessor' in config and 'data_preprocessor' not in config.model:
+        config.model.data_preprocessor = config.data_preprocessor  # mmpretrain's configs have it beside the model
     return config
 
 
@@ -214,6 +218,12 @@ def datasets_of(config: Mapping) -> Iterator[Mapping]:
         yield from datasets_of(config['dataset'])
     else:
         yield config
+
+
+def prefixes_of(dataset: Mapping) -> dict[str, str]:
+    """The folders of a data set by name, below its root; mmpretrain takes a single one, of images, as plain text."""
+    prefixes = dataset.get('data_prefix') or {}
+    return {'img_path': prefixes} if isinstance(prefixes, str) else dict(prefixes)
 
 
 def with_pipeline(dataset: Mapping, pipeline: Sequence[Mapping], **settings: object) -> dict:

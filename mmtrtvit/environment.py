@@ -277,7 +277,15 @@ PARTS = (
         distributions=('onedl-mmsegmentation', 'mmsegmentation'),
         one_of='mmdet or mmseg',
     ),
-    Part('mmpretrain', 'mmpretrain', '>=1.2,<2', 'ImageNet pretraining', ('onedl-mmpretrain', 'mmpretrain')),
+    Part(
+        name='mmpretrain',
+        module='mmpretrain',
+        wanted='>=1.2,<2',
+        purpose='image classification',
+        distributions=('onedl-mmpretrain', 'mmpretrain'),
+        install='{pip} install "{requirement}" and the torchvision that pairs with this torch; without a GPU '
+        '`make reference` makes an environment with both',
+    ),
     Part(
         name='mmdeploy',
         module='mmdeploy',
@@ -472,14 +480,32 @@ def require(*, networks: bool = False) -> None:
     for report in reports:
         for remark in report.remarks:
             warnings.warn(remark, stacklevel=3)
-    wrong = first_problem(report for report in reports if report.required)
+    _refuse(first_problem(report for report in reports if report.required), 'mmtrtvit cannot be used')
+
+
+def require_part(name: str) -> None:
+    """Check an optional part that is needed now. Imports it.
+
+    Args:
+        name: Its name in :data:`PARTS`.
+
+    Raises:
+        EnvironmentProblem: As :func:`require`.
+    """
+    (part,) = (part for part in PARTS if part.name == name)
+    (report,) = inspect_environment([part])
+    _refuse(None if report.status == OK else report, f'{part.purpose} cannot be used')
+
+
+def _refuse(wrong: PartReport | None, refused: str) -> None:
+    """Raise the error for a part that is not right; nothing without one."""
     if wrong is None:
         return
     package = Path(__file__).parent
     places = (package.parent / 'tools' / 'check_env.py', package / '.mim' / 'tools' / 'check_env.py')
     command = [f'Every part at a glance: {shlex.join([sys.executable, str(p)])}' for p in places if p.is_file()]
     lines = [
-        f'mmtrtvit cannot be used in this environment: {wrong}',
+        f'{refused} in this environment: {wrong}',
         f'Expected: {wrong.name} {wrong.wanted}',
         f'Fix: {wrong.fix}',
         *command[:1],

@@ -63,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reasons['gpu'] = 'torch sees no CUDA GPU'
     if importlib.util.find_spec('timm') is None:
         reasons['reference'] = 'no reference implementation in this environment (make parity runs this test)'
+    if importlib.util.find_spec('mmpretrain') is None:
+        reasons['pretrain'] = 'no mmpretrain in this environment (make parity runs this test)'
     for item in items:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):

@@ -21,7 +21,7 @@ from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import classes_of, method_of
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-NAME = re.compile(r'([a-z]+)_([a-z]+)(?:_([a-z][a-z0-9]*))?(?:_(3x))?_(coco|ade20k|toy)')
+NAME = re.compile(r'([a-z]+)_([a-z]+)(?:_([a-z][a-z0-9]*))?(?:_(3x))?(?:_resnet-init)?_(coco|ade20k|toy)')
 
 COCO, ADE20K = ('maskrcnn', 'fasterrcnn', 'retinanet'), ('semfpn', 'upernet')
 SCOPES = {**dict.fromkeys(COCO, 'mmdet'), **dict.fromkeys(ADE20K, 'mmseg')}

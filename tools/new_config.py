@@ -1,4 +1,4 @@
-"""Write a config that trains a shipped detector or segmentor on a data set of your own."""
+"""Write a config that trains a shipped detector, segmentor or classifier on a data set of your own."""
 
 import argparse
 import sys
@@ -20,8 +20,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='The file is yours to change. It trains from scratch, unless --from says otherwise.'
     )
-    parser.add_argument('config', help='a config for COCO or ADE20K, such as retinanet_trtvit_a_coco.py')
-    parser.add_argument('--data', required=True, metavar='DIR', help='the --out of tools/convert_dataset.py')
+    parser.add_argument('config', help='a config for COCO, ADE20K or ImageNet, such as retinanet_trtvit_a_coco.py')
+    parser.add_argument(
+        '--data',
+        required=True,
+        metavar='DIR',
+        help='the --out of tools/convert_dataset.py; for a classifier a folder with train/CLASS/ and val/CLASS/',
+    )
     parser.add_argument('--out', required=True, metavar='FILE', help='the config to write, in any folder')
     parser.add_argument(
         '--size',
@@ -30,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         help='width and height that images are fitted into (default: those of the images, at most those of CONFIG)',
     )
     parser.add_argument('--epochs', type=int, help='passes over the images (default: by their number)')
-    parser.add_argument('--batch-size', type=int, help='images an iteration (default: 4)')
+    parser.add_argument('--batch-size', type=int, help='images an iteration (default: 4, and 16 for a classifier)')
     parser.add_argument(
         '--from',
         dest='checkpoint',

@@ -20,7 +20,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from mmtrtvit.errors import UserError, command_line
 from mmtrtvit.prediction.drawing import colours_of
 from mmtrtvit.prediction.palette_png import palette_png
-from mmtrtvit.runtime import Detections, LabelMap, Predictor, load
+from mmtrtvit.runtime import ClassScores, Detections, LabelMap, Predictor, load
 from mmtrtvit.runtime.masks import as_masks
 from mmtrtvit.serving import decode_upload
 from mmtrtvit.serving.uploads import MAX_BYTES, MAX_PIXELS
@@ -65,8 +65,13 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
-def as_json(found: Detections | LabelMap) -> dict[str, Any]:
-    """A result as JSON: ``objects`` with box, score and mask (compressed RLE), or ``classes`` with a PNG of the map."""
+def as_json(found: Detections | LabelMap | ClassScores) -> dict[str, Any]:
+    """A result as JSON: ``objects`` with box, score and mask (compressed RLE), or ``classes`` with a PNG of the map.
+
+    Of a classifier: ``classes``, the five most probable ones with their scores.
+    """
+    if isinstance(found, ClassScores):
+        return {'classes': [{'name': name, 'score': score} for name, score in found.top()]}
     if isinstance(found, LabelMap):
         labels, counts = np.unique(found.labels, return_counts=True)
         classes = [

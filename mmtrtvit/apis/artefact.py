@@ -26,6 +26,9 @@ from ..visualization.predictions import DrawPredictions
 META_KEYS = ('img_id', 'img_path', 'ori_shape')
 """Keys of data samples for an image that no transform has changed."""
 
+_SIZING = ('Resize', 'ResizeEdge', 'CenterCrop')
+"""Transforms that an artefact does by itself."""
+
 
 def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
     """The model config with a test pipeline that gives images as they were read: the artefact resizes them itself.
@@ -50,7 +53,7 @@ def follow_artefact(model_config: Config, manifest: Mapping) -> Config:
         )
     config = copy.deepcopy(model_config)
     for dataset in datasets_of(config.test_dataloader.dataset):
-        steps = [dict(step) for step in dataset.pipeline if not unscoped(step.type).endswith('Resize')]
+        steps = [dict(step) for step in dataset.pipeline if not unscoped(step.type).endswith(_SIZING)]
         for step in steps:
             if unscoped(step['type']).startswith('Pack'):
                 step['meta_keys'] = META_KEYS
@@ -70,7 +73,7 @@ def evaluate_artefact(
     tile: Sequence[int] | int | None = None,
     overlap: float = OVERLAP,
 ) -> dict[str, float]:
-    """Evaluate an artefact of ``tools/deploy.py`` with mmengine's runner and the metrics of mmdet or mmseg.
+    """Evaluate an artefact of ``tools/deploy.py`` with mmengine's runner and the metrics of its config.
 
     It runs as ``load(backend_dir)(image)`` does, with its own pre- and post-processing.
 

@@ -13,15 +13,17 @@ from mmengine.config import Config
 from ..atomic import atomic_file
 from ..checkpoint import LoadReport, compare, read_checkpoint, weights_of
 from ..config import load_config
+from ..datasets.class_folders import ClassFolders
 from ..datasets.findings import Finding, raise_errors
 from ..datasets.own import OwnData, read_own_data
 from ..datasets.preflight import find_faults
 from ..errors import CheckpointError, ConfigError
 from ..shipped import shipped_root
 from ..zoo.config_text import config_text, nested
-from ..zoo.configs import Entry, find_configs
+from ..zoo.configs import Classifier, Entry, find_classifiers, find_configs
 from ..zoo.recipe import NORM, Choice, Code, choose_schedule, choose_size, model_changes
 from .class_layers import build_without_memory, starts_anew
+from .new_classifier import new_classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class NewConfig:
     """
 
     path: Path
-    data: OwnData
+    data: OwnData | ClassFolders
     choices: list[Choice]
     notes: list[str]
 
@@ -60,11 +62,12 @@ def new_config(
     batch_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
 ) -> NewConfig:
-    """Write a config that trains a shipped detector or segmentor on a converted data set.
+    """Write a config that trains a shipped detector, segmentor or classifier on a data set of one's own.
 
     Args:
-        config: A shipped config for COCO or ADE20K: its name or its path.
-        data: The ``--out`` of ``tools/convert_dataset.py``.
+        config: A shipped config for COCO, ADE20K or ImageNet: its name or its path.
+        data: The ``--out`` of ``tools/convert_dataset.py``; for a classifier a folder with ``train`` and ``val``, each
+            with a folder of images for each class.
         out: The file to write.
         size: Width and height that images are fitted into; by default those of the images, at most those of ``config``.
         epochs: Passes over the images; by default as their number suggests.
@@ -77,6 +80,11 @@ def new_config(
     Raises:
         ConfigError, DataError, CheckpointError: If the input cannot be used. Nothing is written then.
     """
+    classifier = _classifier(config)
+    if classifier is not None:
+        path = _new_file(Path(out))
+        options = dict(size=size, epochs=epochs, batch_size=batch_size, checkpoint=checkpoint)
+        return NewConfig(path, *new_classifier(classifier, data=data, path=path, **options))
     entry, path = _shipped(config), _new_file(Path(out))
     own = read_own_data(data)
     base = entry.load()
@@ -115,6 +123,14 @@ def new_config(
     return NewConfig(path, own, [size_choice, *choices, *chosen], notes)
 
 
+def _classifier(name: str) -> Classifier | None:
+    """The shipped config of a classifier of a name or a path; None if it is something else."""
+    for entry in find_classifiers(shipped_root()):
+        if Path(name).stem == entry.path.stem and Path(name).suffix in ('', '.py'):
+            return entry
+    return None
+
+
 def _shipped(name: str) -> Entry:
     """The shipped config of a name or a path."""
     entries = find_configs(shipped_root())
@@ -126,7 +142,7 @@ def _shipped(name: str) -> Entry:
             return entry
     methods = dict.fromkeys(entry.method for entry in entries)
     raise ConfigError(
-        f'{name} is not one of the configs of mmtrtvit for COCO or ADE20K.',
+        f'{name} is not one of the configs of mmtrtvit for COCO, ADE20K or ImageNet.',
         expected='a name or path such as '
         + ', '.join(next(entry.path.name for entry in entries if entry.method == method) for method in methods),
         fix='docs/model_zoo.md lists them; a config of your own is changed by hand, or by --cfg-options',
@@ -138,7 +154,8 @@ def _new_file(path: Path) -> Path:
         raise ConfigError(f'--out {path}', expected='a file that ends in .py', fix='correct it')
     if path.exists():
         raise ConfigError(f'{path} exists.', expected='a new file', fix='choose another --out, or remove it')
-    taken = {file.stem: file for file in (shipped_root() / 'configs').glob('*.py')}
+    shipped = shipped_root() / 'configs'
+    taken = {file.stem: file for folder in (shipped, shipped / 'imagenet') for file in folder.glob('*.py')}
     if path.stem in taken:
         raise ConfigError(
             f'{path.stem} is the name of a config of mmtrtvit: their work dirs would be the same.',

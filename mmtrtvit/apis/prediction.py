@@ -13,8 +13,8 @@ from ..deploy.export.describe import task_of
 from ..deploy.proof.images import dataset_metainfo
 from ..deploy.proof.reference import Reference, build_pytorch_model
 from ..errors import ConfigError
-from ..runtime.postprocess import Detections, LabelMap
-from ..runtime.predictor import OVERLAP
+from ..runtime.postprocess import LabelMap
+from ..runtime.predictor import OVERLAP, Result
 from ..runtime.tiles import check_tiling, merge, tiles_of
 
 
@@ -34,7 +34,7 @@ class PytorchPredictor:
         self._names = tuple(manifest['classes'])
         self._palette = np.array(manifest['palette'], np.uint8).reshape(-1, 3)
 
-    def __call__(self, image: np.ndarray) -> Detections | LabelMap:
+    def __call__(self, image: np.ndarray) -> Result:
         """The result for an image, ``(H, W, 3)`` uint8, BGR."""
         found = self._reference(image)
         if isinstance(found, LabelMap):
@@ -43,7 +43,7 @@ class PytorchPredictor:
 
     def stream(
         self, images: Iterable[np.ndarray], *, batch_size: int = 1, tile: Sequence[int] | int | None = None
-    ) -> Iterator[Detections | LabelMap]:
+    ) -> Iterator[Result]:
         """Results for images, in order.
 
         Args:
@@ -61,10 +61,10 @@ class PytorchPredictor:
                 expected='--batch 1',
                 fix='leave --batch out, or give a folder of tools/deploy.py in place of config and checkpoint',
             )
-        sides = check_tiling(tile, OVERLAP)
+        sides = check_tiling(tile, OVERLAP, self.manifest['task'])
         return map(self if sides is None else functools.partial(self._tiled, sides), images)
 
-    def _tiled(self, sides: tuple[int, int], image: np.ndarray) -> Detections | LabelMap:
+    def _tiled(self, sides: tuple[int, int], image: np.ndarray) -> Result:
         size = image.shape[0], image.shape[1]
         tiles = tiles_of(size, sides, OVERLAP)
         return merge((self(place.of(image)) for place in tiles), tiles, size)
@@ -76,7 +76,7 @@ def load_pytorch(
     """Load a checkpoint.
 
     Args:
-        config: The config file of a detector or a segmentor.
+        config: The config file of a detector, a segmentor or a classifier.
         checkpoint: Its checkpoint; it must fill the whole network.
         device: A device of PyTorch; by default a GPU if there is one.
         threads: CPU threads of PyTorch.

@@ -14,9 +14,10 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from ..config import datasets_of
+from ..config import datasets_of, prefixes_of
 from ..errors import DataError
 from .class_checks import check_class_counts
+from .class_folders import check_class_folders
 from .coco_checks import CocoUse, check_coco
 from .findings import Finding, first_few, raise_errors
 from .label_maps import check_segmentation_dataset
@@ -106,7 +107,7 @@ def check_dataset(config: Mapping) -> None:
     root = config.get('data_root')
     if root and not Path(root).is_dir():
         raise DataError(f'The data root {root} does not exist (here: {Path.cwd()}).', fix=_ROOT_HINT)
-    for key, prefix in (config.get('data_prefix') or {}).items():
+    for key, prefix in prefixes_of(config).items():
         folder = _join(root, prefix)
         if not folder.is_dir():
             raise DataError(f'There is no folder {folder} (`data_prefix.{key}` of {config["type"]}).', fix=_ROOT_HINT)
@@ -145,7 +146,7 @@ def coco_use(config: Config, split: str, dataset: Mapping) -> CocoUse:
     filters = dataset.get('filter_cfg') or {}
     return CocoUse(
         classes=classes_of(dataset, config.get('default_scope')),
-        images=_join(dataset.get('data_root'), (dataset.get('data_prefix') or {}).get('img', '')),
+        images=_join(dataset.get('data_root'), prefixes_of(dataset).get('img', '')),
         masks=split == 'train' and _loads_masks(dataset.get('pipeline')) or any('segm' in metric for metric in metrics),
         evaluated=split != 'train' and any(not evaluator.get('format_only') for evaluator in evaluators),
         trained=split == 'train',
@@ -162,7 +163,12 @@ def _loads_masks(pipeline: object) -> bool:
 
 def has_label_maps(dataset: Mapping) -> bool:
     """True if a data set config is one of images with label maps."""
-    return 'seg_map_path' in (dataset.get('data_prefix') or {})
+    return 'seg_map_path' in prefixes_of(dataset)
+
+
+def has_class_folders(dataset: Mapping) -> bool:
+    """True if a data set config is one of a folder of images for each class."""
+    return str(dataset.get('type')).endswith(('CustomDataset', 'ImageNet')) and not dataset.get('ann_file')
 
 
 def find_faults(config: Config, splits: Sequence[str], label_maps: bool = True) -> list[Finding]:
@@ -182,6 +188,10 @@ def find_faults(config: Config, splits: Sequence[str], label_maps: bool = True) 
         unlabelled = any(evaluator.get('format_only') for evaluator in evaluators_of(config, split))
         for dataset in datasets_of_split(config, split):
             check_dataset(dataset)
+            if has_class_folders(dataset):
+                folder = _join(dataset.get('data_root'), prefixes_of(dataset).get('img_path'))
+                named = bool((dataset.get('metainfo') or {}).get('classes'))
+                found += check_class_folders(folder, classes_of(dataset, scope), named)
             if label_maps and has_label_maps(dataset):
                 check_segmentation_dataset(dataset, scope)
             path = annotation_file(dataset)

@@ -8,21 +8,23 @@ mmdeploy by itself. :func:`load` needs NumPy, OpenCV and a backend only.
 import importlib
 
 from ..environment import require
-from ..runtime import Detections, LabelMap, Predictor, load
+from ..runtime import ClassScores, Detections, LabelMap, Predictor, load
 from ..when_imported import when_imported
 
 _EXPORT = {
+    'ClassificationParity': 'proof.classification_parity',
     'DetectionParity': 'proof.detection_parity',
     'PredictorModel': 'proof.results',
     'SegmentationParity': 'proof.segmentation_parity',
     'Segmented': 'proof.segmentation_parity',
     'compare_detections': 'proof.detection_parity',
     'compare_label_maps': 'proof.segmentation_parity',
+    'compare_scores': 'proof.classification_parity',
     'deploy': 'conversion',
 }
 """Name to module, for the names that need PyTorch and OpenMMLab."""
 
-__all__ = ['Detections', 'LabelMap', 'Predictor', 'load', *_EXPORT]
+__all__ = ['ClassScores', 'Detections', 'LabelMap', 'Predictor', 'load', *_EXPORT]
 
 
 def _register() -> None:

@@ -51,8 +51,9 @@ def _in_float32(value: Any) -> Any:
 
 
 def is_head(module: nn.Module) -> bool:
-    """True if a module turns features into predictions: heads of mmdet and mmseg compute a loss."""
-    return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target'))
+    """True if a module turns features into predictions: heads of mmdet and mmseg compute a loss, those of mmpretrain
+    have logits."""
+    return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target', 'pre_logits'))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..runtime.masks import as_masks
-from ..runtime.postprocess import Detections, LabelMap
+from ..runtime.postprocess import ClassScores, Detections, LabelMap
 
 ALPHA = 0.5
 """Opacity of masks and of the colours of a label map."""
@@ -105,6 +105,23 @@ def draw_detections(
     for index in order if labels else ():
         colour = tuple(colours[found.labels[index]].tolist())
         _label(picture, corners[index, :2], f'{names[index]} {found.scores[index]:.2f}', colour, line)
+    return picture
+
+
+def draw_class(image: np.ndarray, found: ClassScores, palette: ArrayLike) -> np.ndarray:
+    """Write the most probable class and its probability into the top left corner of an image.
+
+    Args:
+        image: ``(H, W, 3)`` uint8, BGR; not changed.
+        found: The scores.
+        palette: As in :func:`colours_of`.
+
+    Returns:
+        The picture, BGR.
+    """
+    picture = image.copy()
+    colour = tuple(colours_of(palette, len(found.scores))[found.label, ::-1].tolist())
+    _label(picture, np.zeros(2), f'{found.name} {found.score:.2f}', colour, 2 * line_width(image.shape))
     return picture
 
 

@@ -15,14 +15,16 @@ import numpy as np
 from ..atomic import atomic_file
 from ..errors import ConfigError
 from ..runtime.masks import as_masks
-from ..runtime.postprocess import Detections, LabelMap
-from .drawing import colours_of, draw_detections, draw_label_map
+from ..runtime.postprocess import ClassScores, Detections, LabelMap
+from ..runtime.predictor import Result
+from .drawing import colours_of, draw_class, draw_detections, draw_label_map
 from .palette_png import palette_png
 from .sources import Item, SourceImage
 
-DETECTORS, SEGMENTORS = ('detection', 'instance'), ('segmentation',)
+DETECTORS, SEGMENTORS, CLASSIFIERS = ('detection', 'instance'), ('segmentation',), ('classification',)
 
-Result = Detections | LabelMap
+TOP = 5
+"""Classes of an image that a table lists, at most."""
 
 
 class Format:
@@ -147,7 +149,7 @@ class Drawn(Format):
     """Images and videos with the results drawn over them."""
 
     name = 'drawn'
-    tasks = (*DETECTORS, *SEGMENTORS)
+    tasks = (*DETECTORS, *SEGMENTORS, *CLASSIFIERS)
     place = 'drawn'
 
     def start(self, stack: contextlib.ExitStack) -> None:
@@ -158,6 +160,8 @@ class Drawn(Format):
     def render(self, image: SourceImage, found: Result) -> np.ndarray | None:
         if isinstance(found, LabelMap):
             picture = draw_label_map(image.pixels, found)
+        elif isinstance(found, ClassScores):
+            picture = draw_class(image.pixels, found, self.palette)
         else:
             line, labels = self.drawing.get('line'), self.drawing.get('labels', True)
             picture = draw_detections(image.pixels, found, self.palette, line=line, labels=labels)
@@ -254,10 +258,10 @@ class Coco(Format):
 
 
 class Csv(Format):
-    """One CSV file: a row for each object, or for each class that occurs in an image."""
+    """One CSV file: a row for each object, for each class that occurs in an image, or for its most probable classes."""
 
     name = 'csv'
-    tasks = (*DETECTORS, *SEGMENTORS)
+    tasks = (*DETECTORS, *SEGMENTORS, *CLASSIFIERS)
     place = 'predictions.csv'
 
     def start(self, stack: contextlib.ExitStack) -> None:
@@ -269,6 +273,9 @@ class Csv(Format):
             labels, counts = np.unique(found.labels, return_counts=True)
             shares = (counts / found.labels.size).round(6).tolist()
             return [('class', 'label', 'pixels', 'share'), *zip(found.names, labels.tolist(), counts.tolist(), shares)]
+        if isinstance(found, ClassScores):
+            rows = [(rank, name, round(score, 5)) for rank, (name, score) in enumerate(found.top(TOP), 1)]
+            return [('rank', 'class', 'score'), *rows]
         numbers = np.column_stack([found.scores, found.boxes]).astype(np.float64).round(5).tolist()
         rows = [
             (name, label, *row) for name, label, row in zip(found.names, found.labels.tolist(), numbers, strict=True)

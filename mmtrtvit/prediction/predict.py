@@ -16,9 +16,9 @@ import numpy as np
 
 from ..atomic import atomic_file
 from ..errors import ConfigError, DataError, DeployError
-from ..runtime.postprocess import Detections, LabelMap
+from ..runtime.postprocess import Detections
 from .ahead import done, run_ahead
-from .formats import DETECTORS, FORMATS, Format, Result
+from .formats import CLASSIFIERS, DETECTORS, FORMATS, SEGMENTORS, Format, Result
 from .progress import Progress
 from .sources import Item, Skipped, SourceImage, count_frames, find_items, open_video, reading_tasks
 
@@ -47,7 +47,7 @@ class Summary:
 
     Attributes:
         images: Images and frames that have a result.
-        objects: Objects found in them; None for segmentors.
+        objects: Objects found in them; None without a detector.
         skipped: Number of images and frames without a result.
         reasons: Title and reason of the first of those.
         written: Files and folders written.
@@ -94,14 +94,15 @@ def choose_formats(names: Sequence[str], task: str) -> list[type[Format]]:
     """Formats for the results of a task.
 
     Args:
-        names: Names of formats; none for drawn pictures with COCO JSON, or with label maps.
+        names: Names of formats; none for drawn pictures with COCO JSON, with label maps, or with a table of classes.
         task: The task of the network.
 
     Raises:
         ConfigError: If a format is unknown or cannot hold results of this task.
     """
     possible = [name for name, kind in FORMATS.items() if task in kind.tasks]
-    names = list(dict.fromkeys(names)) or ['drawn', 'coco' if task in DETECTORS else 'label-map']
+    table = 'coco' if task in DETECTORS else 'csv' if task in CLASSIFIERS else 'label-map'
+    names = list(dict.fromkeys(names)) or ['drawn', table]
     for name in names:
         if name not in possible:
             raise ConfigError(
@@ -191,7 +192,7 @@ def _results(
 
 
 def _kept(found: Result, score: float, classes: list[int] | None) -> Result:
-    if isinstance(found, LabelMap):
+    if not isinstance(found, Detections):
         return found
     found = found.above(score)
     if classes is None:
@@ -249,8 +250,8 @@ def predict(
             :class:`~mmtrtvit.apis.prediction.PytorchPredictor`.
         source: See :func:`~mmtrtvit.prediction.sources.find_items`.
         out: Folder for the results, new or empty.
-        formats: Names from :data:`~mmtrtvit.prediction.formats.FORMATS`; by default drawn pictures, and COCO JSON or
-            label maps.
+        formats: Names from :data:`~mmtrtvit.prediction.formats.FORMATS`; by default drawn pictures, and COCO JSON,
+            label maps or a CSV file of classes.
         score: Objects with a higher score count.
         classes: Names of the classes whose objects count; none for all.
         batch: Images that go through the network together, if they need the same input size.
@@ -277,7 +278,8 @@ def predict(
     manifest = predictor.manifest
     kinds = choose_formats(formats, manifest['task'])
     if classes and manifest['task'] not in DETECTORS:
-        raise ConfigError('A label map holds all classes.', expected='--classes with a detector', fix='leave it out')
+        held = 'A label map holds all classes' if manifest['task'] in SEGMENTORS else 'A classifier scores all classes'
+        raise ConfigError(f'{held}.', expected='--classes with a detector', fix='leave it out')
     numbers = _class_numbers(classes, manifest['classes'])
     items = find_items(source, recursive=recursive, out=out)
     if len(items) == 1 and items[0].is_video:

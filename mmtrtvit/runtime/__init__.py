@@ -2,8 +2,18 @@
 
 from .masks import Masks
 from .network import Network, open_network
-from .postprocess import Detections, LabelMap
+from .postprocess import ClassScores, Detections, LabelMap
 from .predictor import Predictor, load
 from .preprocess import Preprocessing
 
-__all__ = ['Detections', 'LabelMap', 'Masks', 'Network', 'Predictor', 'Preprocessing', 'load', 'open_network']
+__all__ = [
+    'ClassScores',
+    'Detections',
+    'LabelMap',
+    'Masks',
+    'Network',
+    'Predictor',
+    'Preprocessing',
+    'load',
+    'open_network',
+]

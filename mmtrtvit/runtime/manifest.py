@@ -31,16 +31,17 @@ WINDOW_FORMAT = 5
 _HASH = 'sha256'
 """Key of the hash of the manifest itself."""
 
-RESIZE_RULES = ('stretch', 'edges', 'fit')
+RESIZE_RULES = ('stretch', 'edges', 'fit', 'short')
 """Rules for resizing an image to a width and a height.
 
 ``'stretch'`` resizes to exactly this size and ignores the aspect ratio. The others keep the aspect ratio: ``'edges'``
 limits the longer side of the image by the larger of the two numbers and the shorter side by the smaller one (mmcv's
-``keep_ratio``); ``'fit'`` makes the image as large as possible within this width and height.
+``keep_ratio``); ``'fit'`` makes the image as large as possible within this width and height; ``'short'`` brings the
+shorter side to the smaller number (mmpretrain's ``ResizeEdge``).
 """
 
 _MODULES = (
-    *('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmdeploy', 'numpy', 'cv2'),
+    *('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmdeploy', 'numpy', 'cv2'),
     *('onnx', 'onnxslim'),
     *(backend.module for backend in BACKENDS.values()),
 )
@@ -167,6 +168,7 @@ _OPTIONAL: dict[str, Rule] = {
         _is_profiles,
         'name of an input to the shapes min, opt and max of four sides each, none of which shrinks',
     ),
+    'preprocessing.crop': (lambda value: _is_list(value, _is_side, 2), 'height and width'),
     'window': (_is_window, 'size and stride, height and width each, and a stride within the size'),
 }
 """Optional keys."""
@@ -175,6 +177,7 @@ _TASK_RULES: dict[str, dict[str, Rule]] = {
     'detection': {},
     'instance': {'postprocessing.mask_threshold': (lambda value: _is_number(value) and 0 <= value <= 1, '0 to 1')},
     'segmentation': {'postprocessing.align_corners': (lambda value: value is False, 'false')},
+    'classification': {},
 }
 """Additional keys of each task."""
 

@@ -1,4 +1,4 @@
-"""Turning network outputs into detections and label maps, exactly as mmdet and mmseg do.
+"""Turning network outputs into detections, label maps and class scores, exactly as mmdet, mmseg and mmpretrain do.
 
 Uses NumPy and OpenCV only.
 """
@@ -14,7 +14,7 @@ from ..errors import DataError
 from .backends.base import import_package
 from .masks import Masks, Part, as_masks
 from .preprocess import Frame
-from .tensor_names import DETS, LABELS, MASKS
+from .tensor_names import DETS, LABELS, MASKS, SCORES
 
 
 def _names(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
@@ -133,6 +133,53 @@ class LabelMap:
         """
         most = max(len(self.classes) - 1, int(self.labels.max(initial=0)))
         return self.labels.astype(np.uint8 if most < 256 else np.uint16)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScores:
+    """The probability of each class for an image.
+
+    Attributes:
+        scores: ``(C,)`` float32, whose sum is 1.
+        classes: Names of all classes.
+    """
+
+    scores: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def label(self) -> int:
+        """The most probable class, counted from 0."""
+        return int(self.scores.argmax())
+
+    @property
+    def name(self) -> str:
+        """Name of the most probable class."""
+        return _names(np.array([self.label]), self.classes)[0]
+
+    @property
+    def score(self) -> float:
+        """Its probability."""
+        return float(self.scores[self.label])
+
+    def top(self, number: int = 5) -> list[tuple[str, float]]:
+        """Name and probability of the most probable classes, best first.
+
+        Args:
+            number: Number of classes, at most.
+        """
+        best = np.argsort(-self.scores, kind='stable')[:number]
+        return list(zip(_names(best, self.classes), self.scores[best].tolist(), strict=True))
+
+
+def class_scores(outputs: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> ClassScores:
+    """The class scores of one image.
+
+    Args:
+        outputs: ``scores`` (C,).
+        classes: Names of all classes.
+    """
+    return ClassScores(outputs[SCORES].astype(np.float32), classes)
 
 
 def detections(

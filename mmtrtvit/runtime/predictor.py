@@ -11,13 +11,13 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from .manifest import read_manifest
 from .network import Network, open_network
-from .postprocess import Detections, LabelMap, detections, label_map
+from .postprocess import ClassScores, Detections, LabelMap, class_scores, detections, label_map
 from .preprocess import Frame, ImageLike, Preprocessing, read_image
 from .tensor_names import OUTPUT
 from .tiles import check_tiling, merge, tiles_of
 from .windows import Window, slide
 
-Result = Detections | LabelMap
+Result = Detections | LabelMap | ClassScores
 
 BATCH_SIZE = 8
 """Images that go through the network together, at most, unless the caller gives another number."""
@@ -27,7 +27,7 @@ OVERLAP = 0.2
 
 
 class Predictor:
-    """Finds objects or classes in images.
+    """Finds objects or classes in images, or the class of an image.
 
     Needs NumPy, OpenCV and the backend, but not PyTorch, OpenMMLab or the training config. Any number of threads may
     call it at the same time. Pickling one of :func:`load` keeps the folder and the options; unpickling loads it again.
@@ -72,7 +72,7 @@ class Predictor:
             overlap: Least share of a tile that the next one covers again. It should be as large as most objects.
 
         Returns:
-            :class:`Detections` or :class:`LabelMap`; a list of them for a list of images.
+            :class:`Detections`, :class:`LabelMap` or :class:`ClassScores`; a list of them for a list of images.
 
         Raises:
             ConfigError: If the batch size, the tile or the overlap is invalid.
@@ -121,7 +121,7 @@ class Predictor:
             )
         batch_size = min(batch_size, self.network.most or batch_size)
         arrays = (read_image(image, rgb) for image in images)
-        sides = check_tiling(tile, overlap)
+        sides = check_tiling(tile, overlap, self.manifest['task'])
         return self._results(arrays, batch_size) if sides is None else self._tiled(arrays, batch_size, sides, overlap)
 
     def _tiled(
@@ -174,7 +174,9 @@ class Predictor:
         )
 
     def result(self, outputs: Mapping[str, np.ndarray], frame: Frame) -> Result:
-        """Turn the outputs of the network for one image into detections or a label map."""
+        """Turn the outputs of the network for one image into its result."""
+        if self.manifest['task'] == 'classification':
+            return class_scores(outputs, self._classes)
         if self.manifest['task'] == 'segmentation':
             return LabelMap(label_map(outputs[OUTPUT], frame), self._classes, self._palette)
         threshold = self.manifest['postprocessing'].get('mask_threshold')

@@ -101,11 +101,18 @@ class Frame:
 
     Attributes:
         original: Height and width of the image.
-        resized: Height and width of the image in the input, where it starts at the top left.
+        resized: Height and width of the resized image. It starts at the top left of the input.
+        crop: Height and width of its middle, which alone is in the input; None if all of it is.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
+    crop: tuple[int, int] | None = None
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Height and width of the part that is in the input."""
+        return self.crop or self.resized
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -129,6 +136,10 @@ def resized(size: tuple[int, int], resize: Mapping | None) -> tuple[int, int]:
     bounds = resize['height'], resize['width']
     if resize['rule'] == 'stretch':
         return bounds
+    if resize['rule'] == 'short':
+        # rounded down, as mmpretrain does
+        height, width = (int(min(bounds) * side / min(size)) for side in size)
+        return height, width
     if resize['rule'] == 'edges':
         factor = min(max(bounds) / max(size), min(bounds) / min(size))
     else:
@@ -149,6 +160,7 @@ class Preprocessing:
         pad_value: Value of the padding at the right and the bottom, after normalisation.
         pad_divisor: Height and width of the input are multiples of this.
         pad_shape: Height and width of an input of fixed size, or None.
+        crop: Height and width of the part that is cut out of the middle of a resized image; None for all of it.
     """
 
     resize: Mapping | None
@@ -158,6 +170,7 @@ class Preprocessing:
     pad_value: float
     pad_divisor: int
     pad_shape: tuple[int, int] | None
+    crop: tuple[int, int] | None = None
 
     @classmethod
     def from_manifest(cls, described: Mapping) -> 'Preprocessing':
@@ -171,12 +184,14 @@ class Preprocessing:
             pad['value'],
             pad['divisor'],
             pad['shape'] and tuple(pad['shape']),
+            tuple(described['crop']) if described.get('crop') else None,
         )
 
     def frame(self, image: np.ndarray) -> Frame:
         """The position that an image will have in the input."""
         original = image.shape[0], image.shape[1]
-        return Frame(original, resized(original, self.resize))
+        size = resized(original, self.resize)
+        return Frame(original, size, self.crop and (min(size[0], self.crop[0]), min(size[1], self.crop[1])))
 
     def shape(self, frame: Frame) -> tuple[int, int]:
         """Height and width of the input that an image needs.
@@ -185,9 +200,9 @@ class Preprocessing:
             DeployError: If the network has a fixed input size and the image does not fit.
         """
         if self.pad_shape is None:
-            height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in frame.resized)
+            height, width = (-(-side // self.pad_divisor) * self.pad_divisor for side in frame.shown)
             return height, width
-        if any(side > room for side, room in zip(frame.resized, self.pad_shape, strict=True)):
+        if any(side > room for side, room in zip(frame.shown, self.pad_shape, strict=True)):
             raise DeployError(
                 f'An image of {frame.original[0]} x {frame.original[1]} (height x width) becomes {frame.resized[0]} x '
                 f'{frame.resized[1]}, more than the network takes.',
@@ -212,6 +227,11 @@ class Preprocessing:
             height, width = frame.resized
             if frame.resized != frame.original:
                 image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+            if frame.crop:
+                # as mmcv's CenterCrop: a half is rounded to the even number
+                top, left = (round((side - part) / 2) for side, part in zip(frame.resized, frame.crop, strict=True))
+                height, width = frame.crop
+                image = image[top : top + height, left : left + width]
             pixels = image[..., ::-1] if self.rgb else image
             place[:, :height, :width] = ((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
         return batch, frames

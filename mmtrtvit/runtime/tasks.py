@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from .tensor_names import DETS, EXACT, LABELS, MASKS, OUTPUT
+from .tensor_names import DETS, EXACT, LABELS, MASKS, OUTPUT, SCORES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Task:
         outputs: Name of each output of the network to its number of dimensions.
         finds_boxes: Whether boxes are selected by suppression, which the portable flavour replaces.
         metric: Suffix of the metrics that decide whether an artefact passes.
-        perfect: The metric of a perfect network; 100 for mmseg, which gives percent.
+        perfect: The metric of a perfect network; 100 for mmseg and mmpretrain, which give percent.
     """
 
     name: str
@@ -37,9 +37,10 @@ TASKS: dict[str, Task] = {
         Task('detection', 'detection', {DETS: 3, LABELS: 2}, True, 'mAP', 1.0),
         Task('instance', 'instance-seg', {DETS: 3, LABELS: 2, MASKS: 4}, True, 'mAP', 1.0),
         Task('segmentation', 'semantic-seg', {OUTPUT: 4}, False, 'mIoU', 100.0),
+        Task('classification', 'classification', {SCORES: 2}, False, 'top1', 100.0),
     )
 }
-"""Name to task: boxes, boxes with masks, a label map."""
+"""Name to task: boxes, boxes with masks, a label map, the class of an image."""
 
 FLAVOURS = ('native', 'portable')
 """``native`` uses the standard ``NonMaxSuppression`` and ``RoiAlign``; ``portable`` uses plain arithmetic only."""

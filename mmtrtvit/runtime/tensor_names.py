@@ -13,3 +13,6 @@ EXACT = 'exact'
 
 OUTPUT = 'output'
 """Output of segmentors: logits."""
+
+SCORES = 'scores'
+"""Output of classifiers: the probability of each class."""

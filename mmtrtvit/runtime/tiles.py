@@ -32,18 +32,25 @@ class Tile(NamedTuple):
         return image[self.top : self.bottom, self.left : self.right]
 
 
-def check_tiling(tile: Sequence[int] | int | None, overlap: float) -> tuple[int, int] | None:
+def check_tiling(tile: Sequence[int] | int | None, overlap: float, task: str = 'detection') -> tuple[int, int] | None:
     """Height and width of tiles as given by a user; None for whole images.
 
     Args:
         tile: Height and width in pixels, or one number for both.
         overlap: Least share of a tile that the next one covers again.
+        task: The task of the network.
 
     Raises:
-        ConfigError: If one of them is invalid.
+        ConfigError: If one of them is invalid, or the network tells the class of a whole image.
     """
     if tile is None:
         return None
+    if task == 'classification':
+        raise ConfigError(
+            'A classifier looks at the whole image, and was given a size of tiles.',
+            expected='tiles for a detector or a segmentor',
+            fix='leave out the size of tiles',
+        )
     sides = tuple(tile) if isinstance(tile, (list, tuple)) else (tile, tile)
     if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
         raise ConfigError(f'The tile is {tile!r}.', expected='height and width in pixels', fix='give two such numbers')

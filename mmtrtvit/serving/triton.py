@@ -58,6 +58,7 @@ RESULTS: dict[str, list[tuple[str, str, list[int]]]] = {
         ('names', 'TYPE_STRING', [-1]),
     ],
     'segmentation': [('label_map', 'TYPE_INT32', [-1, -1])],
+    'classification': [('scores', 'TYPE_FP32', [-1]), ('label', 'TYPE_INT64', [1]), ('name', 'TYPE_STRING', [1])],
 }
 RESULTS['instance'] = [*RESULTS['detection'], ('masks', 'TYPE_STRING', [-1]), ('size', 'TYPE_INT64', [2])]
 """Task to name, type and shape of each output of the whole."""

@@ -16,8 +16,8 @@ from ..runtime.backends import Session, TensorSpec
 from ..runtime.manifest import MANIFEST, check_content
 from ..runtime.masks import as_masks
 from ..runtime.network import Network
-from ..runtime.postprocess import Detections, LabelMap
-from ..runtime.predictor import Predictor
+from ..runtime.postprocess import ClassScores, Detections, LabelMap
+from ..runtime.predictor import Predictor, Result
 from .triton import IMAGE
 from .uploads import MAX_BYTES, decode_upload
 
@@ -58,10 +58,13 @@ class TritonSession(Session):
         return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names}
 
 
-def result_tensors(found: Detections | LabelMap, size: tuple[int, int]) -> dict[str, np.ndarray]:
+def result_tensors(found: Result, size: tuple[int, int]) -> dict[str, np.ndarray]:
     """A result as the arrays of :data:`~mmtrtvit.serving.triton.RESULTS`."""
     if isinstance(found, LabelMap):
         return {'label_map': found.labels.astype(np.int32)}
+    if isinstance(found, ClassScores):
+        name = np.array([found.name.encode()], dtype=np.object_)
+        return {'scores': found.scores, 'label': np.array([found.label], np.int64), 'name': name}
     tensors = {
         'boxes': found.boxes.reshape(-1, 4),
         'scores': found.scores,

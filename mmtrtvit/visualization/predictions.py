@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, LabelData
 from tqdm import tqdm
 
 from ..checkpoint import load_checkpoint
@@ -22,7 +22,7 @@ from ..engine.finite import finite_outputs
 from ..errors import ConfigError, DataError, library_errors_explained
 from .sheet import DRAWN_ABOVE, draw_side_by_side
 
-TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg'}
+TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg', 'pred_label': 'gt_label'}
 """Predictions of networks, and the truth that belongs to each."""
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -53,7 +53,7 @@ def _truths(config: Config, number: int) -> Iterator[tuple[Path, BaseDataElement
         return step['type'].endswith(('LoadImageFromFile', 'LoadAnnotations'))
 
     def pack(step: Mapping) -> bool:
-        return step['type'].endswith(('PackDetInputs', 'PackSegInputs'))
+        return step['type'].endswith(('PackDetInputs', 'PackSegInputs', 'PackInputs'))
 
     steps = pipeline_of(config)
     pipeline = [step for step in steps if belongs(step)]
@@ -76,6 +76,13 @@ def _read(path: Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def _shown(content: BaseDataElement | torch.Tensor, scores: torch.Tensor | None = None) -> BaseDataElement:
+    """A prediction or truth as pictures take it: mmpretrain has tensors where mmdet and mmseg have elements."""
+    if not isinstance(content, torch.Tensor):
+        return content.cpu()
+    return LabelData(label=content.cpu(), **({} if scores is None else {'score': scores.cpu()}))
+
+
 def _draw(
     path: Path,
     truth: BaseDataElement | None,
@@ -88,8 +95,9 @@ def _draw(
     predicted = next(name for name in TRUTH if name in found)
     columns = {path.name: None}
     if truth is not None and TRUTH[predicted] in truth:
-        columns['truth'] = truth.get(TRUTH[predicted]).cpu()
-    columns['prediction'] = found.get(predicted).cpu()
+        columns['truth'] = _shown(truth.get(TRUTH[predicted]))
+    scores = found.get('pred_score') if predicted == 'pred_label' else None
+    columns['prediction'] = _shown(found.get(predicted), scores)
     written = out / f'{path.stem}.png'
     draw_side_by_side([(_read(path), columns)], metainfo, written, score_thr=score_thr)
     return written
@@ -125,7 +133,7 @@ def visualize(
     """Draw image, truth and prediction side by side, one PNG per image.
 
     Args:
-        config: The config file of a detector or a segmentor.
+        config: The config file of a detector, a segmentor or a classifier.
         checkpoint: Its checkpoint; it must fill the whole network.
         out: Folder for the pictures, which take the names of the images.
         images: Image files, and folders of images, which have no truth; None for the test split.

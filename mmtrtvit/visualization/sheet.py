@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import InstanceData, LabelData, PixelData
 
 from ..atomic import atomic_file
 from .instances import draw_instances
@@ -29,12 +29,12 @@ class Panel:
         title: Text above it; the number of instances is added to its first line.
         image: RGB ``(H, W, 3)`` uint8.
         content: Drawn over it, in its pixels: instances (bboxes, labels, perhaps scores and masks), a label
-            map, or nothing.
+            map, or nothing. A label (perhaps with the scores of all classes) is written above it.
     """
 
     title: str
     image: np.ndarray
-    content: InstanceData | PixelData | None = None
+    content: InstanceData | PixelData | LabelData | None = None
 
 
 def _drawn(panel: Panel, metainfo: Mapping, score_thr: float) -> tuple[str, np.ndarray]:
@@ -46,6 +46,11 @@ def _drawn(panel: Panel, metainfo: Mapping, score_thr: float) -> tuple[str, np.n
         return '\n'.join([f'{name}: {len(shown)}', *rest]), draw_instances(panel.image, shown, metainfo, SIDE)
     if isinstance(content, PixelData):
         return panel.title, draw_label_map(panel.image, content, metainfo)
+    if isinstance(content, LabelData):
+        label = int(content.label)
+        name = dict(enumerate(metainfo.get('classes') or ())).get(label, str(label))
+        score = f' {float(content.score[label]):.2f}' if 'score' in content else ''
+        return f'{panel.title}: {name}{score}', panel.image
     if content is not None:
         raise TypeError(f'{panel.title}: {type(content).__name__} is neither instances nor a label map.')
     return panel.title, panel.image
@@ -134,7 +139,7 @@ def draw_sheet(
 
 
 def draw_side_by_side(
-    rows: Sequence[tuple[np.ndarray, Mapping[str, InstanceData | PixelData | None]]],
+    rows: Sequence[tuple[np.ndarray, Mapping[str, InstanceData | PixelData | LabelData | None]]],
     metainfo: Mapping,
     path: str | os.PathLike,
     *,

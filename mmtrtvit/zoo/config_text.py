@@ -172,7 +172,8 @@ def _schedule_lines(schedule: Schedule, seg: bool) -> list[str]:
     return lines
 
 
-def _comments(choices: Sequence[Choice]) -> list[str]:
+def comments(choices: Sequence[Choice]) -> list[str]:
+    """Settings with their reasons as lines of comments."""
     lines = [textwrap.wrap(str(choice), WIDTH - 6, break_on_hyphens=False) for choice in choices]
     return [f'# {line}' if not number else f'#     {line}' for wrapped in lines for number, line in enumerate(wrapped)]
 
@@ -215,10 +216,10 @@ def config_text(
     if seg:
         lines.append(assign('crop_size', (min(size[1], CROP), min(size[0], CROP)), 'height and width'))
         changes = {'data_preprocessor.size': Code('crop_size'), **changes}
-    lines += ['', *_data_lines(data, schedule, masks), '', *_comments(of_model)]
+    lines += ['', *_data_lines(data, schedule, masks), '', *comments(of_model)]
     if any(isinstance(value, Code) and value == 'norm' for value in changes.values()):
         lines.append(assign('norm', NORM))
     lines += [assign('model', nested(changes))]
     lines += [assign(name, value) for name, value in (start or {}).items()]
-    lines += ['', *_comments(of_schedule), *_schedule_lines(schedule, seg), '', *_tta(seg)]
+    lines += ['', *comments(of_schedule), *_schedule_lines(schedule, seg), '', *_tta(seg)]
     return '\n'.join(lines) + '\n'

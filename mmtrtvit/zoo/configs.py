@@ -72,6 +72,51 @@ class Entry:
         return Config.fromfile(self.path)
 
 
+_CLASSIFIER = re.compile(rf'(?P<family>{"|".join(FAMILIES)})(?:_(?P<arch>[a-z][a-z0-9]*))?(?:_(?P<size>\d+))?_in1k')
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A config of ``configs/imagenet``, described by its name.
+
+    Attributes:
+        path: The file.
+        family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
+        arch: Size of the backbone.
+        size: Height and width of the images, pixels.
+    """
+
+    path: Path
+    family: str
+    arch: str
+    size: int
+
+    @property
+    def title(self) -> str:
+        """Name of the backbone."""
+        return FAMILIES[self.family].name(self.arch)
+
+    def load(self) -> Config:
+        """Read the config."""
+        return Config.fromfile(self.path)
+
+
+def find_classifiers(root: Path) -> list[Classifier]:
+    """Every config of ``configs/imagenet``: families, sizes of images and of backbones in order.
+
+    Args:
+        root: A checkout.
+    """
+    found = []
+    for path in (root / 'configs' / 'imagenet').glob('*.py'):
+        name = _CLASSIFIER.fullmatch(path.stem)
+        if name:
+            arch = name['arch'] or FAMILIES[name['family']].archs[0]
+            found.append(Classifier(path, name['family'], arch, int(name['size'] or 224)))
+    families = list(FAMILIES)
+    return sorted(found, key=lambda e: (families.index(e.family), e.size, FAMILIES[e.family].archs.index(e.arch)))
+
+
 def schedule_length(config: Config) -> tuple[str, int]:
     """The length of a config's training: ``('Epochs', 12)`` or ``('Iterations', 80000)``."""
     unit, key = _SCHEDULE_UNITS[config.train_cfg.type]

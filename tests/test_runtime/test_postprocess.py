@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 
 from mmtrtvit.runtime.masks import Masks, Part
-from mmtrtvit.runtime.postprocess import detections, label_map, logits_at, nearest_labels
+from mmtrtvit.runtime.postprocess import class_scores, detections, label_map, logits_at, nearest_labels
 from mmtrtvit.runtime.preprocess import Frame
 
 HEIGHT, WIDTH = 60, 90
@@ -119,3 +119,11 @@ def test_padding_is_cut_away_first(chosen):
         output[:, 6:], output[:, :, 9:] = 7, 7
     found = label_map(output, Frame(original=(12, 18), resized=(6, 9)))
     np.testing.assert_array_equal(found, np.ones((12, 18)))
+
+
+def test_class_scores_name_the_most_probable_classes():
+    found = class_scores({'scores': np.array([0.2, 0.5, 0.3], np.float16)}, ('ant', 'bee'))
+    assert found.scores.dtype == np.float32
+    assert (found.label, found.name, found.score) == (1, 'bee', 0.5)
+    assert [name for name, _ in found.top(2)] == ['bee', '2']  # a class without a name is its number
+    assert [name for name, _ in found.top()] == ['bee', '2', 'ant']

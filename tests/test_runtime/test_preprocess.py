@@ -5,10 +5,11 @@ import struct
 import zlib
 
 import cv2
+import mmcv
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import Compose
+from mmcv.transforms import CenterCrop, Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
@@ -107,6 +108,28 @@ def test_a_fixed_shape(noise):
     np.testing.assert_array_equal(batch[1], ours(several[1:])[0][0])
 
 
+@pytest.mark.parametrize('scale, crop', [(64, (56, 56)), (57, (56, 40)), (33, (32, 33))])
+def test_the_middle_of_an_image_is_that_of_mmcv(noise, scale, crop):
+    described = dict(
+        resize=dict(rule='short', width=scale, height=scale),
+        crop=list(crop),
+        channels='bgr',
+        mean=[0.0] * 3,
+        std=[1.0] * 3,
+        pad=dict(value=0.0, divisor=1, shape=None),
+    )
+    ours, cut = Preprocessing.from_manifest(described), CenterCrop(crop_size=crop[::-1])
+    for size, image in noise.items():
+        if size == (97, 1201):
+            continue
+        short = size.index(min(size))
+        sides = [int(scale * side / size[short]) for side in size]
+        wanted = cut(dict(img=mmcv.imresize(image, tuple(sides[::-1]))))['img']
+        found, (frame,) = ours([image])
+        assert frame.original == size and frame.shown == crop
+        np.testing.assert_array_equal(found[0].transpose(1, 2, 0), wanted, err_msg=str(size))
+
+
 def test_an_image_that_does_not_fit(noise):
     ours = Preprocessing.from_manifest(describe_preprocessing(config_of('edges', 'mmdet'), (800, 1344)))
     assert ours([noise[480, 640]])[0].shape == (1, 3, 800, 1344)
@@ -115,7 +138,6 @@ def test_an_image_that_does_not_fit(noise):
 
 
 def test_images_turned_by_their_exif_data(tmp_path):
-    import mmcv
     from PIL import Image
 
     from mmtrtvit.runtime.preprocess import read_image

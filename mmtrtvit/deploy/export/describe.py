@@ -11,11 +11,14 @@ from ...config import pipeline_of
 from ...errors import DeployError
 
 _LOADING = ('LoadImageFromFile', 'LoadImageFromNDArray')
-_WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
+_WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 """Transforms that do not change the image."""
 
-_RESIZING = {'Resize': ('scale', 'keep_ratio'), 'FitResize': ('scale',)}
+_RESIZING = {'Resize': ('scale', 'keep_ratio'), 'FitResize': ('scale',), 'ResizeEdge': ('scale',)}
 """Transforms that resize, and the settings that the description covers."""
+
+_CROPPING = {'CenterCrop': ('crop_size',)}
+"""Transforms that cut out a part, and the settings that the description covers."""
 
 _DEFAULTS: dict[str, dict[str, tuple]] = {
     **dict.fromkeys(
@@ -36,6 +39,8 @@ _DEFAULTS: dict[str, dict[str, tuple]] = {
         'clip_object_border': (True, False),
     },
     'FitResize': {},
+    'ResizeEdge': {'edge': ('short',), 'interpolation': ('bilinear',), 'backend': ('cv2',)},
+    'CenterCrop': {'auto_pad': (False,), 'pad_cfg': (None,), 'clip_object_border': (True, False)},
 }
 """Settings of a transform that the description does not cover, and the values at which they have no effect."""
 
@@ -46,6 +51,7 @@ _TRAINING_ONLY = {
     'DetDataPreprocessor': _DETECTION_TRAINING,
     'FixedShapeDetDataPreprocessor': _DETECTION_TRAINING,
     'SegDataPreProcessor': ('size', 'size_divisor', 'seg_pad_val', 'batch_augments'),
+    'ClsDataPreprocessor': ('num_classes', 'to_onehot', 'batch_augments'),
 }
 """Settings of each data preprocessor that do not affect test images."""
 
@@ -53,13 +59,14 @@ _PADDING = {
     'DetDataPreprocessor': ('pad_size_divisor', 'pad_value'),
     'FixedShapeDetDataPreprocessor': ('pad_size_divisor', 'pad_value', 'fixed_shape'),
     'SegDataPreProcessor': ('test_cfg', 'pad_val'),
+    'ClsDataPreprocessor': ('pad_size_divisor', 'pad_value'),
 }
 """Settings of each data preprocessor that control padding."""
 
 _WINDOW = ('crop_size', 'stride')
 """Settings of ``test_cfg`` that describe a sliding window."""
 
-_NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
+_NORMALISING = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'to_rgb')
 
 
 def unscoped(name: Any) -> str:
@@ -71,23 +78,39 @@ def _refuse(what: str, expected: str) -> DeployError:
     return DeployError(
         f'The preprocessing of this config cannot be described to a runtime: {what}.',
         expected=expected,
-        fix='change the pipeline of the test data set or data_preprocessor in the config, or run the network in mmdet '
-        'or mmseg',
+        fix='change the pipeline of the test data set or data_preprocessor in the config, or run the network in mmdet, '
+        'mmseg or mmpretrain',
     )
 
 
 def _describe_resize(name: str, transform: Mapping) -> dict:
     scale = transform.get('scale')
+    if name == 'ResizeEdge' and transform.get('edge', 'short') != 'short':
+        raise _refuse(f'ResizeEdge has edge={transform["edge"]!r}', "edge='short'")
     scale = (scale, scale) if isinstance(scale, int) else scale
     if not (isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(side, int) for side in scale)):
         raise _refuse(f'{name} has scale {scale!r}', 'a width and a height in pixels')
-    rule = 'fit' if name == 'FitResize' else 'edges' if transform.get('keep_ratio') else 'stretch'
+    fixed = {'FitResize': 'fit', 'ResizeEdge': 'short'}
+    rule = fixed.get(name) or ('edges' if transform.get('keep_ratio') else 'stretch')
     return {'rule': rule, 'width': scale[0], 'height': scale[1]}
 
 
-def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
-    """The only resize of a test pipeline; None if it does not resize."""
-    resize = None
+def _describe_crop(transform: Mapping, resize: Mapping | None) -> list[int]:
+    """Height and width that are cut out of the middle of a resized image."""
+    size = transform.get('crop_size')
+    size = (size, size) if isinstance(size, int) else size
+    if not (isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+        raise _refuse(f'CenterCrop has crop_size {size!r}', 'a width and a height in pixels')
+    if resize is None or resize['rule'] not in ('short', 'stretch'):
+        raise _refuse('CenterCrop comes without a resize that sets the shorter side', 'ResizeEdge before it')
+    if size[0] > resize['width'] or size[1] > resize['height']:
+        raise _refuse(f'CenterCrop takes {size}, more than is left after resizing', 'a crop within the resized image')
+    return [size[1], size[0]]
+
+
+def _describe_pipeline(pipeline: Sequence[Mapping]) -> tuple[dict | None, list[int] | None]:
+    """The only resize of a test pipeline, and the crop after it; None if there is none."""
+    resize = crop = None
     for transform in pipeline:
         name = unscoped(transform['type'])
         settings = {key: value for key, value in transform.items() if key != 'type'}
@@ -95,7 +118,7 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
             continue
         if name not in _DEFAULTS:
             raise _refuse(f'the test pipeline has {name}', f'{", ".join((*_DEFAULTS, *_WITHOUT_EFFECT))} only')
-        described = _RESIZING.get(name, ())
+        described = {**_RESIZING, **_CROPPING}.get(name, ())
         for key, value in settings.items():
             if key not in described and value not in _DEFAULTS[name].get(key, ()):
                 allowed = ' or '.join(map(repr, _DEFAULTS[name].get(key, ()))) or 'no such setting'
@@ -104,7 +127,11 @@ def _describe_pipeline(pipeline: Sequence[Mapping]) -> dict | None:
             if resize is not None:
                 raise _refuse(f'the test pipeline resizes twice, the second time by {name}', 'once')
             resize = _describe_resize(name, settings)
-    return resize
+        if name in _CROPPING:
+            if crop is not None:
+                raise _refuse('the test pipeline crops twice', 'once')
+            crop = _describe_crop(settings, resize)
+    return resize, crop
 
 
 def _describe_padding(name: str, preprocessor: Mapping, input_shape: Sequence[int] | None) -> dict:
@@ -124,21 +151,24 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     """Describe the preprocessing by a test pipeline and a data preprocessor.
 
     Args:
-        model_config: A config of mmdet or mmseg; the pipeline of its test data set and ``model.data_preprocessor`` are
-            read.
+        model_config: A config of mmdet, mmseg or mmpretrain; the pipeline of its test data set and
+            ``model.data_preprocessor`` are read.
         input_shape: Height and width of the network's input if they are fixed. Images are padded to this size.
 
     Returns:
         ``resize``: ``width``, ``height`` and ``rule`` (one of :data:`RESIZE_RULES`), or None;
+        ``crop``, if there is one: height and width of the middle of the resized image that the network sees;
         ``channels``: ``'rgb'`` or ``'bgr'``; ``mean``, ``std``: three numbers each;
         ``pad``: ``value`` (after normalisation), ``divisor`` and ``shape`` (height and width, or None).
 
     Raises:
         DeployError: If the preprocessing cannot be described in this way.
     """
-    resize = _describe_pipeline(pipeline_of(model_config))
+    resize, crop = _describe_pipeline(pipeline_of(model_config))
     preprocessor = model_config['model'].get('data_preprocessor') or {}
     name = unscoped(preprocessor.get('type'))
+    if 'type' not in preprocessor and task_of(model_config['model']) == 'classification':
+        name = 'ClsDataPreprocessor'  # mmpretrain's default
     if name not in _TRAINING_ONLY:
         raise _refuse(f'the data preprocessor is {name}', ' or '.join(_TRAINING_ONLY))
     unknown = set(preprocessor) - {'type', *_NORMALISING, *_PADDING[name], *_TRAINING_ONLY[name]}
@@ -147,9 +177,10 @@ def describe_preprocessing(model_config: Mapping, input_shape: Sequence[int] | N
     mean, std = preprocessor.get('mean') or [0.0], preprocessor.get('std') or [1.0]
     if len(mean) not in (1, 3) or len(mean) != len(std):
         raise _refuse(f'{len(mean)} means and {len(std)} deviations', 'one or three of each')
-    swapped = preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')
+    swapped = any(preprocessor.get(key) for key in ('bgr_to_rgb', 'rgb_to_bgr', 'to_rgb'))
     return {
         'resize': resize,
+        **({'crop': crop} if crop else {}),
         'channels': 'rgb' if swapped else 'bgr',  # OpenCV reads blue first
         'mean': [float(value) for value in mean] * (3 // len(mean)),
         'std': [float(value) for value in std] * (3 // len(std)),
@@ -165,6 +196,8 @@ def task_of(model: Mapping) -> str:
     """
     if 'decode_head' in model:
         return 'segmentation'
+    if unscoped(model.get('type')) == 'ImageClassifier':
+        return 'classification'
     return 'instance' if (model.get('roi_head') or {}).get('mask_head') else 'detection'
 
 
@@ -176,7 +209,7 @@ def describe_postprocessing(model: Mapping) -> dict:
 
     Returns:
         For segmentation ``align_corners`` (False), which says how logits are resized; for instances
-        ``mask_threshold``; empty for boxes.
+        ``mask_threshold``; empty for boxes and classes of images.
 
     Raises:
         DeployError: If the postprocessing cannot be described in this way.
@@ -184,7 +217,7 @@ def describe_postprocessing(model: Mapping) -> dict:
     task = task_of(model)
     if task == 'instance':
         return {'mask_threshold': float(model['test_cfg']['rcnn'].get('mask_thr_binary', 0.5))}
-    if task == 'detection':
+    if task in ('detection', 'classification'):
         return {}
     heads = model['decode_head']
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
@@ -240,7 +273,7 @@ def describe_model(model_config: Mapping, metainfo: Mapping, input_shape: Sequen
     """The part of a manifest that follows from the model config.
 
     Args:
-        model_config: A config of mmdet or mmseg.
+        model_config: A config of mmdet, mmseg or mmpretrain.
         metainfo: ``classes`` and optionally ``palette`` of its test data set.
         input_shape: As in :func:`describe_preprocessing`.
 

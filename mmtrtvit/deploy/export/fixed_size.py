@@ -13,7 +13,7 @@ from ...config import datasets_of, pipeline_of
 from ...errors import DeployError
 from ...registry import MODELS
 from ...runtime.tasks import TASKS
-from .describe import task_of, unscoped
+from .describe import describe_preprocessing, task_of, unscoped
 from .input_shapes import InputShapes
 
 
@@ -90,16 +90,37 @@ def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
 
     Raises:
         ConfigError: If the test data sets have no pipeline, or different ones.
+        DeployError: If the size is not that of the images of a classifier, whose pipeline sets it.
     """
     config = copy.deepcopy(model_config)
     config.test_dataloader.batch_size = 1
     pipeline = list(pipeline_of(config))
+    if task_of(config.model) == 'classification':
+        _check_crop(config, shapes)
+        set_pipeline(config, pipeline)
+        return config
     if shapes is not None and shapes.size is not None:
         height, width = shapes.size
         fit = ConfigDict(type=FitResize.__name__, scale=(width, height))
         pipeline = [fit if is_resize(transform) else transform for transform in pipeline]
     set_pipeline(config, pipeline)
     return config
+
+
+def _check_crop(config: Config, shapes: InputShapes | None) -> None:
+    crop = describe_preprocessing(config).get('crop')
+    if shapes is None or crop is None:
+        return
+    fits = all(
+        low <= side <= high for low, side, high in zip(shapes.smallest[2:], crop, shapes.largest[2:], strict=True)
+    )
+    if not fits:
+        size = 'x'.join(map(str, crop))
+        raise DeployError(
+            f'The input size does not include {size}, the size of the images that this classifier is tested with.',
+            expected=f'--shape {size}',
+            fix='give it, or change CenterCrop (and ResizeEdge) of the test pipeline',
+        )
 
 
 def set_pipeline(config: Config, pipeline: Sequence[Mapping]) -> None:
@@ -117,7 +138,7 @@ def pad_to_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
     Returns:
         A copy, or the config itself if height and width are free.
     """
-    if shapes is None or shapes.size is None:
+    if shapes is None or shapes.size is None or task_of(model_config.model) == 'classification':
         return model_config
     config = copy.deepcopy(model_config)
     if not TASKS[task_of(config.model)].finds_boxes:

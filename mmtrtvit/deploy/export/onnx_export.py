@@ -70,7 +70,7 @@ def export_onnx(
 def export_sdk_metadata(config: Config, deploy_config: Config, checkpoint: str | os.PathLike, folder: Path) -> None:
     """Write the metadata of mmdeploy's SDK: ``deploy.json``, ``detail.json`` and ``pipeline.json``."""
     config = copy.deepcopy(config)  # mmdeploy changes its test pipeline into the SDK's
-    config.data_preprocessor = config.model.data_preprocessor  # mmdeploy expects mmseg's here
+    config.data_preprocessor = config.model.data_preprocessor  # mmdeploy expects it here
     export2SDK(for_export(deploy_config), config, str(folder), pth=str(checkpoint), device='cpu')
 
 

@@ -25,7 +25,10 @@ from .describe import task_of, unscoped
 from .rewriters.roi_extractor import check_roi_align
 from .rewriters.selection import limit_of, plain_iou_threshold
 
-METHODS = 'Mask R-CNN, Faster R-CNN, RetinaNet, Semantic FPN, UperNet or another segmentor of mmseg'
+METHODS = (
+    'Mask R-CNN, Faster R-CNN, RetinaNet, Semantic FPN, UperNet or another segmentor of mmseg, or an image classifier '
+    'of mmpretrain'
+)
 """The methods whose steps are covered, as messages list them."""
 
 Covered = Sequence[tuple[type, Sequence[str]]]
@@ -70,6 +73,13 @@ def check_support(model: Mapping, scope: str | None, flavour: str) -> None:
         _check_part('model', model, scope, ((EncoderDecoder, ('predict', 'extract_feat')),))
         for place, head in _each('model.decode_head', model['decode_head']):
             _check_part(place, head, scope, ((BaseDecodeHead, ()),))
+        return
+    if task_of(model) == 'classification':
+        from mmpretrain.models.classifiers import ImageClassifier  # an optional package
+        from mmpretrain.models.heads import ClsHead
+
+        _check_part('model', model, scope, ((ImageClassifier, ('forward', 'predict', 'extract_feat')),))
+        _check_part('model.head', model['head'], scope, ((ClsHead, ('predict', '_get_predictions')),))
         return
     test, portable = model.get('test_cfg') or {}, flavour == 'portable'
     _check_part('model', model, scope, _DETECTOR)

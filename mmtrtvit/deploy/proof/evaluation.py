@@ -1,4 +1,4 @@
-"""The first images of a config's test split, and the metrics of the config's evaluator for them."""
+"""Some images of a config's test split, and the metrics of the config's evaluator for them."""
 
 import contextlib
 import copy
@@ -13,23 +13,23 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 
-from ...config import datasets_of
+from ...config import datasets_of, prefixes_of
 from ...errors import DataError
 from ...runtime.preprocess import read_image
-from .images import image_file
+from .images import image_file, places
 
 
 def has_test_data(config: Config) -> bool:
     """True if the images and annotations of the test split exist where the config says."""
     for dataset in datasets_of(config.test_dataloader.dataset):
         root = Path(dataset.get('data_root') or '.')
-        if not all((root / prefix).is_dir() for prefix in ('', *(dataset.get('data_prefix') or {}).values())):
+        if not all((root / prefix).is_dir() for prefix in ('', *prefixes_of(dataset).values())):
             return False
     return True
 
 
 class Split:
-    """The first images of a test split, with their annotations.
+    """Images of a test split, with their annotations: the first ones, or of each class where folders are classes.
 
     Args:
         config: The model config.
@@ -47,6 +47,7 @@ class Split:
         self._evaluators = config.test_evaluator
         self._dataset = DATASETS.build(settings)
         self._length = min(images, len(self._dataset))
+        self._places = places(config, len(self._dataset), self._length)
         if not self._length:
             raise DataError(
                 f'The test split at {settings.get("data_root")} has no images.',
@@ -70,7 +71,8 @@ class Split:
         """
         if not 0 <= index < self._length:
             raise IndexError(index)
-        return read_image(image_file(self._dataset, index)), self._dataset[index]
+        place = self._places[index]
+        return read_image(image_file(self._dataset, place)), self._dataset[place]
 
     def evaluator(self) -> Evaluator:
         """The evaluator of the config, restricted to these images."""
@@ -87,7 +89,7 @@ class Split:
     def _annotations(self, path: str, folder: Path) -> Path:
         """Copy a COCO file with these images only, in the order of the file and not of the ids."""
         content = json.loads(Path(path).read_text())
-        ids = {self._dataset.get_data_info(index)['img_id'] for index in range(self._length)}
+        ids = {self._dataset.get_data_info(place)['img_id'] for place in self._places}
         content['images'] = [image for image in content['images'] if image['id'] in ids]
         content['annotations'] = [item for item in content['annotations'] if item['image_id'] in ids]
         copied = folder / 'annotations.json'

@@ -8,22 +8,36 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 
-from ...config import datasets_of
+from ...config import datasets_of, prefixes_of
 from ...runtime.preprocess import read_image
+from ..export.describe import task_of
 
 PHOTOGRAPHS = 'photographs of scikit-image'
 
 
 def _is_there(dataset: Mapping) -> bool:
     """True if the images and the annotation file of an innermost data set exist where the config says."""
-    root, prefixes = Path(dataset.get('data_root') or ''), dataset.get('data_prefix') or {}
+    root, prefixes = Path(dataset.get('data_root') or ''), prefixes_of(dataset)
     listed = root / (dataset.get('ann_file') or '')
-    return listed.exists() and (root / prefixes.get('img', prefixes.get('img_path', ''))).is_dir()  # mmdet, mmseg
+    images = prefixes.get('img', prefixes.get('img_path', ''))  # in mmdet; in mmseg and mmpretrain
+    return listed.exists() and (root / images).is_dir()
 
 
 def image_file(dataset: BaseDataset, index: int) -> str:
     """The path of an image of a data set."""
     return dataset.get_data_info(index)['img_path']
+
+
+def places(config: Config, total: int, count: int) -> list[int]:
+    """The places of some images in a data set: the first ones, or evenly spaced ones if it is sorted by class.
+
+    Args:
+        config: The model config; the data sets of classifiers are sorted by class.
+        total: Number of images.
+        count: Number of places, at most ``total``.
+    """
+    step = total / count if count and task_of(config.model) == 'classification' else 1
+    return [int(index * step) for index in range(count)]
 
 
 def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[np.ndarray], str]:
@@ -47,7 +61,7 @@ def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[n
             if len(found) < count and _is_there(settings):
                 # An empty data set cannot be serialised.
                 dataset = DATASETS.build({**settings, 'pipeline': [], 'serialize_data': False})
-                wanted = range(min(count - len(found), len(dataset)))
+                wanted = places(config, len(dataset), min(count - len(found), len(dataset)))
                 found += [read_image(image_file(dataset, index)) for index in wanted]
         if found:
             return found, f'the {split} split'

@@ -4,9 +4,12 @@ import dataclasses
 
 from ...latency import Latency, ratio
 from ...runtime.tasks import TASKS
+from .classification_parity import ClassificationParity
 from .detection_parity import DetectionParity
 from .segmentation_parity import SegmentationParity
 from .tolerance import EXACT, Failure, Tolerance
+
+Parity = DetectionParity | SegmentationParity | ClassificationParity
 
 _ROUNDING = 1e-9
 """Allowance for the rounding of two metrics that are subtracted."""
@@ -55,7 +58,7 @@ class Proof:
     Attributes:
         subject: The network that ran: the engine, or its substitute.
         precision: Precision of the artefact, which sets the tolerances.
-        parity: Comparison of detections or label maps, image by image.
+        parity: Comparison of detections, label maps or class scores, image by image.
         metrics: The metrics by name; empty without annotated data.
         exact: Share of the images for which the portable selection of boxes was certain; ``None`` if not reported.
         latency: One row each for PyTorch and the artefact, measured in turn; empty if the engine cannot run here.
@@ -65,7 +68,7 @@ class Proof:
 
     subject: str
     precision: str
-    parity: DetectionParity | SegmentationParity
+    parity: Parity
     metrics: dict[str, Metric]
     exact: float | None
     latency: list[Latency]

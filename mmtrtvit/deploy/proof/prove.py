@@ -17,20 +17,21 @@ import torch
 import torch.nn as nn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
 from tqdm import tqdm
 
 from ...latency import Latency, measure
-from ...runtime.postprocess import Detections, logits_at
+from ...runtime.postprocess import Detections, LabelMap, logits_at
 from ...runtime.predictor import Predictor, Result
 from ...runtime.preprocess import read_image
 from ...runtime.tensor_names import EXACT, OUTPUT
+from .classification_parity import compare_scores
 from .detection_parity import ATTEMPTS, compare_detections
 from .equal_scores import EqualScoresByPlace
 from .evaluation import Split, has_test_data
 from .images import sample_images
 from .not_finite import NotFinite
-from .proof import Metric, Proof
+from .proof import Metric, Parity, Proof
 from .reference import Reference
 from .resampling import evaluate, loss_interval
 from .results import add_prediction, predicted, result_of
@@ -44,7 +45,7 @@ SCOPE = 'end-to-end: one image in memory to results in its pixels; the artefact 
 DRAWN = 4
 """Maximum number of images to draw."""
 
-Drawn = list[tuple[np.ndarray, dict[str, InstanceData | PixelData]]]
+Drawn = list[tuple[np.ndarray, dict[str, InstanceData | PixelData | LabelData]]]
 
 
 class _Comparison:
@@ -76,7 +77,7 @@ class _Comparison:
         results = dict(PyTorch=result_of(ours), artefact=found)
         if len(self.drawn) < DRAWN:
             self.drawn.append((image[..., ::-1], {name: predicted(result) for name, result in results.items()}))
-        if isinstance(found, Detections):
+        if not isinstance(found, LabelMap):
             return tuple(results.values()), (ours, theirs)
         logits = ours.seg_logits.data.numpy(force=True) if 'seg_logits' in ours else None
         pair = Segmented(results['PyTorch'].labels, logits), Segmented(found.labels, logits_at(outputs[OUTPUT], frame))
@@ -181,7 +182,7 @@ def prove(
         progress: Show a progress bar.
 
     Returns:
-        The proof, and the first images (RGB) with the results of both to draw: instances or a label map.
+        The proof, and the first images (RGB) with the results of both to draw.
 
     Raises:
         DataError: If no image is available, or one cannot be read.
@@ -197,8 +198,11 @@ def prove(
         source = _Pictures([read_image(image)] if image else sample_images(config, images), reference)
         pairs = (compared(*pair)[0] for pair in source)
     tolerance = Tolerance.of(precision)
+    parity: Parity
     if predict.manifest['task'] == 'segmentation':
         parity = compare_label_maps(pairs, tolerance)
+    elif predict.manifest['task'] == 'classification':
+        parity = compare_scores(pairs, tolerance)
     else:
 
         def again(place: int, attempt: int) -> Detections:

@@ -42,7 +42,9 @@ class Reference:
     def __init__(self, model: nn.Module, config: Config) -> None:
         init_default_scope(config.default_scope)
         steps = [dict(step) for step in pipeline_of(config) if 'LoadAnnotations' not in unscoped(step.type)]
-        steps[0] = dict(type=f'{config.default_scope}.LoadImageFromNDArray')
+        # what an image needs without this transform, which mmpretrain lacks, is in `prepare`
+        load = [] if config.default_scope == 'mmpretrain' else [f'{config.default_scope}.LoadImageFromNDArray']
+        steps[:1] = [dict(type=name) for name in load]
         self.model = model
         self._pipeline = Compose(steps)
 
@@ -55,7 +57,8 @@ class Reference:
         Returns:
             ``inputs`` and ``data_samples``.
         """
-        return self._pipeline(dict(img=image, img_id=0))
+        size = image.shape[:2]
+        return self._pipeline(dict(img=image, img_id=0, img_shape=size, ori_shape=size))
 
     def input(self, image: np.ndarray) -> np.ndarray:
         """The input of the network for an image: ``(1, 3, H, W)`` float32, normalised and padded."""

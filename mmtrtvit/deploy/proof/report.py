@@ -34,6 +34,15 @@ def _parity(parity: Mapping) -> str:
         if parity.get('logits'):
             text += '\n\n' + _differences({'logits': parity['logits']})
         return text
+    if 'detections' not in parity:
+        rows = [
+            ['images', parity['images']],
+            ['the same class and scores', parity['same']],
+            ['the same scores, with two classes nearly equal', parity['ties']],
+        ]
+        if parity['not_finite']:
+            rows.append(['scores that are infinite or not a number', parity['not_finite']])
+        return table(['class scores', ''], rows) + '\n\n' + _differences({'scores': parity['scores']})
     rows = [
         ['images', parity['images']],
         ['detections of PyTorch', parity['detections']],

@@ -6,7 +6,7 @@ other images of the same kind could move the loss.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def evaluate(evaluator: Evaluator, images: int) -> tuple[dict[str, float], dict[
     """Compute the metrics of the images that an evaluator has processed.
 
     Returns:
-        The metrics; and those that can be resampled: mAP of COCO, and mIoU of mmseg.
+        The metrics; and those that can be resampled: mAP of COCO, mIoU of mmseg, and top-1 of mmpretrain.
     """
     areas = {metric.prefix: list(metric.results) for metric in evaluator.metrics}
     with _recorded_coco() as seen:
@@ -48,6 +48,9 @@ def evaluate(evaluator: Evaluator, images: int) -> tuple[dict[str, float], dict[
         name = f'{prefix}/mIoU' if prefix else 'mIoU'
         if name in metrics:
             found[name] = _mean_iou(results)
+        name = f'{prefix}/top1'
+        if name in metrics:
+            found[name] = _accuracy(results)
     return metrics, found
 
 
@@ -75,6 +78,16 @@ def _mean_iou(results: Sequence[tuple[torch.Tensor, ...]]) -> Resampled:
     def metric(draws: np.ndarray) -> np.ndarray:
         with np.errstate(invalid='ignore'):
             return 100 * np.nanmean((draws @ shared) / (draws @ joined), axis=1)
+
+    return metric
+
+
+def _accuracy(results: Sequence[Mapping]) -> Resampled:
+    """Share of the images, in percent, whose most probable class is the right one."""
+    right = [float(int(result['pred_score'].argmax()) in result['gt_label'].tolist()) for result in results]
+
+    def metric(draws: np.ndarray) -> np.ndarray:
+        return 100 * (draws @ np.array(right)) / draws.sum(axis=1)
 
     return metric
 

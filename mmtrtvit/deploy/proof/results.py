@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
 
-from ...runtime.postprocess import Detections, LabelMap
+from ...runtime.postprocess import ClassScores, Detections, LabelMap
 from ...runtime.predictor import Result
 
 
@@ -17,6 +17,8 @@ def _array(values) -> np.ndarray:
 
 def result_of(sample: BaseDataElement) -> Result:
     """The result in a data sample of OpenMMLab as a result of the runtime, without class names."""
+    if 'pred_score' in sample:
+        return ClassScores(_array(sample.pred_score), ())
     if 'pred_sem_seg' in sample:
         return LabelMap(_array(sample.pred_sem_seg.data)[0], (), np.zeros((0, 3), np.uint8))
     found = sample.pred_instances
@@ -24,8 +26,10 @@ def result_of(sample: BaseDataElement) -> Result:
     return Detections(*map(_array, (found.bboxes, found.scores, found.labels)), masks, ())
 
 
-def predicted(found: Result) -> InstanceData | PixelData:
-    """A result of the runtime as instances or as a label map for a data sample."""
+def predicted(found: Result) -> InstanceData | PixelData | LabelData:
+    """A result of the runtime as instances, a label map or a label for a data sample."""
+    if isinstance(found, ClassScores):
+        return LabelData(label=torch.tensor([found.label]), score=torch.from_numpy(found.scores))
     if isinstance(found, LabelMap):
         return PixelData(data=torch.from_numpy(found.labels)[None])
     arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels, masks=found.masks)
@@ -35,7 +39,12 @@ def predicted(found: Result) -> InstanceData | PixelData:
 
 
 def add_prediction(sample: BaseDataElement, found: Result) -> None:
-    """Store a result of the runtime in a data sample of mmdet or mmseg, in the field for metrics and visualisers."""
+    """Store a result of the runtime in a data sample of OpenMMLab, in the fields for metrics and visualisers."""
+    if isinstance(found, ClassScores):
+        label = predicted(found)
+        sample.set_field(label.label, 'pred_label', dtype=torch.Tensor)
+        sample.set_field(label.score, 'pred_score', dtype=torch.Tensor)
+        return
     name = 'pred_sem_seg' if isinstance(found, LabelMap) else 'pred_instances'
     sample.set_data({name: predicted(found)})
 
@@ -60,7 +69,7 @@ class PredictorModel(BaseModel):
             data: ``inputs``: uint8 ``(3, H, W)`` tensors, BGR; ``data_samples``: one for each.
 
         Returns:
-            The data samples, with ``pred_instances`` or ``pred_sem_seg`` in pixels of the images.
+            The data samples, with ``pred_instances`` or ``pred_sem_seg`` in pixels of the images, or ``pred_score``.
         """
         images = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in data['inputs']]
         for sample, found in zip(data['data_samples'], self.predict(images), strict=True):

@@ -271,6 +271,7 @@ class TRTViT(PyramidBackbone):
     arch_settings = ARCH_SETTINGS
     arch_keys = ('widths', 'depths', 'block_types')
     block_letters = ('C', 'T', *MIX_BLOCKS)
+    new_parts = ('final_norm',)  # a ResNet, which fills the first stages, has none
     initialisers = (
         dict(type='Kaiming', layer='Conv2d'),
         dict(type='TruncNormal', layer='Linear', std=0.02),

@@ -1,6 +1,7 @@
 """What surrounds a network is described in full, or refused."""
 
 import copy
+import re
 
 import pytest
 from mmengine.config import Config
@@ -170,3 +171,46 @@ def test_sliding_windows():
 
 def test_a_palette_that_is_a_name():
     assert describe_model(small(), {'classes': ('a',), 'palette': 'random'})['palette'] == []
+
+
+# --- classifiers ------------------------------------------------------------------------------------------------------
+
+
+def classifier(root, **changes) -> Config:
+    config = Config.fromfile(root / 'configs' / 'imagenet' / 'trtvit_b_in1k.py')
+    config.merge_from_dict(changes)
+    return config
+
+
+def test_a_classifier(root):
+    described = describe_model(classifier(root), {'classes': ('ant', 'bee')}, (224, 224))
+    assert described == {
+        'method': 'ImageClassifier',
+        'task': 'classification',
+        'preprocessing': {
+            **NUMBERS,
+            'resize': {'rule': 'short', 'width': 256, 'height': 256},
+            'crop': [224, 224],
+            'pad': {'value': 0.0, 'divisor': 1, 'shape': [224, 224]},
+        },
+        'postprocessing': {},
+        'classes': ['ant', 'bee'],
+        'palette': [],
+    }
+
+
+@pytest.mark.parametrize(
+    'step, message',
+    [
+        (dict(type='ResizeEdge', scale=256, edge='long'), "edge='long'"),
+        (dict(type='ResizeEdge', scale=256, backend='pillow'), "backend='pillow'"),
+        (dict(type='ResizeEdge', scale=256, interpolation='bicubic'), "interpolation='bicubic'"),
+        (dict(type='ResizeEdge', scale=200), 'more than is left'),
+        (dict(type='Resize', scale=(256, 256), keep_ratio=True), 'without a resize that sets the shorter side'),
+    ],
+)
+def test_classifiers_that_cannot_be_described(root, step, message):
+    config = classifier(root)
+    config.test_dataloader.dataset.pipeline[1] = step
+    with pytest.raises(DeployError, match=re.escape(message)):
+        describe_preprocessing(config)

@@ -1,0 +1,4 @@
+_base_ = './trtvit_b_384_in1k.py'
+
+model = dict(backbone=dict(arch='c', drop_path_rate=0.2), head=dict(in_channels=_base_.widths.c[-1]))
+load_from = 'work_dirs/trtvit_c_in1k/epoch_300.pth'
