@@ -12,7 +12,12 @@ from mmtrtvit.zoo.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = yaml.safe_load((ROOT / 'docs' / 'results' / 'published.yaml').read_text())
-CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py') if not path.stem.endswith('_toy')}
+# a start from a ResNet is that of a config that has its entry
+CONFIGS = {
+    path.stem: path
+    for path in (ROOT / 'configs').glob('*.py')
+    if not path.stem.endswith('_toy') and '_resnet-init_' not in path.stem
+}
 SCHEDULES = {'maskrcnn': '1x', 'fasterrcnn': '1x', 'retinanet': '1x', 'semfpn': '80k', 'upernet': '160k'}
 
 

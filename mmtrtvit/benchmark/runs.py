@@ -7,11 +7,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..config import datasets_of, prefixes_of
+from ..datasets.class_folders import count_images
+from ..datasets.preflight import has_class_folders
 from ..errors import DataError
 from ..machine import machine
 from .rows import Results
 
-KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc')
+KEPT = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'aAcc', 'mAcc', 'top1', 'top5')
 """Metrics that a row keeps."""
 
 
@@ -23,8 +26,10 @@ def read_run(work_dir: str | os.PathLike) -> dict:
             folder for each start.
 
     Returns:
-        ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, and
-        the ``metrics`` of the last evaluation, as the data set gives them.
+        ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, the
+        ``metrics`` of the last evaluation, as the data set gives them, and the ``curve``: those of every evaluation of
+        the training with its ``step``, which counts epochs or iterations as the config does. Of a classifier on folders
+        of images also ``guess``, the percentage of the most frequent class.
 
     Raises:
         DataError: If it is not a work dir, or nothing was evaluated.
@@ -53,9 +58,29 @@ def read_run(work_dir: str | os.PathLike) -> dict:
         # a run that was resumed begins where it was interrupted, or a little before
         seconds += row['time'] * max(row['step'] - before, 0)
         before = max(before, row['step'])
-    batch = Config.fromfile(configs[0]).train_dataloader.batch_size
-    metrics = {name: value for name, value in evaluated[-1].items() if name.endswith(KEPT)}
-    return dict(config=configs[0].stem, iterations=before, images=before * batch, seconds=seconds, metrics=metrics)
+    config = Config.fromfile(configs[0])
+
+    def metrics(row: dict) -> dict[str, float]:
+        return {name: value for name, value in row.items() if name.endswith(KEPT)}
+
+    return dict(
+        config=configs[0].stem,
+        iterations=before,
+        images=before * config.train_dataloader.batch_size,
+        seconds=seconds,
+        metrics=metrics(evaluated[-1]),
+        curve=[dict(step=row['step'], **metrics(row)) for row in evaluated if 'step' in row],
+        **_guess(config),
+    )
+
+
+def _guess(config: Config) -> dict[str, float]:
+    """The accuracy of a classifier that always names the most frequent class, percent; empty for other networks."""
+    dataset = next(datasets_of((config.get('val_dataloader') or {}).get('dataset') or {}))
+    if not dataset or not has_class_folders(dataset):
+        return {}
+    counts = count_images(Path(dataset.get('data_root') or '', prefixes_of(dataset).get('img_path', ''))).values()
+    return dict(guess=100 * max(counts) / sum(counts))
 
 
 def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs/runs') -> dict:

@@ -96,6 +96,11 @@ class Classifier:
         """Name of the backbone."""
         return FAMILIES[self.family].name(self.arch)
 
+    @property
+    def recipe(self) -> str:
+        """The recipe that it follows; the text begins with ``published`` or ``adapted``."""
+        return FAMILIES[self.family].pretraining[self.size]
+
     def load(self) -> Config:
         """Read the config."""
         return Config.fromfile(self.path)

@@ -22,6 +22,7 @@ class Family:
         licence: Licence of the authors' code, and of the weights where they say so.
         classifiers: Linear layers that end the network for ImageNet; with distillation there are two.
         recipes: The same as ``recipe`` of single tables, such as ``'maskrcnn_1x'``, where it is another one.
+        pretraining: The recipes on ImageNet: height of the images to recipe, as ``recipe``.
         classifier_stays: Whether published parameters of detectors and segmentors include the ImageNet
             classifier, which the authors left in the backbone without using it.
     """
@@ -36,6 +37,7 @@ class Family:
     licence: str
     classifiers: int = 1
     recipes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pretraining: Mapping[int, str] = dataclasses.field(default_factory=dict)
     classifier_stays: bool = False
 
     @property
@@ -74,6 +76,10 @@ FAMILIES: dict[str, Family] = {
         recipe=f"{_BORROWED}, with nothing frozen; TRT-ViT's own is not published",
         weights='none is published',
         licence='none: there is no code of the authors',
+        pretraining={
+            224: 'published in its main settings: that of Swin, with gradients clipped at 1; stochastic depth is not',
+            384: "adapted from Next-ViT's official command line; TRT-ViT's own is not published",
+        },
     ),
     'nextvit': Family(
         title='Next-ViT',
@@ -92,6 +98,10 @@ FAMILIES: dict[str, Family] = {
             'maskrcnn_3x': f'published: the official config; {_ROI_ALIGN}',
             'semfpn_80k': 'adapted from the official config: as many images, in 80k iterations of 16 for 40k of 32',
             'upernet_160k': 'published: the official config',
+        },
+        pretraining={
+            224: 'published: the official command line, without the 10 epochs at the lowest rate after the 300',
+            384: 'published: the official command line',
         },
         classifier_stays=True,
     ),
@@ -112,6 +122,9 @@ FAMILIES: dict[str, Family] = {
             'semfpn_80k': 'published: the official config, in its form for 4 GPUs',
             'upernet_160k': f"{_BORROWED}; EfficientFormer's own does not exist",
         },
+        pretraining={
+            224: 'adapted from the official command line: without distillation and repeated augmentation',
+        },
     ),
     'turbovit': Family(
         title='TurboViT (stand-in)',
@@ -125,6 +138,7 @@ FAMILIES: dict[str, Family] = {
         recipe=f"{_BORROWED}, with nothing frozen; TurboViT's own is not published",
         weights='none is published',
         licence='none: there is no code of the authors',
+        pretraining={224: "adapted from TRT-ViT's; TurboViT's own is not published"},
     ),
 }
 """Families by their names in the names of configs."""

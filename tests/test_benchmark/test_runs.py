@@ -32,7 +32,23 @@ def test_what_a_run_reached(tmp_path):
         images=520,
         seconds=pytest.approx(50 * 0.2 + 50 * 0.4 + 30 * 1.0),
         metrics=dict(mIoU=81.5, aAcc=95.25),
+        curve=[dict(step=100, mIoU=40.0, aAcc=80.0), dict(step=130, mIoU=81.5, aAcc=95.25)],
     )
+
+
+def test_a_classifier_is_held_against_guessing(tmp_path):
+    for name, images in dict(ants=1, bees=3).items():
+        (tmp_path / 'val' / name).mkdir(parents=True)
+        for number in range(images):
+            (tmp_path / 'val' / name / f'{number}.jpg').touch()
+    run = write_run(tmp_path / 'run', [[train_row(5, 0.2), {'accuracy/top1': 80.0, 'step': 1}]])
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='val')
+    (run / 'semfpn_toy.py').write_text(
+        f'train_dataloader = dict(batch_size=4)\nval_dataloader = dict(dataset={dataset!r})\n'
+    )
+    found = read_run(run)
+    assert found['guess'] == 75.0
+    assert found['curve'] == [{'step': 1, 'accuracy/top1': 80.0}]
 
 
 def test_what_is_tested_afterwards_counts(tmp_path):

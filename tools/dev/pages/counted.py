@@ -12,10 +12,11 @@ from mmtrtvit.zoo.complexity import (
     Complexity,
     backbone_complexity,
     classifier_complexity,
+    classifier_params,
     network_complexity,
     published_params,
 )
-from mmtrtvit.zoo.configs import find_configs, network_config
+from mmtrtvit.zoo.configs import find_classifiers, find_configs, network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS, METRIC_TITLES
 
@@ -213,6 +214,32 @@ def results_table(published: Published, family: str, methods: Sequence[str]) -> 
         ('schedule', '{schedule}'),
         ('params M / FLOPs G', '{params_m} / {flops_g}'),
         *((METRIC_TITLES[metric], f'{{{metric}}}') for metric in metrics),
+    ]
+    return render(columns, rows, *notes.lines())
+
+
+def classifiers_table(root: Path, published: Published) -> str:
+    """The configs of classifiers: settings, counted totals, and published accuracy of the same network."""
+    notes, rows = Notes(published), []
+    tables = {size: table for table, size in IMAGENET_SIZES.items()}
+    for entry in find_classifiers(root):
+        params, macs = classifier_complexity(entry.arch, entry.size, entry.family)
+        # published totals may have a second linear layer for distillation, which these configs do without
+        classifiers = FAMILIES[entry.family].classifiers
+        params -= classifier_params(entry.arch, entry.family) * (classifiers - 1) // classifiers
+        figures = published.find(entry.family, entry.arch, tables[entry.size])
+        row = dict(config=f'{entry.path.parent.name}/{entry.path.name}', title=entry.title, size=entry.size)
+        result = notes.cited(figures if 'top1' in (figures or ()) else None, 'top-1 {top1}')
+        recipe = re.match('published|adapted', entry.recipe)[0]
+        rows.append(dict(row, params=params / 1e6, macs=macs / 1e9, recipe=recipe, result=result))
+    columns = [
+        ('config', '`configs/{config}`'),
+        ('backbone', '{title}'),
+        ('images', '{size}'),
+        ('params M', '{params:.1f}'),
+        ('MACs G', '{macs:.1f}'),
+        ('recipe', '{recipe}'),
+        ('published result', '{result}'),
     ]
     return render(columns, rows, *notes.lines())
 

@@ -18,7 +18,15 @@ from mmtrtvit.zoo.methods import METHODS
 
 from . import counted, measured
 from .metafile import metafiles
-from .plots import digest_of, draw_comparison, draw_complexity, draw_latency, draw_training, drawn_from
+from .plots import (
+    digest_of,
+    draw_comparison,
+    draw_complexity,
+    draw_latency,
+    draw_pretraining,
+    draw_training,
+    drawn_from,
+)
 from .published import Published
 
 RESULTS = Path('docs/results')
@@ -65,6 +73,9 @@ MEASURED = {
     'cells-runs': Measured('cells_runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
     'cells-precisions': Measured('cells_precisions', measured.precisions_table, _PRECISIONS),
     'cells-counts': Measured('cells_counts', measured.counts_table, 'the function of docs/guide_blood_cells.md'),
+    'pretraining': Measured(
+        'pretraining', measured.pretraining_table, 'python tools/benchmark.py runs WORK_DIR', 'pretraining.png'
+    ),
     'engines': Measured('deployment', measured.engines_table, _ENGINES),
     'prediction': Measured('prediction', measured.prediction_table, 'python tools/benchmark.py prediction DIR SOURCE'),
     'service': Measured('service', measured.service_table, 'python examples/service/load.py DIR SOURCE --out FILE'),
@@ -76,6 +87,7 @@ CAPTIONS = {
     'latency.png': 'Median and 90th percentile of each backbone in PyTorch and ONNX Runtime',
     'comparison.png': 'Latency of all families against MACs and published accuracy',
     'training.png': 'Seconds and added memory of one training iteration',
+    'pretraining.png': 'Validation figures over epochs: a classifier, and a detector with and without its backbone',
 }
 """Pictures below tables, and their texts."""
 
@@ -83,6 +95,7 @@ PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
     'latency.png': ('backbones', draw_latency),
     'complexity.png': ('backbones', draw_complexity),
     'training.png': ('training', draw_training),
+    'pretraining.png': ('pretraining', draw_pretraining),
     'comparison.png': ('comparison', draw_comparison),
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
@@ -106,6 +119,7 @@ def counted_tables(root: Path, published: Published) -> dict[str, Callable[[], s
         'totals-imagenet': bind(counted.imagenet_table, published),
         'rules': bind(counted.rules_table, root),
         'misprints': bind(counted.misprints, root, published),
+        'zoo-imagenet': bind(counted.classifiers_table, root, published),
     }
     for method in METHODS:
         tables[f'totals-{method}'] = bind(counted.networks_table, root, published, method)

@@ -34,6 +34,7 @@ METRICS = {
     'segm_mAP_50': 'mask AP50',
     'mIoU': 'mIoU',
     'aAcc': 'aAcc',
+    'top1': 'top-1',
 }
 """Suffixes of metric names to their titles."""
 
@@ -170,6 +171,34 @@ def runs_table(result: Mapping) -> str:
     note = (
         f'*Measured* on {result["machine"][0]["processor"]}. Metrics of the last evaluation, percent; minutes of '
         'training without evaluation, on a machine that did other work too.'
+    )
+    return render(columns, rows, note)
+
+
+def pretraining_table(result: Mapping) -> str:
+    """``pretraining.json``: a classifier, and a detector with and without its backbone, at every evaluation."""
+    steps = sorted({point['step'] for row in result['rows'] for point in row['curve']})
+    rows = []
+    for row in result['rows']:
+        ending = next(end for end in ('top1', 'bbox_mAP') for name in row['curve'][0] if name.endswith(end))
+        curve = {
+            point['step']: _percent(name, value)
+            for point in row['curve']
+            for name, value in point.items()
+            if name.endswith(ending)
+        }
+        found = {f'after_{step}': f'{value:.1f}' for step, value in curve.items()}
+        guess = f' (guessing: {row["guess"]:.1f})' if 'guess' in row else ''
+        rows.append(dict(found, title=row['title'], metric=f'{METRICS[ending]}{guess}', minutes=row['seconds'] / 60))
+    columns = [
+        ('run', '{title}'),
+        ('percent', '{metric}'),
+        *((f'epoch {step}', f'{{after_{step}}}') for step in steps),
+        ('minutes', '{minutes:.0f}'),
+    ]
+    note = (
+        f'*Measured* on {result["machine"][0]["processor"]}, one run each; minutes of training without evaluation, on '
+        'a machine that did other work too.'
     )
     return render(columns, rows, note)
 

@@ -196,6 +196,34 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
     _save(figure, path, result)
 
 
+def draw_pretraining(result: Mapping, path: str | os.PathLike) -> None:
+    """Draw validation figures over epochs: the classifier beside guessing, the detector with and without its backbone.
+
+    Args:
+        result: Content of ``pretraining.json``.
+        path: The PNG file to write.
+    """
+    figure, axes = _figure(2, 9, 3.4)
+    for row in result['rows']:
+        classifier = 'guess' in row
+        axis, ending, scale = (axes[0], 'top1', 1) if classifier else (axes[1], 'bbox_mAP', 100)
+        points = [
+            (point['step'], scale * value)
+            for point in row['curve']
+            for name, value in point.items()
+            if name.endswith(ending)
+        ]
+        axis.plot(*zip(*points, strict=True), marker='o', markersize=4, label=row['title'])
+        axis.set_ylabel('top-1, %' if classifier else 'box AP, %')
+        axis.set_xlabel('epoch')
+        if classifier:
+            axis.axhline(row['guess'], color='grey', linestyle='--', label='always the most frequent class')
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8, loc='lower right')
+    _save(figure, path, result)
+
+
 def draw_training(result: Mapping, path: str | os.PathLike) -> None:
     """Draw time and memory of a training iteration as bars: a column of two plots for each method.
 
