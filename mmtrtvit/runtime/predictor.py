@@ -130,7 +130,8 @@ class Predictor:
         for image in images:
             size = image.shape[0], image.shape[1]
             tiles = tiles_of(size, tile, overlap)
-            yield merge(self._results((place.of(image) for place in tiles), batch_size), tiles, size)
+            results = self._results((place.of(image) for place in tiles), batch_size)
+            yield merge(cast(Iterator[Detections | LabelMap], results), tiles, size)
 
     def _results(self, images: Iterator[np.ndarray], batch_size: int) -> Iterator[Result]:
         while several := list(itertools.islice(images, batch_size)):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('onnx', reason='onnx writes the networks of these tests')
 
 from mmtrtvit.runtime import Predictor, load
-from tests.fixtures.tiny_artefacts import make_detector, make_segmentor
+from tests.fixtures.tiny_artefacts import make_classifier, make_detector, make_segmentor
 
 
 @pytest.fixture(scope='session')
@@ -21,7 +21,8 @@ def artefact(tmp_path_factory) -> Callable[[str], Path]:
     def make(task: str) -> Path:
         if task not in made:
             folder = tmp_path_factory.mktemp('tiny') / task
-            made[task] = make_segmentor(folder) if task == 'segmentation' else make_detector(folder, task == 'instance')
+            makers = dict(segmentation=make_segmentor, classification=make_classifier, detection=make_detector)
+            made[task] = makers[task](folder) if task in makers else make_detector(folder, masks=True)
         return made[task]
 
     return make

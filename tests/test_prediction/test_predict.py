@@ -24,6 +24,32 @@ def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
 
 
+def test_classes_of_images(tiny, images, tmp_path):
+    out = tmp_path / 'out'
+    summary = predict(tiny('classification'), images, out)
+    assert (summary.images, summary.objects) == (3, None)
+    assert files(out) == ['drawn/a.jpg.jpg', 'drawn/a.png.png', 'drawn/b.png', 'predictions.csv', 'summary.json']
+    rows = list(csv.DictReader((out / 'predictions.csv').open(encoding='utf-8')))
+    assert [row['rank'] for row in rows] == ['1', '2', '3'] * 3
+    image = read_image(images / 'b.png')
+    middle = image[(image.shape[0] - 8) // 2 :, 26:][:8, :8].reshape(-1, 3).mean(axis=0)[::-1] / 16
+    wanted = np.exp(middle - middle.max()) / np.exp(middle - middle.max()).sum()
+    found = tiny('classification')(images / 'b.png')
+    np.testing.assert_allclose(found.scores, wanted, atol=1e-5)
+    assert (rows[6]['class'], float(rows[6]['score'])) == (
+        CLASSES[wanted.argmax()],
+        pytest.approx(wanted.max(), abs=1e-4),
+    )
+    assert (cv2.imread(str(out / 'drawn' / 'b.png')) != cv2.imread(str(images / 'b.png'))).any()
+
+
+def test_options_that_a_classifier_does_not_have(tiny, images, tmp_path):
+    for options in (dict(tile=16), dict(classes=['red']), dict(formats=['coco'])):
+        with pytest.raises(ConfigError, match='Fix: '):
+            predict(tiny('classification'), images, tmp_path / 'out', **options)
+        assert not (tmp_path / 'out').exists()
+
+
 def test_detections_in_every_format(tiny, images, tmp_path):
     out = tmp_path / 'out'
     summary = predict(

@@ -33,13 +33,18 @@ def changed(dynamic_config, tmp_path):
     return write
 
 
-TASKS = {'detection': 'detection', 'instance-seg': 'instance', 'semantic-seg': 'segmentation'}
+TASKS = {
+    'detection': 'detection',
+    'instance-seg': 'instance',
+    'semantic-seg': 'segmentation',
+    'classification': 'classification',
+}
 
 
 def test_every_shipped_one_is_what_the_options_make(deploy_configs):
     """The files say in full what `--backend`, `--flavour`, `--shape`, `--dynamic` and `--batch` stand for."""
     paths = sorted(deploy_configs.glob('*.py'))
-    assert len(paths) == 15
+    assert len(paths) == 19
     for path in paths:
         config = load_deploy_config(path)
         task, backend, *rest = path.stem.split('_')
@@ -50,7 +55,7 @@ def test_every_shipped_one_is_what_the_options_make(deploy_configs):
         *_, form = rest
         kind, *sizes = form.split('-')
         if kind == 'static':
-            shapes = input_shapes(shape=sizes[0])
+            shapes = input_shapes(shape=sizes[0], batch=[1, 1, 8] if task == 'classification' else None)
         elif sizes:
             usual = '512x512' if task == 'semantic-seg' else '800x1344'
             shapes = input_shapes(dynamic=[sizes[0], usual, sizes[1]], batch=[1, 1, 4])

@@ -1,0 +1,15 @@
+# TensorRT for RTX: 1 to 8 images of 224x224, tuned for one.
+_base_ = './_base_/classification.py'
+
+onnx_config = dict(input_shape=[224, 224], dynamic_axes=dict(input={'_delete_': True, 0: 'batch'}))
+backend_config = dict(
+    type='tensorrt',
+    model_inputs=[
+        dict(
+            input_shapes=dict(
+                input=dict(min_shape=[1, 3, 224, 224], opt_shape=[1, 3, 224, 224], max_shape=[8, 3, 224, 224])
+            )
+        )
+    ],
+)
+codebase_config = dict(backend='tensorrt-rtx')
