@@ -96,6 +96,18 @@ def _drop_nones(config: Config | dict, changes: Mapping) -> None:
                 _drop_nones(config[key], value)
 
 
+def _drop_none_above(config: Config, dotted: str) -> None:
+    """Remove an entry that is None where an option sets a key below it, such as ``init_cfg.type``."""
+    part: object = config
+    for key in dotted.split('.')[:-1]:
+        if not isinstance(part, (Config, dict)) or key not in part:
+            return
+        if part[key] is None:
+            part.pop(key)
+            return
+        part = part[key]
+
+
 def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, variants: Sequence[str] = ()) -> Config:
     """Read a config with its ``_base_`` files, and change it by ``--variant`` and then by ``--cfg-options``.
 
@@ -123,6 +135,8 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
             config.merge_from_dict(changes)
         if cfg_options:
             check_keys(config, cfg_options)
+            for key in cfg_options:
+                _drop_none_above(config, key)
             # a copy: merging removes `_delete_` from its argument
             config.merge_from_dict(copy.deepcopy(dict(cfg_options)))
             if any(key.startswith('custom_imports') for key in cfg_options):

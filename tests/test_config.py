@@ -133,3 +133,12 @@ def test_work_dir_that_cannot_be_made(configs, tmp_path):
     for name in ('file', 'file/below'):
         with pytest.raises(ConfigError, match=f'work dir .*{name} cannot be written: .*\n.*--work-dir'):
             set_work_dir(load_config(configs / 'maskrcnn_trtvit_a_toy.py'), tmp_path / 'c.py', str(tmp_path / name))
+
+
+def test_options_below_an_entry_that_is_none(root):
+    """The backbones that start from scratch have ``init_cfg=None``, in whose place a checkpoint can be named."""
+    name = 'model.backbone.init_cfg'
+    options = {f'{name}.type': 'Pretrained', f'{name}.checkpoint': 'weights.pth'}
+    config = load_config(root / 'configs' / 'retinanet_trtvit_a_coco.py', options)
+    assert config.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='weights.pth')
+    assert config.model.backbone.arch == 'a'
