@@ -32,7 +32,7 @@ class ConfusionMatrix:
     Attributes:
         counts: ``(n, n)`` int64: rows are the truth, columns the prediction.
         names: Names of the n classes; :data:`BACKGROUND` is the last one of a detector.
-        unit: Unit of the counts: ``boxes`` or ``pixels``.
+        unit: Unit of the counts: ``boxes``, ``pixels`` or ``images``.
         images: Number of images.
         settings: Thresholds that the counts depend on.
     """
@@ -148,8 +148,8 @@ def _read_predictions(path: Path) -> list[dict]:
         ) from error
     if not (isinstance(found, list) and found and all(isinstance(sample, Mapping) for sample in found)):
         raise DataError(f'{path} has no predictions.', expected=expected)
-    if not all({'pred_instances', 'pred_sem_seg'} & set(sample) for sample in found):
-        raise DataError(f'{path} has neither boxes nor label maps.', expected=expected)
+    if not all({'pred_instances', 'pred_sem_seg', 'pred_label'} & set(sample) for sample in found):
+        raise DataError(f'{path} has no boxes, label maps or classes of images.', expected=expected)
     return found
 
 
@@ -196,6 +196,11 @@ def _count(config: Config, found: Sequence[Mapping], score_thr: float, iou_thr: 
             for truth, sample in pairs
         )
         return ConfusionMatrix(counts, classes, 'pixels', len(found), {})
+    if 'pred_label' in found[0]:
+        counts = np.zeros((len(classes),) * 2, np.int64)
+        for truth, sample in pairs:
+            counts[truth['gt_label'], int(sample['pred_label'])] += 1
+        return ConfusionMatrix(counts, classes, 'images', len(found), {})
     counts = sum(
         count_boxes(
             _instances([box for box in truth['instances'] if not box['ignore_flag']]),
@@ -224,7 +229,7 @@ def confusion_matrix(
     """Compare predictions on the test split with the truth, class by class.
 
     Args:
-        config: The config file of a detector or a segmentor.
+        config: The config file of a detector, a segmentor or a classifier.
         source: The file that ``tools/test.py --out`` wrote (``.pkl``), or a checkpoint, which is evaluated first.
         out: Folder for ``confusion_matrix.json`` (counts) and ``confusion_matrix.png`` (shares of each true class).
         score_thr: Score from which a detection counts.

@@ -26,8 +26,8 @@ COCO_KEYS = ('images', 'annotations', 'categories')
 """Keys that a COCO annotation file has at its top level."""
 
 _ROOT_HINT = (
-    'set the environment variable MMTRTVIT_DATA_ROOT to the folder that holds coco/ and ade/ (./data by default), or '
-    'give the path with --cfg-options; for the toy data set run `python tools/make_toy_data.py`'
+    'set the environment variable MMTRTVIT_DATA_ROOT to the folder that holds coco/, ade/ and imagenet/ (./data by '
+    'default), or give the path with --cfg-options; for the toy data set run `python tools/make_toy_data.py`'
 )
 
 

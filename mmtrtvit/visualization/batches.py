@@ -11,7 +11,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from mmengine.structures import BaseDataElement, PixelData
+from mmengine.structures import BaseDataElement, LabelData, PixelData
 from tqdm import tqdm
 
 from ..config import load_config
@@ -51,7 +51,12 @@ def denormalized(inputs: torch.Tensor, preprocessor: nn.Module) -> np.ndarray:
 
 
 def _truth(sample: BaseDataElement, shape: tuple[int, int], ignored: int) -> BaseDataElement | None:
-    """The annotations, padded to the size of the image in the batch: mmseg pads label maps in training only."""
+    """The annotations, padded to the size of the image in the batch: mmseg pads label maps in training only.
+
+    An image that mmpretrain mixes with another has no class of its own.
+    """
+    if 'gt_label' in sample:
+        return None if 'gt_score' in sample else LabelData(label=sample.get('gt_label'))
     truth = next((sample.get(name) for name in TRUTH if name in sample), None)
     if isinstance(truth, PixelData):
         below, beside = (whole - side for whole, side in zip(shape, truth.shape, strict=True))
@@ -74,7 +79,7 @@ def _panels(config: Config, split: str, seed: int) -> Iterator[tuple[Panel, Mapp
     # no workers: then a pipeline's random numbers depend on the seed alone
     loader = Runner.build_dataloader(dict(loader_cfg, num_workers=0, persistent_workers=False), seed=seed)
     preprocessor = MODELS.build(config.model.data_preprocessor)
-    rgb = config.model.data_preprocessor.get('bgr_to_rgb', False)
+    rgb = any(config.model.data_preprocessor.get(key) for key in ('bgr_to_rgb', 'to_rgb'))  # the second of mmpretrain
     for batch in loader:
         data = preprocessor(batch, training=split == 'train')
         for inputs, sample in zip(data['inputs'], data['data_samples'], strict=True):
@@ -98,7 +103,7 @@ def browse(
     Images come from the split's own data loader, so batches are as in training; normalisation is undone.
 
     Args:
-        config: The config file of a detector or a segmentor.
+        config: The config file of a detector, a segmentor or a classifier.
         out: Folder for the contact sheets, ``train_01.png`` and so on.
         split: ``train``, ``val`` or ``test``.
         number: Number of images.
