@@ -393,7 +393,8 @@ def test_the_schedule_is_the_one_that_is_documented(path):
     last = config.param_scheduler[-1]
     assert {name: last[name] for name in recipe['last']} == recipe['last']
     warmups = [scheduler.end for scheduler in config.param_scheduler[:-1]]
-    assert warmups == ([recipe['warmup']] if recipe['warmup'] else [])
+    longer = 3 if '_resnet-init_' in path.stem else 1
+    assert warmups == ([longer * recipe['warmup']] if recipe['warmup'] else [])
     optimiser = config.optim_wrapper.optimizer
     assert (optimiser.type, optimiser.lr, optimiser.weight_decay) == ('AdamW', recipe['lr'], recipe['weight_decay'])
     decay = config.optim_wrapper.get('paramwise_cfg', {}).get('norm_decay_mult', 1.0)
@@ -493,12 +494,28 @@ def test_segmenters_see_crops_of_512(path):
 @pytest.mark.parametrize('path', ALL)
 def test_schedules_and_best_checkpoints(path):
     config = load(path)
-    assert not schedule_faults(config, steps=200)
+    assert not schedule_faults(config, steps=7330 if '_resnet-init_' in path.stem else 200)
     length = config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
     assert config.train_cfg.val_interval <= length
     # 'auto' takes the first figure of the evaluator: with classwise=True the AP of one class
     best = 'mIoU' if method_of(config) in ADE20K else 'coco/bbox_mAP'
     assert config.default_hooks.checkpoint.save_best in (best, None)
+
+
+def test_what_a_resnet_fills_learns_at_lower_rates():
+    config = load(CONFIGS / 'maskrcnn_trtvit_d_resnet-init_coco.py')
+    backbone = config.model.backbone
+    assert backbone.init_cfg == dict(type='Pretrained', checkpoint='checkpoints/trtvit_d_resnet50.pth')
+    with torch.device('meta'):
+        network = MODELS.build(dict(config.model, _scope_='mmdet'))
+    optimiser = build_optim_wrapper(network, config.optim_wrapper).optimizer
+    names = {id(value): name for name, value in network.named_parameters()}
+    full = config.optim_wrapper.optimizer.lr
+    shares = {names[id(group['params'][0])]: group['lr'] / full for group in optimiser.param_groups}
+    filled = [share for name, share in shares.items() if re.match(r'backbone\.(stem|stages\.[012])\.', name)]
+    assert (round(min(filled), 2), round(max(filled), 2)) == (0.2, 0.7)
+    assert min(share for name, share in shares.items() if name.startswith('backbone.stages.3')) > 0.7
+    assert {share for name, share in shares.items() if not name.startswith('backbone')} == {1.0}
 
 
 # --- deployment ---------------------------------------------------------------------------------------------

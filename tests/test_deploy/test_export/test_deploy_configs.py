@@ -55,7 +55,7 @@ def test_every_shipped_one_is_what_the_options_make(deploy_configs):
         *_, form = rest
         kind, *sizes = form.split('-')
         if kind == 'static':
-            shapes = input_shapes(shape=sizes[0], batch=[1, 1, 8] if task == 'classification' else None)
+            shapes = input_shapes(shape=sizes[0])
         elif sizes:
             usual = '512x512' if task == 'semantic-seg' else '800x1344'
             shapes = input_shapes(dynamic=[sizes[0], usual, sizes[1]], batch=[1, 1, 4])
