@@ -10,6 +10,7 @@ from mmengine.config import Config
 from ..config import datasets_of, prefixes_of
 from ..datasets.class_folders import count_images
 from ..datasets.preflight import has_class_folders
+from ..engine.runner import threads_of
 from ..errors import DataError
 from ..machine import machine
 from .rows import Results
@@ -29,7 +30,8 @@ def read_run(work_dir: str | os.PathLike) -> dict:
         ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, the
         ``metrics`` of the last evaluation, as the data set gives them, and the ``curve``: those of every evaluation of
         the training with its ``step``, which counts epochs or iterations as the config does. Of a classifier on folders
-        of images also ``guess``, the percentage of the most frequent class.
+        of images also ``guess``, the percentage of the most frequent class. ``threads`` of the CPU are those of the last
+        start's log; ``None`` if it does not name them, as logs of mmengine's own tools.
 
     Raises:
         DataError: If it is not a work dir, or nothing was evaluated.
@@ -38,11 +40,11 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     configs = sorted(work_dir.glob('*.py'))
     # a start logs training and evaluation to scalars.json, tools/test.py writes a file of its own
     logs = [
-        log
+        text
         for start in sorted(work_dir.glob('*/'))
-        for log in (start / 'vis_data' / 'scalars.json', *start.glob('*.json'))
+        for text in (_scalars(start), *(log.read_text() for log in start.glob('*.json')))
     ]
-    rows = [json.loads(line) for log in logs if log.is_file() for line in log.read_text().splitlines()]
+    rows = [json.loads(line) for text in logs for line in text.splitlines()]
     # evaluations have no learning rate
     trained = [row for row in rows if 'lr' in row]
     evaluated = [row for row in rows if any(name.endswith(KEPT) for name in row)]
@@ -63,15 +65,23 @@ def read_run(work_dir: str | os.PathLike) -> dict:
     def metrics(row: dict) -> dict[str, float]:
         return {name: value for name, value in row.items() if name.endswith(KEPT)}
 
+    texts = [log.read_text() for log in sorted(work_dir.glob('*/*.log')) if '"lr"' in _scalars(log.parent)]
     return dict(
         config=configs[0].stem,
         iterations=before,
         images=before * config.train_dataloader.batch_size,
         seconds=seconds,
+        threads=threads_of(texts[-1]) if texts else None,
         metrics=metrics(evaluated[-1]),
         curve=[dict(step=row['step'], **metrics(row)) for row in evaluated if 'step' in row],
         **_guess(config),
     )
+
+
+def _scalars(start: Path) -> str:
+    """The figures of a start: a line of JSON for each logged iteration and evaluation."""
+    path = start / 'vis_data' / 'scalars.json'
+    return path.read_text() if path.is_file() else ''
 
 
 def _guess(config: Config) -> dict[str, float]:
@@ -91,12 +101,14 @@ def benchmark_runs(work_dirs: Sequence[str | os.PathLike], out: str = 'work_dirs
         out: Folder for ``runs.json``.
 
     Returns:
-        The content of ``runs.json``: ``rows`` and the ``machine``.
+        The content of ``runs.json``: ``rows``, and the ``machine`` that reads them.
 
     Raises:
         DataError: If one of them is not the work dir of a finished run.
     """
-    result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [machine()]}
+    # the threads of this process say nothing about the runs
+    here = {name: value for name, value in machine().items() if name != 'torch_threads'}
+    result = {'rows': [read_run(work_dir) for work_dir in work_dirs], 'machine': [here]}
     results = Results(out, 'runs')
     results.write(result)
     results.show(

@@ -9,7 +9,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from mmengine.runner import Runner
+
+THREADS = 'PyTorch uses {} threads'
+"""The part of the log's first line that :func:`threads_of` reads."""
 
 NOISE = re.compile(r'.*(paramwise_options|"\w+" will be deprecated|is the alias of|metrics will not be computed)')
 """Messages that are left out of the console: a line for each parameter, and what mmengine and mmdet say about their own
@@ -45,5 +49,11 @@ def build_runner(make: Callable[..., Runner], *args: Any, loops: Sequence[str] =
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.stream = sys.stdout  # setStream would flush the old stream, which may be closed
             handler.addFilter(_matters)
-    runner.logger.info(f'Config and log: {runner.work_dir}')
+    runner.logger.info(f'Config and log: {runner.work_dir}; {THREADS.format(torch.get_num_threads())}')
     return runner
+
+
+def threads_of(log: str) -> int | None:
+    """Number of CPU threads that a run had, by the text of its log; ``None`` if the log does not say it."""
+    found = re.search(THREADS.format(r'(\d+)'), log)
+    return int(found[1]) if found else None

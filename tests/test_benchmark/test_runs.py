@@ -1,10 +1,14 @@
 """Results of training runs, as they are read from work dirs."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch.nn as nn
+from mmengine.runner import Runner
 
 from mmtrtvit.benchmark.runs import benchmark_runs, read_run
+from mmtrtvit.engine.runner import build_runner
 from mmtrtvit.errors import DataError
 
 
@@ -31,6 +35,7 @@ def test_what_a_run_reached(tmp_path):
         iterations=130,
         images=520,
         seconds=pytest.approx(50 * 0.2 + 50 * 0.4 + 30 * 1.0),
+        threads=None,
         metrics=dict(mIoU=81.5, aAcc=95.25),
         curve=[dict(step=100, mIoU=40.0, aAcc=80.0), dict(step=130, mIoU=81.5, aAcc=95.25)],
     )
@@ -49,6 +54,22 @@ def test_a_classifier_is_held_against_guessing(tmp_path):
     found = read_run(run)
     assert found['guess'] == 75.0
     assert found['curve'] == [{'step': 1, 'accuracy/top1': 80.0}]
+
+
+def test_threads_are_those_of_the_runs_own_log(tmp_path, monkeypatch):
+    run = write_run(tmp_path / 'run', [[train_row(5, 0.2)], [train_row(9, 0.2), dict(mIoU=40.0, step=9)]])
+    for name, threads in (('20261120_000000', 8), ('20261121_000000', 3)):
+        monkeypatch.setattr('torch.get_num_threads', lambda threads=threads: threads)
+        config = dict(model=nn.Linear(1, 1), work_dir=str(tmp_path / name), experiment_name=name)
+        runner = build_runner(Runner, **config)
+        text = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
+        (run / name / f'{name}.log').write_text(text)
+    (run / '20261129_000000').mkdir()  # of tools/test.py
+    (run / '20261129_000000' / '20261129_000000.log').write_text('PyTorch uses 4 threads')
+    assert read_run(run)['threads'] == 3
+    monkeypatch.setattr('torch.get_num_threads', lambda: 7)
+    result = benchmark_runs([run], str(tmp_path / 'out'))
+    assert result['rows'][0]['threads'] == 3 and 'torch_threads' not in result['machine'][0]
 
 
 def test_what_is_tested_afterwards_counts(tmp_path):

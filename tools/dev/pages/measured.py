@@ -166,6 +166,7 @@ def runs_table(result: Mapping) -> str:
         ('iterations', '{iterations}'),
         ('images seen', '{images}'),
         ('minutes', '{minutes:.0f}'),
+        *([('threads', '{threads}')] if all(row.get('threads') for row in rows) else []),
         ('validation split', '{reached}'),
     ]
     note = (
