@@ -1,8 +1,10 @@
 """Reading a config file the way a command line needs it."""
 
+import contextlib
 import copy
 import difflib
 import importlib.util
+import io
 import linecache
 import os
 import tempfile
@@ -157,7 +159,19 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping | None = None, var
         environment.require_part('mmpretrain')
     if 'data_preprocessor' in config and 'data_preprocessor' not in config.model:
         config.model.data_preprocessor = config.data_preprocessor  # mmpretrain's configs have it beside the model
+    _import_datasets(config.get('default_scope'))
     return config
+
+
+def _import_datasets(scope: str | None) -> None:
+    """Import the data sets of a config's package here, where the lines that this prints can be held back.
+
+    mmdet and mmseg report an optional package that is missing, on standard output and whatever the level of the log is.
+    """
+    if scope in ('mmdet', 'mmseg'):
+        # a package that cannot be imported is an error where it is used
+        with contextlib.suppress(ImportError), contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module(f'{scope}.datasets')
 
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yml', '.yaml')

@@ -173,7 +173,7 @@ def show(summary: dict, console: Console) -> None:
     console.print(
         f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same '
         f'(IoU > {parity["tolerance"]["iou"]}, score within {parity["tolerance"]["score"]}), '
-        f'{parity["ties"]} near ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}'
+        f'{parity["ties"]} ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}'
     )
     for output in ('boxes', 'scores', 'labels', 'masks'):
         difference = parity[output]

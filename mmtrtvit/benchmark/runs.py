@@ -30,8 +30,8 @@ def read_run(work_dir: str | os.PathLike) -> dict:
         ``config``, ``iterations``, ``images`` (seen, of one process), ``seconds`` of training without evaluation, the
         ``metrics`` of the last evaluation, as the data set gives them, and the ``curve``: those of every evaluation of
         the training with its ``step``, which counts epochs or iterations as the config does. Of a classifier on folders
-        of images also ``guess``, the percentage of the most frequent class. ``threads`` of the CPU are those of the last
-        start's log; ``None`` if it does not name them, as logs of mmengine's own tools.
+        of images also ``guess``, the percentage of the most frequent class. ``threads`` of the CPU are those of the
+        last start's log; ``None`` if it does not name them, as logs of mmengine's own tools.
 
     Raises:
         DataError: If it is not a work dir, or nothing was evaluated.

@@ -248,7 +248,7 @@ def test_a_network_from_the_command(package, precision, method, networks, deploy
     print(method, precision, json.dumps(proof['metrics'], indent=1))
     print(f'PyTorch / engine: {proof["latency_ratio"]:.3f}')
     assert proof['metrics'] and proof['latency_ratio'] > 0
-    # a network that was hardly trained has near ties everywhere: a lower precision may differ in some of them
+    # a network that was hardly trained has ties everywhere: a lower precision may differ in some of them
     same, of = (proof['parity'][name] for name in COUNTS[method])
     assert same >= {'fp32': 0.99, 'fp16': 0.9, 'int8': 0.3}[precision] * of > 0
 

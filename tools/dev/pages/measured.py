@@ -107,7 +107,7 @@ def demo_table(summary: Mapping) -> str:
         f'*Measured* in one run of {summary["minutes"]:.1f} minutes on {env["processor"]} '
         f'({env["torch_threads"]} threads), Python {env["python"]}, {env["torch"]}.',
         f'Parity on {parity["images"]} images: {parity["same"]} of {parity["detections"]} detections the same, '
-        f'{parity.get("ties", 0)} near ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}; '
+        f'{parity.get("ties", 0)} ties, {parity["extra"]} extra: {"PASS" if parity["passed"] else "FAIL"}; '
         f'largest differences: {largest}.',
         f'Latency {first["scope"]}; image {first["image"]}, {first["precision"]}, {first["runs"]} rounds; '
         f'PyTorch / ONNX Runtime = {summary["latency_ratio"]:.2f}.',
@@ -244,7 +244,7 @@ def precisions_table(result: Mapping) -> str:
             if title:
                 ours, theirs = (_percent(name, pair[which]) for which in ('pytorch', 'artefact'))
                 accuracy.append(f'{title} {ours:.1f}, {theirs:.1f}')
-        ties = f', {parity["ties"]} near ties' if parity.get('ties') else ''
+        ties = f', {parity["ties"]} ties' if parity.get('ties') else ''
         if 'usable' in parity:
             ties += f'; {parity["usable_same"]} of {parity["usable"]} above {parity["usable_score"]}'
         found = dict(
@@ -375,7 +375,7 @@ def _share(parity: Mapping) -> str:
     if 'pixels' in parity:
         # rounded down: 100 % is all of them
         return f'{int(parity["agreement"] * 1e5) / 1e3:.3f} % of pixels'
-    counted = ((parity['ties'], 'near ties'), (parity['extra'], 'extra'))
+    counted = ((parity['ties'], 'ties'), (parity['extra'], 'extra'))
     return ', '.join(
         [f'{parity["same"]} of {parity["detections"]}', *(f'{count} {word}' for count, word in counted if count)]
     )
