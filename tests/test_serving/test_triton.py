@@ -16,7 +16,7 @@ from mmtrtvit.errors import ConfigError, DeployError
 from mmtrtvit.runtime import load
 from mmtrtvit.runtime.manifest import read_manifest, write_manifest
 from mmtrtvit.serving.triton import export_triton, network_config, remarks, to_pbtxt
-from tests.fixtures.tiny_artefacts import make_detector, make_segmentor
+from tests.fixtures.tiny_artefacts import make_classifier, make_detector, make_segmentor
 
 protobuf = pytest.importorskip('google.protobuf')
 
@@ -39,11 +39,13 @@ def enumerated(message, field):
     return message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number[getattr(message, field)].name
 
 
-@pytest.fixture(params=['detection', 'instance', 'segmentation'])
+@pytest.fixture(params=['detection', 'instance', 'segmentation', 'classification'])
 def artefact(request, tmp_path):
     folder = tmp_path / 'my artefact'
     if request.param == 'segmentation':
         return make_segmentor(folder)
+    if request.param == 'classification':
+        return make_classifier(folder)
     return make_detector(folder, masks=request.param == 'instance')
 
 
@@ -70,7 +72,7 @@ def test_a_repository(artefact, tmp_path, parse):
     if 'labels' in outputs:
         assert outputs['dets'] == ('TYPE_FP32', [2, 5]) and outputs['labels'] == ('TYPE_INT64', [2])
     else:
-        assert outputs == {'output': ('TYPE_FP32', [3, -1, -1])}
+        assert outputs in ({'output': ('TYPE_FP32', [3, -1, -1])}, {'scores': ('TYPE_FP32', [3])})
     config = parse((whole / 'config.pbtxt').read_text())
     assert (config.name, config.backend, config.max_batch_size) == ('my_artefact', 'python', 0)
     assert config.parameters['network'].string_value == 'my_artefact_network'
@@ -302,6 +304,10 @@ def test_image_files_give_the_results_of_the_runtime(serve, artefact):
         found = predict(image)
         if 'label_map' in given:
             np.testing.assert_array_equal(given['label_map'], found.labels)
+            continue
+        if 'name' in given:
+            np.testing.assert_array_equal(given['scores'], found.scores)
+            assert (given['label'].tolist(), given['name'].tolist()) == ([found.label], [found.name.encode()])
             continue
         found = found.above(0.45)
         assert len(found) == 2

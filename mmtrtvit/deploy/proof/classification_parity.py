@@ -38,12 +38,17 @@ class ClassificationParity:
         return self.images > 0
 
     @property
+    def summary(self) -> str:
+        """Agreement in one line."""
+        return f'the scores of {self.same + self.ties} of {self.images} images are the same'
+
+    @property
     def failures(self) -> list[Failure]:
         """The criteria that the artefact does not meet."""
         found = []
         if self.same + self.ties < self.tolerance.matched * self.images:
-            value = f'the scores of {self.same + self.ties} of {self.images} images are the same'
-            found.append(Failure('what it finds differs from PyTorch', value, f'{self.tolerance.matched:.1%}'))
+            limit = f'{self.tolerance.matched:.1%}'
+            found.append(Failure('what it finds differs from PyTorch', self.summary, limit))
         if self.not_finite:
             found.append(Failure('scores are infinite or not a number', f'{self.not_finite} of them', '0'))
         return found
