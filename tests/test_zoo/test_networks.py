@@ -16,7 +16,7 @@ from mmtrtvit.zoo.complexity import (
 from mmtrtvit.zoo.configs import network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
-from pages.published import Published
+from mmtrtvit.report.published import Published
 
 TINY = dict(widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
 TOLERANCE = 0.01

@@ -16,7 +16,7 @@ from pages.counted import (
     stages_table,
     zoo_table,
 )
-from pages.published import Published
+from mmtrtvit.report.published import Published
 
 
 def cells(table, row):

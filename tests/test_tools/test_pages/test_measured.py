@@ -17,7 +17,7 @@ from pages.measured import (
     runs_table,
     training_table,
 )
-from pages.published import Published
+from mmtrtvit.report.published import Published
 
 MACHINE = dict(processor='A Processor', torch_threads=2, gpu=None)
 

@@ -17,7 +17,7 @@ from pages.plots import (
     drawn_from,
     pareto_front,
 )
-from pages.published import Published
+from mmtrtvit.report.published import Published
 
 
 def row(family, arch, runtime, values):

@@ -20,7 +20,7 @@ from mmtrtvit.zoo.configs import find_classifiers, find_configs, network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS, METRIC_TITLES
 
-from .published import Notes, Published
+from mmtrtvit.report.published import Notes, Published
 from .render import render
 
 _SETTINGS = {'block_types': 'blocks', 'ntb_widths': 'widths of NTBs', 'attention_blocks': 'blocks with attention'}

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmtrtvit.atomic import atomic_file
 from mmtrtvit.benchmark.rows import read_rows
 from mmtrtvit.errors import DataError
+from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
@@ -27,7 +28,6 @@ from .plots import (
     draw_training,
     drawn_from,
 )
-from .published import Published
 
 RESULTS = Path('docs/results')
 IMAGES = Path('docs/images')

@@ -9,7 +9,7 @@ from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from .published import Notes, Published
+from mmtrtvit.report.published import Notes, Published
 from .render import (
     conditions,
     gain,

@@ -9,7 +9,7 @@ from mmtrtvit.zoo.configs import Entry, find_configs, schedule_length
 from mmtrtvit.zoo.families import FAMILIES, Family
 from mmtrtvit.zoo.methods import METRIC_TITLES
 
-from .published import Published
+from mmtrtvit.report.published import Published
 
 INDEX = Path('model-index.yml')
 _HEAD = '# Made by tools/dev/update_pages.py: parameters and FLOPs are counted, see docs/complexity.md.\n'

@@ -1,12 +1,12 @@
 """Published figures: ``docs/results/published.yaml``, read and cited."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
-from mmtrtvit.errors import DataError
+from ..errors import DataError
 
 PATH = Path('docs/results/published.yaml')
 
@@ -21,6 +21,7 @@ class Published:
     def __init__(self, data: Mapping) -> None:
         self.sources = data['sources']
         self.families = data['families']
+        self.peers = data.get('peers', {})
 
     @classmethod
     def read(cls, root: str | os.PathLike) -> 'Published':
@@ -41,6 +42,22 @@ class Published:
     def find(self, family: str, arch: str, table: str) -> Mapping | None:
         """The figures of a size in a table, such as ``'imagenet'`` or ``'maskrcnn_1x'``; ``None`` without."""
         return self.families.get(family, {}).get(arch, {}).get(table)
+
+    def find_row(self, row: Mapping, size: Sequence[int]) -> Mapping | None:
+        """The ImageNet figures of the backbone that a row measured, at its input size; ``None`` without.
+
+        Args:
+            row: A row as :mod:`mmtrtvit.measurement` describes it.
+            size: Height and width of its input.
+        """
+        if row['scope'] != 'backbone' or list(size) not in ([224, 224], [384, 384]):
+            return None
+        table = 'imagenet' if size[0] == 224 else 'imagenet_384'
+        if row['origin'] == 'timm':
+            # a name without a tag stands for the weights that are listed of it
+            weights = {**{name.split('.')[0]: name for name in self.peers}, **{name: name for name in self.peers}}
+            return self.peers.get(weights.get(row['source']), {}).get(table)
+        return self.find(row['family'], row['arch'], table) if row['origin'] == 'ours' else None
 
     def text(self, figures: Mapping) -> str:
         """The source of figures, in words."""
