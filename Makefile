@@ -38,7 +38,7 @@ OPENMMLAB := requirements/openmmlab$(if $(filter upstream,$(STACK)),-upstream).t
 MMCV := $(shell grep -o '^\S*mmcv==\S*' $(OPENMMLAB))
 TORCH := $(shell grep -o '^torch==\S*' requirements/torch.txt)
 # The later steps install torch's requirement as well, so torch stays as it is.
-PACKAGES := $(OPENMMLAB) $(addprefix requirements/,torch.txt build.txt base.txt train.txt deploy.txt service.txt test.txt)
+PACKAGES := $(OPENMMLAB) $(addprefix requirements/,torch.txt build.txt base.txt train.txt deploy.txt service.txt report.txt test.txt)
 
 # An environment whose Python has been removed is created again.
 $(shell test -x $(RUN) || rm -f $(STATE)/$(STACK))

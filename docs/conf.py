@@ -1,6 +1,11 @@
 """Sphinx configuration: MyST Markdown, furo, and the API from docstrings."""
 
+from pathlib import Path
+
+from mmtrtvit.report import write_report
 from mmtrtvit.version import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
 
 project = 'mmtrtvit'
 author = 'mmtrtvit contributors'
@@ -25,3 +30,15 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = ['Shape']
 # Attributes of a NamedTuple are members of it already.
 napoleon_use_ivar = True
+
+
+def write_measured(app, exception) -> None:
+    """Write the page of the recorded rows, which report.md shows, beside the other pages."""
+    rows = sorted((ROOT / 'docs' / 'results').glob('*.jsonl'))
+    if exception is None and rows and app.builder.format == 'html':
+        write_report(rows, Path(app.outdir) / 'measured.html', root=ROOT)
+
+
+def setup(app) -> None:
+    """Connect the page of measured rows to the build."""
+    app.connect('build-finished', write_measured)

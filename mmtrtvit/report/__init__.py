@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..atomic import atomic_file
 from ..errors import ConfigError
-from .page import page
+from .page import html_page
 from .published import PATH, Published
 from .rows import parse_baseline, read_reported
-from .tables import document
+from .tables import markdown_page
 
 __all__ = ['write_report']
 
@@ -41,7 +41,7 @@ def write_report(
     published = Published.read(root) if root and (Path(root) / PATH).is_file() else None
     found = read_reported(rows, published)
     chosen = parse_baseline(baseline, found) if baseline else None
-    text = page(found, chosen) if out.suffix == '.html' else document(found, chosen)
+    text = html_page(found, chosen) if out.suffix == '.html' else markdown_page(found, chosen)
     with atomic_file(out) as temporary:
         temporary.write_text(text, encoding='utf-8')
     return out

@@ -14,9 +14,10 @@ const [rows, shown] = targets[0];
 rows.data = { ...rows.data, over: rows.data[baseline.value === 'none' ? 'nothing' : baseline.value] };
 const failed = shown.indices.filter((i) => rows.data.flag[i].startsWith('FAILED')).length;
 count.text = `${shown.indices.length} of ${rows.get_length()} rows` + (failed ? `, ${failed} of them FAILED` : '');
+for (const label of labels) label.visible = label.view.filter.indices.length <= label.tags[0];
 if (bars !== null) {
   const { data_source, view } = bars.renderers[0];
   const factors = [...new Set(view.filter.indices.map((i) => data_source.data.row[i]))].reverse();
   bars.y_range.factors = factors;
-  bars.height = 90 + 28 * Math.max(factors.length, 1);
+  bars.height = 150 + 50 * Math.max(factors.length, 1);
 }

@@ -1,7 +1,8 @@
 """The page of measured rows: one HTML file with a table that sorts and filters, and interactive plots."""
 
+import collections
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,6 +13,7 @@ from .tables import BACKENDS, case_title
 
 try:
     from bokeh import models, plotting
+    from bokeh.document import Document
     from bokeh.embed import file_html
     from bokeh.resources import INLINE
 except ImportError:
@@ -25,7 +27,17 @@ _FILTERS = {
 }
 """Fields with a control each, if rows differ in them, and its title."""
 
-_GROWTH_TABS = {'batch': 'Growth: batch', 'pixels': 'Growth: resolution', 'macs': 'Growth: size'}
+_QUANTITIES = {'p50_ms': 'latency, ms (median)', 'memory_mib': 'peak memory, MiB'}
+
+_TICKS = [mantissa * 10.0**power for power in range(-3, 10) for mantissa in (1, 2, 5)]
+"""The ticks of logarithmic axes."""
+
+_MANY_POINTS, _MANY_LINES = 40, 12
+"""More than these are shown without their names, which would cover each other."""
+
+_GROWS = (('Latency', 'p50_ms'), ('Memory', 'memory_mib'))
+
+_LABEL = dict(text_font_size='11px', text_color='#333333')
 
 _FLAG = (
     '<span style="color: <%- /^FAILED/.test(value) ? "#a40000" : value === "OK" ? "#1a1a1a" : "#8a5a00" %>" '
@@ -33,7 +45,18 @@ _FLAG = (
 )
 """The cell of a status."""
 
-_COLOURS = ('#c8553d', '#28587b', '#5a8a3c', '#8a5a9e', '#b8860b', '#3a9d9d', '#a0405c', '#5c5c5c', '#7a6a4f', '#4a6fdc')
+_COLOURS = (
+    '#c8553d',
+    '#28587b',
+    '#5a8a3c',
+    '#8a5a9e',
+    '#b8860b',
+    '#3a9d9d',
+    '#a0405c',
+    '#5c5c5c',
+    '#7a6a4f',
+    '#4a6fdc',
+)
 
 _MARKERS = {
     **{'circle': '●', 'square': '■', 'triangle': '▲', 'diamond': '◆', 'inverted_triangle': '▼', 'star': '★'},
@@ -66,7 +89,7 @@ _TIPS = [
 """The text at a point."""
 
 
-def page(rows: Sequence[Mapping], baseline: tuple[str, str] | None = None) -> str:
+def html_page(rows: Sequence[Mapping], baseline: tuple[str, str] | None = None) -> str:
     """The page.
 
     Args:
@@ -103,6 +126,7 @@ class _Page:
     def __init__(self, rows: Sequence[Mapping], baseline: tuple[str, str] | None) -> None:
         self.rows = rows
         self.targets: list[tuple[Any, Any]] = []
+        self.labels: list[Any] = []
         self.groups = list(dict.fromkeys(map(_group, rows)))
         self.colours = dict(zip(self.groups, itertools.cycle(_COLOURS)))
         self.markers = dict(zip(dict.fromkeys(row['backend'] for row in rows), itertools.cycle(_MARKERS)))
@@ -145,51 +169,66 @@ class _Page:
             record.update({name: values[number] for name, values in self.over.items()}, nothing=None)
             record['over'] = record.get(self.first)
         points = self.source(shown)  # the first target: the rows of the table
-        drawings = {
-            'Accuracy': self.accuracy(points),
-            'Cost': self.scatter(points, 'macs_g', 'multiply-accumulates, G'),
+        plots = {
+            'Latency and published accuracy': self.accuracy(points),
+            'Latency and cost': self.scatter(points, 'macs_g', 'multiply-accumulates, G'),
             'Distance to the limit': self.scatter(points, 'share', 'share of the limit, %', log=False),
-            **{title: self.growth(along) for along, title in _GROWTH_TABS.items()},
             'Parts': self.parts(),
+            **{
+                f'{what} along {title}': self.growth(along, quantity)
+                for along, title in GROWTH.items()
+                for what, quantity in _GROWS
+            },
         }
-        tabs = [models.TabPanel(child=child, title=title) for title, child in drawings.items() if child is not None]
-        plots = models.Tabs(tabs=tabs, sizing_mode='stretch_width', name='plots')
+        plots = {title: plot for title, plot in plots.items() if plot is not None}
+        for number, plot in enumerate(plots.values()):
+            plot.name = f'plot{number}'
         count = models.Div(text='', name='count')
-        controls = self.controls(count, drawings['Parts'])
+        controls, show = self.controls(count, plots.get('Parts'))
+        document = Document()
+        for model in [*controls, *plots.values(), count, self.table(points)]:
+            document.add_root(model)
+        document.js_on_event('document_ready', show)
         return file_html(
-            [*controls, plots, count, self.table(points)],
+            document,
             INLINE,
             TITLE,
             template=_text('page.html.jinja'),
             template_variables=dict(
                 summary=summary(self.rows),
                 filters=[control.name for control in controls],
-                colours={_group_title(group): self.colours[group] for group in self.groups},
+                plots={title: plot.name for title, plot in plots.items()},
+                colours=self.colours,
                 marks={BACKENDS.get(name, name): _MARKERS[marker] for name, marker in self.markers.items()},
                 failed=[row for row in self.rows if row['status'] == 'FAILED'],
                 sources=list(dict.fromkeys(row['accuracy_of'] for row in self.rows if row['accuracy_of'])),
             ),
         )
 
-    def controls(self, count: Any, bars: Any) -> list[Any]:
-        """A selection for each field in which rows differ, the baseline, and a search."""
+    def controls(self, count: Any, bars: Any) -> tuple[list[Any], Any]:
+        """A search, a selection for each field in which rows differ, and the baseline; and what they call.
+
+        At first the rows of the most common scope and input are shown: others cannot be compared with them.
+        """
+        first = collections.Counter((record['scope'], record['input']) for record in self.records).most_common(1)[0][0]
+        value = dict.fromkeys(_FILTERS, 'all') | dict(zip(('scope', 'input'), first))
         selects = []
         for name in _FILTERS:
             values = sorted({record[name] for record in self.records})
             if len(values) > 1:
                 options = [('all', 'all'), *((value, value) for value in values)]
                 title = _FILTERS[name]
-                selects.append(models.Select(title=title, value='all', options=options, name=name, width=180))
+                selects.append(models.Select(title=title, value=value[name], options=options, name=name, width=160))
         options = ['none', *self.over]
-        baseline = models.Select(title='baseline', value=self.first, options=options, name='baseline', width=220)
-        search = models.TextInput(title='search', placeholder='words, such as: trt-vit a', name='search', width=220)
-        arguments = dict(targets=self.targets, selects=selects, search=search, baseline=baseline, count=count, bars=bars)
+        baseline = models.Select(title='baseline', value=self.first, options=options, name='baseline', width=160)
+        search = models.TextInput(title='search', placeholder='words, such as: trt-vit a', name='search', width=160)
+        arguments = dict(targets=self.targets, selects=selects, search=search, baseline=baseline)
+        arguments |= dict(count=count, bars=bars, labels=self.labels)
         show = models.CustomJS(args=arguments, code=_text('page.js'))
         for control in [*selects, baseline]:
             control.js_on_change('value', show)
         search.js_on_change('value_input', show)
-        count.text = f'{len(self.rows)} of {len(self.rows)} rows'
-        return [search, *selects, baseline]
+        return [search, *selects, baseline], show
 
     def table(self, points: Mapping) -> Any:
         """The table of all rows, its columns as wide as their longest text."""
@@ -201,7 +240,7 @@ class _Page:
                 longest = max(map(len, map(str, values)))
             else:
                 cell, longest = models.NumberFormatter(format=form, nan_format='-', text_align='right'), 8
-            width = min(30 + 7 * max(longest, len(title) + 2), 360)
+            width = min(30 + 7 * max(longest, len(title) + 2), 170 if name == 'flag' else 360)
             columns.append(models.TableColumn(field=name, title=title, formatter=cell, width=width))
         return models.DataTable(
             **points,
@@ -210,6 +249,7 @@ class _Page:
             autosize_mode='none',
             frozen_columns=1,
             index_position=None,
+            reorderable=False,
             height=min(80 + 25 * len(self.rows), 640),
             sizing_mode='stretch_width',
         )
@@ -230,8 +270,8 @@ class _Page:
             drawing.add_tools(models.HoverTool(tooltips=list(tips), mode='mouse'))
         for axis in drawing.axis:
             if isinstance(axis, models.LogAxis):
-                axis.ticker = models.LogTicker(mantissas=[1, 2, 5])
-                axis.formatter = models.PrintfTickFormatter(format='%g')
+                axis.ticker = models.FixedTicker(ticks=_TICKS)
+                axis.formatter = models.NumeralTickFormatter(format='0.[000]a')
         for scale in (drawing.x_range, drawing.y_range):
             if isinstance(scale, models.DataRange1d):
                 scale.range_padding = 0.2
@@ -242,12 +282,14 @@ class _Page:
         if not any(row[y] is not None for row in ran(self.rows)):
             return None
         drawing = self.figure(
-            'latency, ms (median)', title, _TIPS, x_axis_type='log', y_axis_type='log' if log else 'linear'
+            _QUANTITIES['p50_ms'], title, _TIPS, x_axis_type='log', y_axis_type='log' if log else 'linear'
         )
         marks = drawing.scatter(
             'p50_ms', y, marker='marker', size=11, color='colour', line_width=2, fill_alpha='fill', **points
         )
-        drawing.text('p50_ms', y, 'name', x_offset=8, y_offset=-4, text_font_size='11px', text_color='#333333', **points)
+        labels = drawing.text('p50_ms', y, 'name', x_offset=8, y_offset=-4, **_LABEL, **points)
+        labels.tags = [_MANY_POINTS]
+        self.labels.append(labels)
         drawing.hover.renderers = [marks]
         return drawing
 
@@ -265,55 +307,55 @@ class _Page:
         drawing.multi_line('x', 'y', line_color='#777777', line_dash='dotted', line_width=1.5, **self.source(lines))
         return drawing
 
-    def growth(self, along: str) -> Any | None:
-        """Latency and memory along a quantity, a line for each network; None if nothing was varied."""
-        series = growth(self.rows, along)
-        drawings = []
-        for quantity, title in (('p50_ms', 'latency, ms (median)'), ('memory_mib', 'peak memory, MiB')):
-            lines = []
-            for line in series:
-                x, y = line.values(quantity)
-                power = line.exponent(quantity)
-                if power is not None:
-                    record = self.drawn(line.rows[0])
-                    kept = {name: record[name] for name in record if name in ('colour', 'text', *_FILTERS)}
-                    kept.pop('input', None)
-                    lines.append(dict(kept, x=x, y=y, title=line.title, power=power))
-            if not lines:
-                continue
-            tips = [('', '@title'), ('backend', '@backend @mode @precision'), ('exponent', '@power{0.00}')]
-            drawing = self.figure(GROWTH[along], title, tips, x_axis_type='log', y_axis_type='log')
-            drawing.multi_line('x', 'y', line_color='colour', line_width=2.5, line_alpha=0.8, **self.source(lines))
-            drawings.append(drawing)
-        return models.Column(*drawings, sizing_mode='stretch_width') if drawings else None
+    def growth(self, along: str, quantity: str) -> Any | None:
+        """Latency or memory along a quantity, a line for each network; None if nothing was varied."""
+        lines = []
+        for line in growth(self.rows, along):
+            x, y = line.values(quantity)
+            power = line.exponent(quantity)
+            if power is not None:
+                record = self.drawn(line.rows[0])
+                kept = {
+                    name: record[name] for name in ('colour', 'text', *_FILTERS) if along == 'macs' or name != 'input'
+                }
+                lines.append(dict(kept, x=x, y=y, last_x=x[-1], last_y=y[-1], title=line.title, power=power))
+        if not lines:
+            return None
+        tips = [('', '@title'), ('backend', '@backend @mode @precision'), ('exponent', '@power{0.00}')]
+        drawing = self.figure(GROWTH[along], _QUANTITIES[quantity], tips, x_axis_type='log', y_axis_type='log')
+        source = self.source(lines)
+        drawing.multi_line('x', 'y', line_color='colour', line_width=2.5, line_alpha=0.8, **source)
+        labels = drawing.text('last_x', 'last_y', 'title', text_align='right', y_offset=-6, **_LABEL, **source)
+        labels.tags = [_MANY_LINES]
+        self.labels.append(labels)
+        if along != 'macs':
+            rows = [row for line in growth(self.rows, along) for row in line.rows]
+            ticks = {row[along]: str(row['batch']) if along == 'batch' else row['size'] for row in rows}
+            drawing.xaxis.ticker = models.FixedTicker(ticks=sorted(ticks))
+            drawing.xaxis.major_label_overrides = ticks
+            drawing.xaxis.major_label_orientation = 0.6 if along == 'pixels' else 'horizontal'
+        return drawing
 
     def parts(self) -> Any | None:
         """The parts of each row that has some, as bars one after the other; None without."""
         bars = []
+        colours: dict[str, str] = collections.defaultdict(lambda: _COLOURS[len(colours) % len(_COLOURS)])
         for row, record in zip(self.rows, self.records, strict=True):
             left, parts = 0.0, (row['parts_ms'] or {}) if row['status'] == 'OK' else {}
-            whole = sum(parts.values())
-            for number, (part, value) in enumerate(parts.items()):
-                case = case_title([row[key] for key in ('backend', 'mode', 'precision')])
-                bars.append(
-                    dict(
-                        {name: record[name] for name in ('text', *_FILTERS)},
-                        row=f'{row["network"]}, {row["scope"]} {row["input"]}, {case}',
-                        part=part,
-                        left=left,
-                        right=left + value,
-                        value=value,
-                        percent=100 * value / whole if whole else None,
-                        colour=_COLOURS[number % len(_COLOURS)],
-                    )
-                )
+            case = case_title([row[key] for key in ('backend', 'mode', 'precision')])
+            for part, value in parts.items():
+                bar = {name: record[name] for name in ('text', *_FILTERS)}
+                bar.update(row=f'{row["network"]}\n{row["scope"]} {row["input"]}\n{case}', part=part, value=value)
+                bar.update(left=left, right=left + value, percent=100 * value / row['p50_ms'])
+                stage = part.split('.')[0]  # 'stage 1.0' is the first block of 'stage 1'
+                bars.append(dict(bar, stage=stage, colour=colours[stage]))
                 left += value
         if not bars:
             return None
         names = list(dict.fromkeys(bar['row'] for bar in bars))
-        tips = [('', '@row'), ('part', '@part'), ('time', '@value{0.00} ms, @percent{0.0} %')]
+        tips = [('', '@row'), ('part', '@part'), ('time', '@value{0.00} ms, @percent{0.0} % of the latency')]
         drawing = self.figure('ms (medians)', '', tips, y_range=names[::-1])
-        drawing.height = 90 + 28 * len(names)
+        drawing.height = 150 + 50 * len(names)
         drawing.hbar(
             'row',
             left='left',
@@ -321,14 +363,16 @@ class _Page:
             height=0.75,
             fill_color='colour',
             line_color='white',
+            line_width=0.5,
+            legend_field='stage',
             **self.source(bars),
         )
+        (legend,) = drawing.legend
+        legend.update(orientation='horizontal', ncols=3, border_line_color=None, margin=0, padding=2)
+        drawing.add_layout(legend, 'above')
         return drawing
 
 
 def _group(row: Mapping) -> str:
-    return row['family'] or row['name']
-
-
-def _group_title(group: str) -> str:
-    return FAMILIES[group].title if group in FAMILIES else group
+    """Rows of one colour: a family of this package, or wherever else the network is from."""
+    return FAMILIES[row['family']].title if row['family'] in FAMILIES else row['origin'] or row['scope']

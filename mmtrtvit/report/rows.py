@@ -2,6 +2,7 @@
 Pareto fronts and growth computed from them.
 """
 
+import collections
 import dataclasses
 import json
 import math
@@ -14,6 +15,8 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..latency import Latency, ratio
 from ..measurement import read_measurements
+from ..zoo.families import FAMILIES
+from ..zoo.methods import METHODS
 from .published import Published
 
 SUBJECT = ('name', 'method', 'source', 'origin')
@@ -37,33 +40,52 @@ def read_reported(paths: Iterable[str | os.PathLike], published: Published | Non
         published: Published accuracy, to stand beside the latency of backbones.
 
     Returns:
-        The newest row of each network and setting, by network and setting, see :func:`reported`.
+        One row of each network and setting, see :func:`reported`: of the newest call of the benchmark, and within
+        that of the run in which most rows were measured in turn.
 
     Raises:
         DataError: If a file cannot be read, or there is no row.
     """
     paths = [str(path) for path in paths]
-    newest: dict[tuple, dict] = {}
-    for row in sorted((row for path in paths for row in read_measurements(path)), key=lambda row: row['time']):
-        row = reported(row, published)
-        newest[tuple(row[key] for key in (*SUBJECT, *SETTINGS))] = row
-    if not newest:
+    found = [reported(row, published) for path in paths for row in read_measurements(path)]
+    if not found:
         raise DataError(
             f'There is no row in {", ".join(paths)}.', expected='measured rows', fix='measure with tools/benchmark.py'
         )
-    order = sorted(newest, key=lambda key: [(value is not None, str(value)) for value in key])
-    return [newest[key] for key in order]
+    sizes, ends = collections.Counter(row['run'] for row in found), {}
+    for row in found:
+        ends[_call(row)] = max(ends.get(_call(row), ''), row['time'])
+    newest: dict[tuple, dict] = {}
+    for row in sorted(found, key=lambda row: (ends[_call(row)], sizes[row['run']], row['time'])):
+        newest[tuple(row[key] for key in (*SUBJECT, *SETTINGS))] = row
+    return sorted(newest.values(), key=_place)
+
+
+def _call(row: Mapping) -> str:
+    """The call of the benchmark that a row is of: it looks at the machine once."""
+    return json.dumps([row['conditions'], row['machine']], sort_keys=True)
+
+
+def _place(row: Mapping) -> tuple:
+    """Rows that can be compared stand together; smaller inputs, families of this package and small networks first."""
+    families, modes = list(FAMILIES), ('plain', 'eager')
+    return (
+        *(row['scope'], row['batch'] or 0, row['pixels'] or 0, row['method'] or ''),
+        families.index(row['family']) if row['family'] in families else len(families),
+        *(row['macs'] or 0, row['name'], row['backend'], row['mode'] not in modes, row['mode'], row['precision']),
+        *(row['threads'] or 0, row['device_name'] or ''),
+    )
 
 
 def reported(row: Mapping, published: Published | None = None) -> dict:
     """A row with the fields that a report adds.
 
     Returns:
-        The fields of the schema, and ``network`` (name, and the method if there is one), ``input`` (such as
-        ``'1x3x224x224'``), ``pixels`` (height times width), ``params_m``, ``macs_g`` (of the whole batch),
-        ``memory_mib``, ``share`` (of the limit, percent), ``accuracy`` (ImageNet top-1, percent), ``accuracy_of`` (its
-        source, in words) and ``flag``: ``'OK'``, ``'unsteady'``, ``'busy machine'`` or ``'FAILED: REASON'``. What is
-        not known is None.
+        The fields of the schema, and ``network`` (the name, and the method if there is one), ``size`` (such as
+        ``'224x224'``), ``input`` (such as ``'1x3x224x224'``), ``pixels``, ``params_m``, ``macs_g`` (of the whole
+        batch), ``memory_mib``, ``share`` (of the limit, percent), ``accuracy`` (ImageNet top-1, percent),
+        ``accuracy_of`` (its source, in words) and ``flag``: ``'OK'``, ``'unsteady'``, ``'busy machine'`` or
+        ``'FAILED: REASON'``. Values that are not known are None.
     """
     size = (row['shape'] or [None, None])[2:] or row['image'] or []
     figures = published.find_row(row, size) if published else None
@@ -78,7 +100,8 @@ def reported(row: Mapping, published: Published | None = None) -> dict:
         flag = f'FAILED: {row["reason"]}'
     return dict(
         row,
-        network=', '.join(filter(None, (row['name'], row['method'] if row['method'] != row['name'] else None))),
+        network=', '.join(filter(None, (row['name'], _method_title(row)))),
+        size='x'.join(map(str, size)),
         input='x'.join(map(str, row['shape'] or row['image'] or [])),
         pixels=math.prod(size) if size else None,
         params_m=scaled(row['params'], 1e6),
@@ -235,14 +258,18 @@ def growth(rows: Iterable[Mapping], along: str) -> list[Series]:
     for group in groups.values():
         group.sort(key=lambda row: row[value])
         if len({row[value] for row in group}) > 1:
-            title = group[0]['network'] if along != 'macs' else _family_title(group)
+            title = group[0]['network'] if along != 'macs' else _family_title(group[0])
             found.append(Series(title, along, group))
     return found
 
 
-def _family_title(group: Sequence[Mapping]) -> str:
-    method = group[0]['method']
-    return ', '.join(filter(None, (os.path.commonprefix([row['name'] for row in group]).rstrip('- '), method)))
+def _family_title(row: Mapping) -> str:
+    family = FAMILIES[row['family']].title if row['family'] in FAMILIES else row['family']
+    return ', '.join(filter(None, (family, _method_title(row))))
+
+
+def _method_title(row: Mapping) -> str | None:
+    return METHODS[row['method']].title if row['method'] in METHODS else row['method']
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
@@ -255,7 +282,9 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
     for machine in distinct(row['machine'] for row in rows if row['machine']):
         of = [row for row in rows if row['machine'] == machine]
         where = f'{machine["processor"]}, {machine["cores"]} cores'
-        lines.append(f'{len(of)} rows on {where}{", " + machine["gpu"] if machine["gpu"] else ""} ({machine["system"]}).')
+        lines.append(
+            f'{len(of)} rows on {where}{", " + machine["gpu"] if machine["gpu"] else ""} ({machine["system"]}).'
+        )
     for versions in distinct(row['versions'] for row in rows if row['versions']):
         lines.append(f'Versions: {", ".join(f"{name} {version}" for name, version in versions.items())}.')
     for reason in distinct(row['conditions']['busy'] for row in rows if row['flag'] == 'busy machine'):

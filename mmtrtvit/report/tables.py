@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..markdown import table
-from .rows import GROWTH, SETTINGS, SUBJECT, growth, ran, ratios, summary
+from .rows import GROWTH, SUBJECT, growth, ran, ratios, summary
 
 _TOGETHER = ('scope', 'input', 'threads', 'device_name')
 """Settings that the rows of a table share."""
@@ -21,7 +21,7 @@ BACKENDS = {
 """Names of backends in titles."""
 
 
-def document(rows: Sequence[Mapping], baseline: tuple[str, str] | None = None) -> str:
+def markdown_page(rows: Sequence[Mapping], baseline: tuple[str, str] | None = None) -> str:
     """All tables of a report: latency, growth, failures, and the conditions.
 
     Args:

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmtrtvit.errors import ConfigError
+from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.complexity import (
     IMAGENET_SIZES,
     classifier_complexity,
@@ -16,7 +17,6 @@ from mmtrtvit.zoo.complexity import (
 from mmtrtvit.zoo.configs import network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
-from mmtrtvit.report.published import Published
 
 TINY = dict(widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'))
 TOLERANCE = 0.01

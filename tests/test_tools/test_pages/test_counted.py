@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.complexity import backbone_complexity, network_complexity
 from mmtrtvit.zoo.configs import network_config
 from mmtrtvit.zoo.families import FAMILIES
@@ -16,7 +17,6 @@ from pages.counted import (
     stages_table,
     zoo_table,
 )
-from mmtrtvit.report.published import Published
 
 
 def cells(table, row):

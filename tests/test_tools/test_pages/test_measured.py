@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from pages.measured import (
@@ -17,7 +18,6 @@ from pages.measured import (
     runs_table,
     training_table,
 )
-from mmtrtvit.report.published import Published
 
 MACHINE = dict(processor='A Processor', torch_threads=2, gpu=None)
 

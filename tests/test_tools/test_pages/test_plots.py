@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmtrtvit.benchmark.backbones import COMPARED
+from mmtrtvit.report.published import Published
 from pages.documents import rows_of_pictures
 from pages.plots import (
     digest_of,
@@ -17,7 +18,6 @@ from pages.plots import (
     drawn_from,
     pareto_front,
 )
-from mmtrtvit.report.published import Published
 
 
 def row(family, arch, runtime, values):

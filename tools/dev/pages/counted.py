@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mmtrtvit.report.published import Notes, Published
 from mmtrtvit.zoo.complexity import (
     IMAGENET_SIZES,
     Complexity,
@@ -20,7 +21,6 @@ from mmtrtvit.zoo.configs import find_classifiers, find_configs, network_config
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS, METRIC_TITLES
 
-from mmtrtvit.report.published import Notes, Published
 from .render import render
 
 _SETTINGS = {'block_types': 'blocks', 'ntb_widths': 'widths of NTBs', 'attention_blocks': 'blocks with attention'}

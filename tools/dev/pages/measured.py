@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
+from mmtrtvit.report.published import Notes, Published
 from mmtrtvit.runtime.backends import BACKENDS
 from mmtrtvit.runtime.precisions import PRECISIONS
 from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from mmtrtvit.report.published import Notes, Published
 from .render import (
     conditions,
     gain,

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import yaml
 
+from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.complexity import network_complexity, published_params
 from mmtrtvit.zoo.configs import Entry, find_configs, schedule_length
 from mmtrtvit.zoo.families import FAMILIES, Family
 from mmtrtvit.zoo.methods import METRIC_TITLES
-
-from mmtrtvit.report.published import Published
 
 INDEX = Path('model-index.yml')
 _HEAD = '# Made by tools/dev/update_pages.py: parameters and FLOPs are counted, see docs/complexity.md.\n'
