@@ -19,5 +19,6 @@ if (bars !== null) {
   const { data_source, view } = bars.renderers[0];
   const factors = [...new Set(view.filter.indices.map((i) => data_source.data.row[i]))].reverse();
   bars.y_range.factors = factors;
+  bars.visible = factors.length > 0;
   bars.height = 150 + 50 * Math.max(factors.length, 1);
 }

@@ -8,7 +8,7 @@ from mmtrtvit.measurement import append_row, measurement_row
 MACHINE = dict(processor='A Processor', cores=2, torch_threads=2, gpu=None, system='Linux')
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def make_row():
     def make(name, values, *, backend='openvino', shape=(1, 3, 224, 224), failure='', settled=True, **facts):
         timed = Latency(name, facts.pop('scope', 'backbone'), list(values), {}, settled=settled, failure=failure)
@@ -19,7 +19,7 @@ def make_row():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def rows(make_row):
     """Two sizes and a peer of timm in two backends, batches, an end-to-end row, a matrix product."""
     limit = dict(of='a product', macs_per_second=1e12, share=0.5)
