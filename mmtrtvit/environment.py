@@ -37,11 +37,11 @@ OK, MISSING, WRONG = 'ok', 'missing', 'wrong'
 ANY_VERSION = 'MMTRTVIT_ANY_VERSION'
 """Setting this variable (to anything) turns "version out of range" from an error into a remark."""
 
-TENSORRT_LOWEST = (8, 6)
-"""The first TensorRT that reads LayerNormalization, and with it the exported graphs."""
+TENSORRT_LOWEST = (10,)
+"""The first TensorRT with strongly typed networks, whose precision is that of the graph."""
 
-TENSORRT_TYPED = (10,)
-"""The first with strongly typed networks (FP16, BF16, INT8 by the graph). mmdeploy 1.3.1 and its plugins end here."""
+TENSORRT_TYPED_FULLY = (10, 12)
+"""The first in which NVIDIA calls strong typing fully available."""
 
 TENSORRT_WITHOUT_FLAGS = (11,)
 """The first without builder flags for a precision."""
@@ -153,11 +153,11 @@ def _operators_remark(compiled_for: str) -> str:
 
 
 def _tensorrt_remark(version: str) -> str:
-    if release(version) < TENSORRT_TYPED:
-        return f'TensorRT {release(version)[0]}: FP32 engines only; runs the plugins of mmdeploy 1.3.1'
+    if release(version) < TENSORRT_LOWEST:
+        return ''
     return (
         f'TensorRT {release(version)[0]}: strongly typed engines: FP32, FP16, BF16 and INT8, by the types in the '
-        'ONNX file'
+        'ONNX file' + ('' if release(version) >= TENSORRT_TYPED_FULLY else '; experimental before TensorRT 10.12')
     )
 
 
@@ -298,7 +298,7 @@ PARTS = (
     Part('onnx', 'onnx', '>=1.17,<2', 'export', ('onnx',)),
     Part('onnxruntime', 'onnxruntime', '>=1.20,<2', 'running ONNX files', ('onnxruntime',)),
     Part('openvino', 'openvino', '>=2024.0', 'running on Intel CPUs', ('openvino',)),
-    Part('tensorrt', 'tensorrt', '>=8.6,<12', 'engines for NVIDIA GPUs', ('tensorrt',), remark=_tensorrt_remark),
+    Part('tensorrt', 'tensorrt', '>=10,<12', 'engines for NVIDIA GPUs', ('tensorrt',), remark=_tensorrt_remark),
     Part('tensorrt_rtx', 'tensorrt_rtx', '>=1.0', 'portable engines for RTX GPUs', ('tensorrt-rtx-cu12',)),
     Part(
         name='GPU',

@@ -37,7 +37,7 @@ def when_imported(package: str, function: Callable[[], None]) -> None:
     """Call a function now if a package has been imported, and otherwise as soon as it is.
 
     Args:
-        package: Its import name, without dots.
+        package: Its import name, or that of a module.
         function: Called once. An ImportError that it raises is a warning where the package is imported later, so that
             this import does not fail.
     """

@@ -2,4 +2,3 @@
 _base_ = './_base_/instance-seg.py'
 
 backend_config = dict(type='openvino')
-codebase_config = dict(backend='openvino')

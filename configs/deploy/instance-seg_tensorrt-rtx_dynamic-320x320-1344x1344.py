@@ -4,7 +4,7 @@ _base_ = './_base_/instance-seg.py'
 
 onnx_config = dict(output_names=['dets', 'labels', 'masks', 'exact'], dynamic_axes=dict(exact={0: 'batch'}))
 backend_config = dict(
-    type='tensorrt',
+    type='tensorrt-rtx',
     model_inputs=[
         dict(
             input_shapes=dict(
@@ -17,4 +17,4 @@ backend_config = dict(
         )
     ],
 )
-codebase_config = dict(backend='tensorrt-rtx', flavour='portable')
+codebase_config = dict(flavour='portable')

@@ -2,7 +2,7 @@
 _base_ = './_base_/semantic-seg.py'
 
 backend_config = dict(
-    type='tensorrt',
+    type='tensorrt-rtx',
     model_inputs=[
         dict(
             input_shapes=dict(
@@ -15,4 +15,3 @@ backend_config = dict(
         )
     ],
 )
-codebase_config = dict(backend='tensorrt-rtx')

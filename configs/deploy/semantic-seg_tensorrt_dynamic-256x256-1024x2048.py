@@ -3,6 +3,7 @@ _base_ = './_base_/semantic-seg.py'
 
 backend_config = dict(
     type='tensorrt',
+    common_config=dict(max_workspace_size=4 << 30),  # bytes; mmdeploy's own builder takes 0, its default, as none
     model_inputs=[
         dict(
             input_shapes=dict(
@@ -15,4 +16,3 @@ backend_config = dict(
         )
     ],
 )
-codebase_config = dict(backend='tensorrt')

@@ -1,8 +1,8 @@
 """Export of a checkpoint to an artefact that runs without PyTorch, and the proof that both give the same results.
 
-``codebase_config.module=['mmtrtvit.deploy']`` in a deploy config registers the rewriters with mmdeploy. They are
-registered as soon as both this package and mmdeploy are imported, in either order; this package does not import
-mmdeploy by itself. :func:`load` needs NumPy, OpenCV and a backend only.
+``custom_imports=dict(imports=['mmtrtvit.deploy'])`` in a deploy config registers rewriters and backends with mmdeploy.
+They are registered as soon as both this package and mmdeploy are imported, in either order; this package does not
+import mmdeploy by itself. :func:`load` needs NumPy, OpenCV and a backend only.
 """
 
 import importlib
@@ -30,7 +30,8 @@ __all__ = ['ClassScores', 'Detections', 'LabelMap', 'Predictor', 'load', *_EXPOR
 def _register() -> None:
     for name in ('export.mmdeploy_patches', 'export.rewriters'):
         importlib.import_module(f'.{name}', __name__)
-    importlib.import_module('.mmdeploy_backend', __name__).register()
+    for name in ('mmdeploy_backend', 'mmdeploy_tasks'):
+        importlib.import_module(f'.{name}', __name__).register()
 
 
 when_imported('mmdeploy', _register)

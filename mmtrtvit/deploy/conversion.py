@@ -115,7 +115,7 @@ def deploy(
     with steps.step('read configs and checkpoint') as say, quiet():
         config = load_config(model_cfg, cfg_options)
         wanted = make_request(config.model, **request)
-        check_support(config.model, config.get('default_scope'), wanted.flavour)
+        check_support(config.model, config.get('default_scope'), wanted.flavour, wanted.runs_on)
         deploy_config = _deploy_config(wanted)
         source = _read_source(model_cfg, config, checkpoint, wanted, image, allow_mismatch)
         images = images or PRECISIONS[wanted.precision].images

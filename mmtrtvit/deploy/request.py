@@ -28,7 +28,7 @@ class DeployRequest:
         precision: A key of :data:`~mmtrtvit.runtime.precisions.PRECISIONS`.
         flavour: ``native`` or ``portable``.
         shapes: Input sizes; ``None`` for any size, which TensorRT does not support.
-        deploy_cfg: Path of the deploy config that backend, flavour and shapes were read from.
+        deploy_cfg: Path of the deploy config that backend, flavour, shapes and workspace limit were read from.
         nodes_to_exclude: Nodes and modules that stay in FP32 in any precision.
         search: Whether to search for more of them until the outputs meet the tolerance of the precision.
         calibration: Method that chooses the ranges of INT8: ``minmax``, ``percentile`` or ``entropy``.
@@ -108,7 +108,8 @@ def make_request(
 
     Args:
         model: ``config.model``.
-        deploy_cfg: An mmdeploy deploy config, instead of ``backend``, ``flavour`` and ``shapes``.
+        deploy_cfg: An mmdeploy deploy config, instead of ``backend``, ``flavour`` and ``shapes``. Its workspace limit
+            holds unless ``workspace_mib`` is given.
         flavour: ``native`` or ``portable``; for detectors the one of the backend by default.
         options: Other attributes of :class:`DeployRequest`.
 
@@ -127,8 +128,8 @@ def make_request(
                 fix=f'leave out {", ".join(twice)}, or the deploy config',
             )
         given = read_deploy_config(deploy_cfg)
-        options.update({name: given[name] for name in ('backend', 'shapes')})
-        flavour = given['flavour']
+        flavour = given.pop('flavour')
+        options = {**given, **{name: value for name, value in options.items() if value is not None}}
     options = {name: value for name, value in options.items() if value is not None}
     backend = BACKENDS.get(options.get('backend', DeployRequest.backend))
     if flavour is None:

@@ -13,6 +13,15 @@ from .tasks import TASKS
 from .tensor_names import EXACT
 
 
+def warn_of_inexact() -> None:
+    """Warn that a portable detector is not certain of its detections."""
+    warnings.warn(
+        "The detections of an image may differ from PyTorch's: it has longer chains of overlapping boxes, or more "
+        'candidates, than the artefact was exported for. (Said once.)',
+        stacklevel=4,
+    )
+
+
 class Network:
     """Runs batches of any size on a session whose batch size may be limited.
 
@@ -76,11 +85,7 @@ class Network:
             results += [{name: array[index] for name, array in outputs.items()} for index in range(len(part))]
         if not self._warned and any(result.get(EXACT, 1) <= 0 for result in results):
             self._warned = True
-            warnings.warn(
-                "The detections of an image may differ from PyTorch's: it has longer chains of overlapping boxes, or "
-                'more candidates, than the artefact was exported for. (Said once.)',
-                stacklevel=3,
-            )
+            warn_of_inexact()
         return results
 
 

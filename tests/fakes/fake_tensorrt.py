@@ -21,7 +21,6 @@ import onnxruntime
 
 API = json.loads((Path(__file__).resolve().parents[1] / 'data' / 'tensorrt_api.json').read_text())
 VERSIONS = tuple(API['distributions'])
-CURRENT = tuple(version for version in VERSIONS if not version.startswith('8'))
 
 
 @dataclasses.dataclass

@@ -144,7 +144,7 @@ def test_deploy_configs_that_cannot_be_used(refused, root, tmp_path):
     assert 'is not a deploy config' in message
     path = tmp_path / 'other.py'
     text = f'_base_ = {str(root / DYNAMIC)!r}\n'
-    text += 'backend_config = dict(type={0!r})\ncodebase_config = dict(backend={0!r})\n'
+    text += 'backend_config = dict(type={0!r})\n'
     path.write_text(text.format('ncnn'))
     message = refused(deploy_cfg=path)
     assert "'ncnn'" in message and 'does not convert to it' in message and 'onnxruntime' in message

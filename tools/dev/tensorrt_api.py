@@ -23,7 +23,6 @@ from pathlib import Path
 OUT = Path(__file__).resolve().parents[2] / 'tests' / 'data' / 'tensorrt_api.json'
 
 DISTRIBUTIONS = {
-    '8.6.1': 'tensorrt-bindings==8.6.1',
     '10.0.1': 'tensorrt-cu12-bindings==10.0.1',
     '10.16.1': 'tensorrt-cu12-bindings==10.16.1.11',
     '11.4.0': 'tensorrt-cu12-bindings==11.4.0.106',

@@ -1,5 +1,8 @@
-# Settings of every export: `module` registers this package's rewriters, so mmdeploy's own tools convert these
-# models as well.
+# Settings of every export.
+
+# Rewriters and backends of this package, for mmdeploy's own tools. They read the config before they use a backend.
+custom_imports = dict(imports=['mmtrtvit.deploy'], allow_failed_imports=False)
+
 onnx_config = dict(
     type='onnx',
     export_params=True,
@@ -11,4 +14,4 @@ onnx_config = dict(
     optimize=False,  # mmdeploy's passes need its C++ extension; tools/deploy.py runs onnxslim instead
     dynamic_axes=dict(input={0: 'batch', 2: 'height', 3: 'width'}),
 )
-codebase_config = dict(module=['mmtrtvit.deploy'], flavour='native')
+codebase_config = dict(flavour='native')

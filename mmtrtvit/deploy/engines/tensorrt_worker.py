@@ -4,7 +4,7 @@ The build has its own process because TensorRT can abort. This script imports no
 the package would take longer than most builds. It reads a request as JSON from standard input, reports progress as
 lines of JSON on standard output, and writes the engine and a JSON file with the result.
 
-The same code serves TensorRT 8.6 to 11 and TensorRT for RTX. It detects features by looking for them, not by the
+The same code serves TensorRT 10 and 11 and TensorRT for RTX. It detects features by looking for them, not by the
 version. It sets no precision flags: the engine has the precision of the graph.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 KEPT = ('Layers:', 'Total Activation Memory', 'Total Weights Memory', 'Max Scratch Memory')
-"""Prefixes of the log messages that the report is made of."""
+"""Prefixes of the log messages that the report is made of if no engine inspector can be asked."""
 
 
 class Failure(Exception):
@@ -31,8 +31,12 @@ class Failure(Exception):
         self.stage, self.nodes = stage, nodes or []
 
 
-def make_log(trt: ModuleType) -> 'trt.ILogger':
-    """A logger that keeps errors, warnings and the messages of :data:`KEPT`."""
+def make_log(trt: ModuleType, kept: tuple[str, ...]) -> 'trt.ILogger':
+    """A logger that keeps errors, warnings, and the other messages that begin with one of ``kept``.
+
+    TensorRT hands hundreds of thousands of messages to a logger in Python, so the others are dropped first.
+    """
+    low = {trt.ILogger.Severity.INFO, trt.ILogger.Severity.VERBOSE}
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -42,12 +46,13 @@ def make_log(trt: ModuleType) -> 'trt.ILogger':
             self.kept: list[str] = []
 
         def log(self, severity: 'trt.ILogger.Severity', message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
+            if severity in low:
+                if kept and message.startswith(kept):
+                    self.kept.append(message)
             elif severity == trt.ILogger.Severity.WARNING:
                 self.warnings.append(message)
-            elif message.startswith(KEPT):
-                self.kept.append(message)
+            else:
+                self.errors.append(message)
 
     return Log()
 
@@ -77,12 +82,10 @@ def make_monitor(trt: ModuleType, tell: Callable[..., None]) -> 'trt.IProgressMo
 
 
 def network_flags(trt: ModuleType) -> int:
-    """Explicit batch if it is still a flag (before 11), and strong typing if it is available (since 10)."""
-    flags = 0
-    for name in ('EXPLICIT_BATCH', 'STRONGLY_TYPED'):
-        flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
-        if flag is not None:
-            flags |= 1 << int(flag)
+    """Strong typing, and explicit batch if it is still a flag (before 11)."""
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    if hasattr(trt.NetworkDefinitionCreationFlag, 'EXPLICIT_BATCH'):
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
     return flags
 
 
@@ -101,10 +104,9 @@ def parse(trt: ModuleType, network: 'trt.INetworkDefinition', log: 'trt.ILogger'
     nodes = []
     for index in range(parser.num_errors):
         error: trt.ParserError = parser.get_error(index)
-        node = dict(index=error.node(), reason=error.desc())
-        if hasattr(error, 'node_name'):  # not in 8.6
-            node.update(name=error.node_name(), operator=error.node_operator())
-        nodes.append(node)
+        nodes.append(
+            dict(index=error.node(), reason=error.desc(), name=error.node_name(), operator=error.node_operator())
+        )
     raise Failure('parse', nodes)
 
 
@@ -143,10 +145,8 @@ def configure(trt: ModuleType, builder: 'trt.Builder', request: dict, tell: Call
         config.num_compute_capabilities = len(request['targets'])
         for index, target in enumerate(request['targets']):
             config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
-    monitor = None
-    if hasattr(config, 'progress_monitor'):  # not in 8.6
-        monitor = make_monitor(trt, tell)
-        config.progress_monitor = monitor
+    monitor = make_monitor(trt, tell)
+    config.progress_monitor = monitor
     profile = None
     if request['profiles']:
         profile = builder.create_optimization_profile()
@@ -188,7 +188,7 @@ def build(trt: ModuleType, request: dict, tell: Callable[..., None]) -> dict:
     Returns:
         The data on the engine at ``request['engine']`` for a report, or the stage that failed and the errors.
     """
-    log = make_log(trt)
+    log = make_log(trt, () if request['inspect'] else KEPT)
     said = dict(version=trt.__version__)
     try:
         tell(stage='parse')

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmdeploy.utils import Backend, get_input_shape, load_config
@@ -16,6 +17,9 @@ from ...shipped import shipped_root
 from .input_shapes import CHANNELS, InputShapes
 
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
+
+PRECISION_FLAGS = ('fp16_mode', 'int8_mode')
+"""Settings of ``backend_config.common_config`` by which mmdeploy sets the precision of an engine."""
 
 
 def _base_config(task: Task) -> Config:
@@ -36,16 +40,15 @@ def make_deploy_config(task: str, backend: str, flavour: str = 'native', shapes:
         shapes: Input sizes; ``None`` for any size.
 
     Returns:
-        The config. ``backend_config.type`` holds mmdeploy's name of the backend, ``codebase_config.backend`` the name
-        in this package.
+        The config.
     """
     config = _base_config(TASKS[task])
     settings = config.onnx_config
     settings.output_names = TASKS[task].output_names(flavour)
     if EXACT not in settings.output_names:
         settings.dynamic_axes.pop(EXACT, None)
-    config.backend_config = dict(type=BACKENDS[backend].mmdeploy)
-    config.codebase_config.update(flavour=flavour, backend=backend)
+    config.backend_config = dict(type=backend)
+    config.codebase_config.flavour = flavour
     if shapes is None:
         return config
     for side, fixed in ((0, shapes.batch), (2, shapes.size), (3, shapes.size)):
@@ -72,7 +75,7 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
 
     Raises:
         ConfigError: If the file is missing, is not a deploy config, names inputs or outputs that do not match a task,
-            or is for TensorRT without input sizes.
+            or is for TensorRT without input sizes or with flags for a precision.
         DeployError: If the backend is unknown or this version cannot export to it.
     """
     path = Path(path)
@@ -98,13 +101,13 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
             fix='give the model config first and the deploy config by --deploy-cfg',
         )
     name = config.backend_config.get('type')
-    if name not in {backend.value for backend in Backend}:
+    if name not in BACKENDS and name not in {backend.value for backend in Backend}:
         raise DeployError(
             f'{path}: the backend {name!r} is unknown.',
             expected=f'one of {", ".join(BACKENDS)}',
             fix='correct backend_config.type',
         )
-    if backend_name(config) not in BACKENDS:
+    if name not in BACKENDS:
         raise DeployError(
             f'{path}: mmdeploy knows the backend {name!r}, but tools/deploy.py does not convert to it.',
             expected=f'one of {", ".join(BACKENDS)}',
@@ -112,9 +115,16 @@ def load_deploy_config(path: str | os.PathLike) -> Config:
             'given to that backend by its own tools',
         )
     _check_tensor_names(config, path)
-    if BACKENDS[backend_name(config)].needs_shapes and shapes_of(config) is None:
+    flags = [flag for flag in PRECISION_FLAGS if config.backend_config.get('common_config', {}).get(flag)]
+    if flags:
         raise ConfigError(
-            f'{path}: the backend {backend_name(config)} without an input size.',
+            f'{path}: backend_config.common_config has {", ".join(flags)}.',
+            expected='no flags for a precision: it is a property of the graph',
+            fix='leave it out, and give --precision fp16 or int8',
+        )
+    if BACKENDS[name].needs_shapes and shapes_of(config) is None:
+        raise ConfigError(
+            f'{path}: the backend {name} without an input size.',
             expected=f'backend_config.model_inputs with input_shapes of {INPUT!r}, or onnx_config.input_shape',
             fix='correct the deploy config, or use --backend and --shape or --dynamic instead',
         )
@@ -136,11 +146,6 @@ def _check_tensor_names(config: Config, path: Path) -> None:
             f'{EXACT!r})',
             fix='correct the deploy config; runtimes find inputs and outputs by these names',
         )
-
-
-def backend_name(deploy_config: Config) -> str:
-    """The name of a deploy config's backend in this package, such as ``'onnxruntime'`` or ``'tensorrt-rtx'``."""
-    return deploy_config.codebase_config.get('backend', deploy_config.backend_config.type)
 
 
 def flavour_name(deploy_config: Config) -> str:
@@ -179,10 +184,29 @@ def shapes_of(deploy_config: Config) -> InputShapes | None:
     return InputShapes(*[(1, CHANNELS, *size[::-1])] * 3)
 
 
+def workspace_mib(settings: Mapping) -> int | None:
+    """The limit of the scratch memory, MiB, from settings with ``max_workspace_size``, bytes.
+
+    Returns:
+        None for no limit, which mmdeploy writes as 0.
+    """
+    size = settings.get('max_workspace_size') or 0
+    return max(size >> 20, 1) if size else None
+
+
 def read_deploy_config(path: str | os.PathLike) -> dict:
-    """Read ``backend``, ``flavour`` and ``shapes`` from a deploy config. Raises as :func:`load_deploy_config`."""
+    """Read the attributes of a request from a deploy config. Raises as :func:`load_deploy_config`.
+
+    Returns:
+        ``backend``, ``flavour``, ``shapes`` and ``workspace_mib``, which is None for no limit.
+    """
     config = load_deploy_config(path)
-    return dict(backend=backend_name(config), flavour=flavour_name(config), shapes=shapes_of(config))
+    return dict(
+        backend=config.backend_config.type,
+        flavour=flavour_name(config),
+        shapes=shapes_of(config),
+        workspace_mib=workspace_mib(config.backend_config.get('common_config', {})),
+    )
 
 
 def for_export(deploy_config: Config) -> Config:

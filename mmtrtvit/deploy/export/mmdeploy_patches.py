@@ -108,7 +108,6 @@ def export_by_torchscript(*args, **kwargs) -> None:
 
 
 @SYMBOLIC_REWRITER.register_symbolic('mmcv.ops.roi_align.__self__', ir=IR.ONNX, backend='onnxruntime')
-@SYMBOLIC_REWRITER.register_symbolic('mmcv.ops.roi_align.__self__', ir=IR.ONNX, backend='openvino')
 def roi_align(g, features, rois, output_size, spatial_scale, sampling_ratio, pool_mode, aligned):
     """mmcv's RoIAlign as the standard ``RoiAlign``.
 

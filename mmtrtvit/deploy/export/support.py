@@ -21,9 +21,10 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ...errors import DeployError
+from ...runtime.backends import Backend
 from .describe import task_of, unscoped
 from .rewriters.roi_extractor import check_roi_align
-from .rewriters.selection import limit_of, plain_iou_threshold
+from .rewriters.selection import check_suppressed, limit_of, plain_iou_threshold
 
 METHODS = (
     'Mask R-CNN, Faster R-CNN, RetinaNet, Semantic FPN, UperNet or another segmentor of mmseg, or an image classifier '
@@ -55,13 +56,14 @@ _CUSTOM = (
 """Layers of mmcv that the ONNX standard has no operator for."""
 
 
-def check_support(model: Mapping, scope: str | None, flavour: str) -> None:
+def check_support(model: Mapping, scope: str | None, flavour: str, backend: Backend) -> None:
     """Check that every step of a network can be exported exactly.
 
     Args:
         model: ``config.model``.
         scope: ``config.default_scope``.
         flavour: The flavour of the graph, ``'native'`` or ``'portable'``.
+        backend: The backend that will run the graph.
 
     Raises:
         DeployError: Naming the part of the config that cannot, and the reason.
@@ -86,6 +88,7 @@ def check_support(model: Mapping, scope: str | None, flavour: str) -> None:
     if 'roi_head' not in model:
         _check_part('model.bbox_head', model.get('bbox_head'), scope, _DENSE_HEAD)
         _check_selection(test, ('nms_pre', 'max_per_img'), portable)
+        _check_candidates(model['bbox_head'], test, 'model.test_cfg.nms_pre', portable, backend)
         return
     _check_part('model.rpn_head', model.get('rpn_head'), scope, _RPN_HEAD)
     _check_part('model.roi_head', model['roi_head'], scope, _ROI_HEAD)
@@ -97,6 +100,7 @@ def check_support(model: Mapping, scope: str | None, flavour: str) -> None:
                 layers[f'{place}.roi_layer'] = part['roi_layer']
     _check_roi_layers(layers, portable)
     _check_selection(test.get('rpn') or {}, ('nms_pre', 'max_per_img'), portable)
+    _check_candidates(model['rpn_head'], test['rpn'], 'model.test_cfg.rpn.nms_pre', portable, backend)
     _check_selection(test.get('rcnn') or {}, ('max_per_img',), portable)
 
 
@@ -147,6 +151,13 @@ def _check_selection(test: Mapping, limits: Sequence[str], portable: bool) -> No
     for name in limits:
         limit_of(test, name, portable)
     plain_iou_threshold(test.get('nms'))
+
+
+def _check_candidates(head: Mapping, test: Mapping, where: str, portable: bool, backend: Backend) -> None:
+    """Check that the backend's suppression considers all candidates of a dense head."""
+    strides = (head.get('anchor_generator') or {}).get('strides')
+    if strides and not portable:  # a head without them is checked when it is traced
+        check_suppressed(backend, len(strides), test['nms_pre'], where)
 
 
 def _check_roi_layers(layers: Mapping[str, Mapping], portable: bool) -> None:

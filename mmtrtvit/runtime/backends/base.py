@@ -119,7 +119,7 @@ class Backend:
     """A backend. Each one is described once, in a module of this package, and registered in :data:`BACKENDS`.
 
     Attributes:
-        name: Its name in ``--backend`` and the manifest.
+        name: Its name in ``--backend``, the manifest and mmdeploy.
         title: Its name in tables and pages.
         module: The Python module it needs.
         open: Opens a session: ``open(path, **options)``, with options from :attr:`session_options`. Imports
@@ -140,7 +140,7 @@ class Backend:
         needs_shapes: Whether engines are built for a range of input sizes.
         flavour: Flavour of detectors by default. The portable one needs neither ``NonMaxSuppression`` nor ``NonZero``
             nor ``RoiAlign``.
-        mmdeploy: Its name in mmdeploy; the same name by default.
+        most_suppressed: Number of boxes of an image that its ``NonMaxSuppression`` considers; None for all.
     """
 
     name: str
@@ -160,10 +160,7 @@ class Backend:
     remarks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs_shapes: bool = False
     flavour: str = 'native'
-    mmdeploy: str = ''
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, 'mmdeploy', self.mmdeploy or self.name)
+    most_suppressed: int | None = None
 
     @property
     def place(self) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from mmtrtvit.config import load_config
 from mmtrtvit.deploy.export.support import check_layers, check_support
 from mmtrtvit.errors import DeployError
+from mmtrtvit.runtime.backends import BACKENDS
 
 RESNET_50 = [
     'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
@@ -29,11 +30,11 @@ COVERED = [
 read = functools.cache(load_config)
 
 
-def check(path, flavour='native', **changes):
+def check(path, flavour='native', backend='onnxruntime', **changes):
     pytest.importorskip(path.partition('::')[0])
     config = copy.deepcopy(read(path))
     config.merge_from_dict(changes)
-    check_support(config.model, config.default_scope, flavour)
+    check_support(config.model, config.default_scope, flavour, BACKENDS[backend])
 
 
 @pytest.mark.parametrize('path', COVERED)
@@ -115,3 +116,24 @@ def test_roi_align_by_the_maximum_is_refused():
         check(COVERED[0], **{LAYERS.format('mask', 'pool_mode'): 'max'})
     with pytest.raises(DeployError, match=r"roi_layer\.type='RoIPool' is not in the ONNX standard"):
         check(COVERED[0], **{LAYERS.format('bbox', 'type'): 'RoIPool'})
+
+
+SAMPLES = {LAYERS.format(name, 'sampling_ratio'): 2 for name in ('bbox', 'mask')}
+MANY = {'model.test_cfg.nms_pre': 1001}
+MANY_PROPOSALS = {'model.test_cfg.rpn.nms_pre': 2000}
+
+
+@pytest.mark.parametrize(
+    'path, changes, portable, said',
+    [
+        (RESNET_50[2], MANY, {}, r'model\.test_cfg\.nms_pre=1001 on 5 levels gives up to 5005 boxes'),
+        (RESNET_50[0], MANY_PROPOSALS, SAMPLES, r'model\.test_cfg\.rpn\.nms_pre=2000 on 5 levels gives up to 10000 boxes'),
+    ],
+)
+def test_more_boxes_than_tensorrt_suppresses(path, changes, portable, said):
+    """INMSLayer would ignore those beyond 5000 in silence."""
+    with pytest.raises(DeployError, match=f'{said}(.|\n)*TensorRT ignores all but 5000(.|\n)*nms_pre=1000'):
+        check(path, backend='tensorrt', **changes)
+    check(path, backend='tensorrt')  # 5 levels of 1000 are just those
+    check(path, backend='tensorrt', flavour='portable', **changes, **portable)
+    check(path, backend='onnxruntime', **changes)

@@ -230,6 +230,6 @@ def test_a_backend_that_the_environment_report_does_not_know(onnx_file):
         return import_package('no_such_package')
 
     backend = Backend('new', 'New', 'no_such_package', open_it, ('fp32',))
-    assert (backend.mmdeploy, backend.engine_file) == ('new', 'end2end.onnx')
+    assert backend.engine_file == 'end2end.onnx'
     with pytest.raises(DeployError, match='The package no_such_package is not installed.\nFix: pip install "no_such'):
         backend.open_session(onnx_file)

@@ -21,8 +21,7 @@ from mmtrtvit.errors import DeployError
 from mmtrtvit.runtime.backends.tensorrt import session as session_module
 from mmtrtvit.runtime.backends.tensorrt.session import TensorRTSession
 
-VERSIONS = ['8.6.1', '10.0.1', '10.16.1', '11.4.0', 'rtx-1.7.1']
-CURRENT = VERSIONS[1:]
+VERSIONS = ['10.0.1', '10.16.1', '11.4.0', 'rtx-1.7.1']
 
 
 def network():
@@ -280,7 +279,7 @@ class TestEveryVersion:
             machine(version, refuse_run=True)({'x': rows(2)})
 
 
-@pytest.mark.parametrize('version', CURRENT)  # int64 came with TensorRT 10
+@pytest.mark.parametrize('version', VERSIONS)  # int64 came with TensorRT 10
 @pytest.mark.parametrize('filled', [5, 1, 0])
 def test_an_output_whose_size_depends_on_the_data(machine, version, filled):
     session = machine(version, finder())
@@ -294,7 +293,7 @@ def test_an_output_whose_size_depends_on_the_data(machine, version, filled):
     np.testing.assert_array_equal(found['half'], x)
 
 
-@pytest.mark.parametrize('version', CURRENT)
+@pytest.mark.parametrize('version', VERSIONS)
 def test_an_allocator_serves_all_runs(machine, version, streams):
     """The context keeps each one that it is given, so one a run would leak it with its memory."""
     session = machine(version, finder())
@@ -313,18 +312,6 @@ def test_an_allocator_serves_all_runs(machine, version, streams):
 def test_an_output_without_memory_is_an_error(machine):
     with pytest.raises(DeployError, match="could not tell the output 'found'"):
         machine('11.4.0', finder(), no_memory_asked=True)({'x': rows(2)})
-
-
-def test_the_allocator_of_8_6(machine, streams):
-    """It asks for memory by the method without a stream."""
-    session = machine('8.6.1')
-    output = session_module.make_output(session.fake, torch.device('cpu'), torch.int32, streams.made[0])
-    address = output.reallocate_output('y', 0, 24, 256)
-    output.notify_shape('y', [2, 3])
-    assert address == output.memory.data_ptr()
-    found = output.take()
-    assert found.shape == (2, 3) and found.dtype == torch.int32 and found.data_ptr() == address
-    assert output.take() is None
 
 
 def test_an_output_without_elements_has_an_address(machine):

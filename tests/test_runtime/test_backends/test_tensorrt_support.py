@@ -14,12 +14,11 @@ from mmtrtvit.runtime.backends.tensorrt import support as support
 @pytest.mark.parametrize(
     'package, version, capability, uses, reason, instead',
     [
-        ('tensorrt', (8, 5, 3), None, '', 'LayerNormalization', '10.x'),
-        ('tensorrt', (8, 6, 1), None, 'typed graph', 'strongly typed', '--precision fp32'),
+        ('tensorrt', (8, 6, 1), None, '', 'strongly typed networks came with TensorRT 10', 'TensorRT 10.x or 11.x'),
+        ('tensorrt', (9, 3), None, 'precision flags', 'strongly typed', 'pip install tensorrt-cu12'),
         ('tensorrt', (11, 4), None, 'precision flags', 'BuilderFlag.FP16', '--precision fp16'),
         ('tensorrt', (11,), None, 'precision flags', 'BuilderFlag.INT8', '--precision fp16'),
         ('tensorrt', (10, 16), None, 'precision flags', 'strongly typed', '--precision fp16'),
-        ('tensorrt', (10, 0, 1), None, 'mmdeploy wrapper', 'execute_async_v2', "module=['mmtrtvit.deploy']"),
         ('tensorrt_rtx', (1, 7, 1), (9, 0), '', 'H100', '--backend tensorrt'),
         ('tensorrt_rtx', (1, 7, 1), (10, 0), '', 'B200', '--backend tensorrt'),
         ('tensorrt_rtx', (1, 7, 1), (7, 0), '', '7.5', 'onnxruntime'),
@@ -37,9 +36,7 @@ def test_combinations_that_cannot_work(package, version, capability, uses, reaso
 @pytest.mark.parametrize(
     'package, version, capability, uses',
     [
-        ('tensorrt', (8, 6), (8, 6), ''),
-        ('tensorrt', (8, 6), (8, 6), 'mmdeploy wrapper'),
-        ('tensorrt', (8, 6), (8, 6), 'precision flags'),
+        ('tensorrt', (10,), (8, 6), ''),
         ('tensorrt', (10, 0, 1), (9, 0), 'typed graph'),
         ('tensorrt', (11, 4), (10, 0), ''),
         ('tensorrt_rtx', (1, 7, 1), (8, 9), 'typed graph'),

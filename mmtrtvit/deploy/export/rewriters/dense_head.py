@@ -6,8 +6,8 @@ from mmdeploy.utils import is_dynamic_shape
 
 from ....errors import DeployError
 from .image_extent import IMAGE_EXTENT, clip_boxes
-from .registration import is_portable, rewrites
-from .selection import EXACTNESS, best_after_suppression, limit_of, nms_scores, plain_iou_threshold, top_boxes
+from .registration import backend_of, is_portable, rewrites
+from .selection import EXACTNESS, best_after_suppression, check_suppressed, limit_of, nms_scores, plain_iou_threshold, top_boxes
 
 
 @rewrites('mmdet.models.dense_heads.base_dense_head.BaseDenseHead.predict_by_feat')
@@ -46,6 +46,8 @@ def dense_head_predict_by_feat(
     cfg = self.test_cfg if cfg is None else cfg
     portable = is_portable(ctx.cfg)
     candidates, most = (limit_of(cfg, name, portable) for name in ('nms_pre', 'max_per_img'))
+    if not portable:
+        check_suppressed(backend_of(ctx.cfg), len(cls_scores), candidates, 'model.test_cfg.nms_pre')
     iou_threshold = plain_iou_threshold(cfg.nms)
     batch, classes = cls_scores[0].shape[0], self.num_classes
     sizes = [score.shape[-2:] for score in cls_scores]

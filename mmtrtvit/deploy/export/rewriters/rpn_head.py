@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..portable import suppress
 from .image_extent import IMAGE_EXTENT, clip_boxes
-from .registration import is_portable, rewrites
-from .selection import EXACTNESS, limit_of, nms_scores, plain_iou_threshold, top_boxes
+from .registration import backend_of, is_portable, rewrites
+from .selection import EXACTNESS, check_suppressed, limit_of, nms_scores, plain_iou_threshold, top_boxes
 
 
 def _suppress_natively(boxes: list[Tensor], scores: list[Tensor], iou_threshold: float) -> Tensor:
@@ -55,6 +55,8 @@ def rpn_head_predict_by_feat(
     cfg = self.test_cfg if cfg is None else cfg
     portable = is_portable(ctx.cfg)
     candidates, most = (limit_of(cfg, name, portable) for name in ('nms_pre', 'max_per_img'))
+    if not portable:
+        check_suppressed(backend_of(ctx.cfg), len(cls_scores), candidates, 'model.test_cfg.rpn.nms_pre')
     sizes = [score.shape[-2:] for score in cls_scores]
     priors = self.anchor_generator.grid_anchors(sizes, device=cls_scores[0].device)
     batch = cls_scores[0].shape[0]

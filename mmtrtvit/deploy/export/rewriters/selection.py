@@ -9,6 +9,7 @@ from mmcv.ops import nms
 from torch import Tensor
 
 from ....errors import DeployError
+from ....runtime.backends import Backend
 from ..portable import suppress, suppressed_by
 
 NO_LIMIT = torch.iinfo(torch.int32).max
@@ -79,6 +80,29 @@ def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
             fix='set it with --cfg-options model.test_cfg..., and evaluate the checkpoint with it as well',
         )
     return limit
+
+
+def check_suppressed(backend: Backend, levels: int, candidates: int, where: str) -> None:
+    """Check that the backend's ``NonMaxSuppression`` considers every candidate. Only the native flavour uses it.
+
+    Args:
+        backend: The backend.
+        levels: Number of levels of the feature pyramid.
+        candidates: ``nms_pre``: the maximum number of boxes of a level.
+        where: Place of ``nms_pre`` in the config.
+
+    Raises:
+        DeployError: If it would ignore some of them.
+    """
+    most = backend.most_suppressed
+    if most is not None and levels * candidates > most:
+        raise DeployError(
+            f'{where}={candidates} on {levels} levels gives up to {levels * candidates} boxes. The suppression of '
+            f'{backend.title} ignores all but {most} boxes of an image.',
+            expected=f'{where} up to {most // levels}',
+            fix=f'use --flavour portable, or --cfg-options {where}={most // levels}, and evaluate the checkpoint with '
+            'it as well',
+        )
 
 
 @contextlib.contextmanager

@@ -37,10 +37,14 @@ def _describe(name: str, module: str, **settings: Any) -> Backend:
         int8_shortcuts=True,  # as NVIDIA advises: a convolution fused with its sum can then write INT8
         flavour='portable',  # TensorRT for RTX has no other, and no TensorRT has run a native graph of this project yet
         needs_shapes=True,
-        mmdeploy='tensorrt',
         **settings,
     )
 
 
-TENSORRT = _describe('tensorrt', 'tensorrt', build_options=('timing_cache', 'workspace_mib'))
+TENSORRT = _describe(
+    'tensorrt',
+    'tensorrt',
+    build_options=('timing_cache', 'workspace_mib'),
+    most_suppressed=5000,  # INMSLayer::setTopKBoxLimit
+)
 TENSORRT_RTX = _describe('tensorrt-rtx', 'tensorrt_rtx', build_options=('targets', 'timing_cache', 'workspace_mib'))

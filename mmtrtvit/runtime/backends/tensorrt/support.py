@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from ....environment import TENSORRT_LOWEST, TENSORRT_TYPED, TENSORRT_WITHOUT_FLAGS
+from ....environment import TENSORRT_LOWEST, TENSORRT_WITHOUT_FLAGS
 from ....errors import DeployError
 
 Version = tuple[int, ...]
@@ -61,8 +61,8 @@ class Refusal(NamedTuple):
         package: The Python module.
         since, before: The first affected version, and the first one that is no longer affected.
         capabilities: Affected compute capabilities of the GPU.
-        uses: Affected feature: ``'mmdeploy wrapper'``, ``'precision flags'``, ``'typed graph'`` (float16, bfloat16 or
-            quantised) or ``'float32 graph'``.
+        uses: Affected feature: ``'precision flags'``, ``'typed graph'`` (float16, bfloat16 or quantised) or
+            ``'float32 graph'``.
         reason: Why it cannot work.
         instead: A combination that works.
     """
@@ -90,15 +90,8 @@ REFUSALS = (
     Refusal(
         'tensorrt',
         before=TENSORRT_LOWEST,
-        reason='it has no LayerNormalization, so the exported graph (ONNX opset 17) is not read',
-        instead='TensorRT 10.x or 11.x; 8.6 is the first that reads the graph',
-    ),
-    Refusal(
-        'tensorrt',
-        before=TENSORRT_TYPED,
-        uses='typed graph',
-        reason='strongly typed networks came with TensorRT 10; before it the data types of the graph are not followed',
-        instead='--precision fp32, TensorRT 10.x or 11.x, or fp16_mode of a deploy config through unchanged mmdeploy',
+        reason='strongly typed networks came with TensorRT 10; before it, the data types of the graph are not followed',
+        instead='TensorRT 10.x or 11.x: pip install tensorrt-cu12==10.16.1.11',
     ),
     Refusal(
         'tensorrt',
@@ -110,21 +103,11 @@ REFUSALS = (
     ),
     Refusal(
         'tensorrt',
-        since=TENSORRT_TYPED,
         before=TENSORRT_WITHOUT_FLAGS,
         uses='precision flags',
         reason='engines of TensorRT 10 are strongly typed here: the precision stands in the graph, and the builder '
         'flags of fp16_mode and int8_mode exclude that',
         instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
-    ),
-    Refusal(
-        'tensorrt',
-        since=(10,),
-        uses='mmdeploy wrapper',
-        reason='TensorRT 10 removed numbered bindings (binding_is_input, execute_async_v2), which the wrapper of '
-        'mmdeploy 1.3 uses',
-        instead="codebase_config.module=['mmtrtvit.deploy'] in the deploy config, which brings a wrapper on the "
-        'current API',
     ),
     Refusal(
         'tensorrt_rtx',
@@ -136,7 +119,7 @@ REFUSALS = (
         'tensorrt_rtx',
         capabilities=frozenset({(5, 0), (5, 2), (6, 0), (6, 1), (7, 0), (7, 2)}),
         reason='TensorRT for RTX starts with compute capability 7.5 (Turing)',
-        instead='--backend onnxruntime, or an older GPU with TensorRT 8.6 through mmdeploy',
+        instead='--backend onnxruntime',
     ),
     Refusal(
         'tensorrt_rtx',
