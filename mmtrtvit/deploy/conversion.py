@@ -29,8 +29,9 @@ from .engines.engine import Engine
 from .export.deploy_configs import load_deploy_config, make_deploy_config
 from .export.describe import describe_model
 from .export.fixed_size import follow_input_shape, pad_to_input_shape
-from .export.onnx_export import export_onnx, export_sdk_metadata, tensors_of
+from .export.onnx_export import export_onnx, tensors_of
 from .export.onnx_graph import operators, read_graph
+from .export.sdk import export_sdk_metadata, why_sdk_cannot_follow
 from .export.support import check_layers, check_support
 from .precision.convert import ConvertedPrecision, convert_precision
 from .precision.emulation import Feed
@@ -87,9 +88,9 @@ def deploy(
     """Export a checkpoint, compare the artefact with PyTorch, and write it to a folder.
 
     The folder then holds the ONNX file, the engine if the backend has one, both configs as JSON, ``deploy_report.json``
-    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. If height and width are free and no window
-    slides, it also holds the metadata of mmdeploy's SDK (``deploy.json``, ``detail.json``, ``pipeline.json``). The
-    files appear all at once, and only if every step succeeded.
+    and ``deploy_report.md``, ``visual_check.png`` and ``manifest.json``. If mmdeploy's SDK can follow the pre- and
+    postprocessing, it also holds its metadata (``deploy.json``, ``detail.json``, ``pipeline.json``). The files appear
+    all at once, and only if every step succeeded.
 
     Args:
         model_cfg: The model config.
@@ -161,9 +162,16 @@ def deploy(
         with steps.step('draw the visual check'), quiet():
             draw_side_by_side(drawn, source.metainfo, folder / 'visual_check.png')
         with steps.step('write report, metadata and manifest'), quiet():
-            # the SDK can neither fit a portrait image into a landscape frame nor slide a window
-            if wanted.size is None and 'window' not in source.description:
-                export_sdk_metadata(source.config, deploy_config, checkpoint, folder)
+            if not why_sdk_cannot_follow(source.description, wanted.shapes):
+                export_sdk_metadata(
+                    source.config,
+                    deploy_config,
+                    source.description,
+                    engine.file,
+                    wanted.precision,
+                    checkpoint,
+                    folder,
+                )
             source.config.dump(folder / MODEL_CONFIG)
             deploy_config.dump(folder / DEPLOY_CONFIG)
             artefact = _describe_artefact(source, wanted, deploy_config, engine, path)

@@ -5,10 +5,12 @@ processes that they start. A process that is started imports this file again, an
 
     python mmdeploy_tools.py STEPS SETTINGS
 
-STEPS are some of ``deploy``, ``test`` and ``profile``, joined by commas; SETTINGS is a JSON object. Prints the results as
-JSON. With the variable ``GPU_IS_THE_CPU`` a stand-in for TensorRT takes the CPU for its GPU.
+STEPS are some of ``deploy``, ``test`` and ``profile``, joined by commas; SETTINGS is a JSON object. Results go to
+``results.json`` in the work dir. If the variable ``GPU_IS_THE_CPU`` is set, a stand-in for TensorRT takes the CPU for a
+GPU.
 """
 
+import contextlib
 import copy
 import functools
 import importlib.abc
@@ -50,12 +52,16 @@ class _GpuIsTheCpu(importlib.abc.MetaPathFinder):
 
             gpu = types.ModuleType('torch')
             gpu.__getattr__ = functools.partial(getattr, torch)
+            stream = types.SimpleNamespace(cuda_stream=4711, wait_stream=lambda other: None)
             gpu.cuda = types.SimpleNamespace(
                 is_available=lambda: True,
                 get_device_capability=lambda device: (8, 6),
-                device=lambda device: torch.no_grad(),
-                current_stream=lambda device: types.SimpleNamespace(cuda_stream=4711),
+                device=lambda device: contextlib.nullcontext(),
+                stream=lambda stream: contextlib.nullcontext(),
+                Stream=lambda device: stream,
+                current_stream=lambda device: stream,
             )
+            torch.Tensor.record_stream = lambda tensor, stream: None
             tensorrt_builder.torch = session.torch = gpu
             module.TensorRTManager.gpu = classmethod(lambda cls, device: 0)
             open_engine = session.TensorRTSession.__init__

@@ -13,7 +13,7 @@ import torch
 
 from mmtrtvit.apis import evaluate, evaluate_artefact, load_config
 from mmtrtvit.deploy import compare_detections, conversion, deploy, load
-from mmtrtvit.deploy.export import onnx_export
+from mmtrtvit.deploy.export import onnx_export, sdk
 from mmtrtvit.deploy.export.input_shapes import input_shapes
 from mmtrtvit.deploy.export.onnx_graph import operators
 from mmtrtvit.deploy.proof.reference import Reference, build_pytorch_model
@@ -245,7 +245,7 @@ def test_a_second_export_replaces_the_first_and_differences_are_found(
         ('export to ONNX', onnx_export, 'simplify'),
         ('onnxruntime: make', conversion, 'make_engine'),
         ('compare', conversion, 'prove'),
-        ('write report', onnx_export, 'export2SDK'),
+        ('write report', sdk, 'export2SDK'),
     ],
 )
 def test_a_step_that_fails_leaves_nothing(
@@ -279,8 +279,8 @@ def test_data_sets_that_are_joined_or_repeated(toy, toy_checkpoint, no_tracing, 
     )
     assert manifest['preprocessing']['resize'] == dict(rule='edges', width=128, height=128)
     assert proof.passed and proof.parity.images == 2 and proof.metrics, proof.failures
-    sdk = json.loads((tmp_path / 'artefact' / 'pipeline.json').read_text())
-    sizes = [step['size'] for step in sdk['pipeline']['tasks'][0]['transforms'] if step['type'] == 'Resize']
+    written = json.loads((tmp_path / 'artefact' / 'pipeline.json').read_text())
+    sizes = [step['size'] for step in written['pipeline']['tasks'][0]['transforms'] if step['type'] == 'Resize']
     assert sizes == [[128, 128]]
 
 

@@ -1,7 +1,6 @@
 """Export of a PyTorch network to an ONNX file of standard operators. Only this module calls mmdeploy's export."""
 
 import copy
-import os
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import onnx
 import torch
 import torch.nn as nn
 from mmdeploy.apis import torch2onnx
-from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
 
 from ...config import pipeline_of
@@ -65,13 +63,6 @@ def export_onnx(
     if shapes is not None:
         fix_input_shape(path, shapes)
     return simplify(path)
-
-
-def export_sdk_metadata(config: Config, deploy_config: Config, checkpoint: str | os.PathLike, folder: Path) -> None:
-    """Write the metadata of mmdeploy's SDK: ``deploy.json``, ``detail.json`` and ``pipeline.json``."""
-    config = copy.deepcopy(config)  # mmdeploy changes its test pipeline into the SDK's
-    config.data_preprocessor = config.model.data_preprocessor  # mmdeploy expects it here
-    export2SDK(for_export(deploy_config), config, str(folder), pth=str(checkpoint), device='cpu')
 
 
 def tensors_of(values) -> dict[str, dict]:

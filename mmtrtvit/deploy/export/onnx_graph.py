@@ -70,7 +70,7 @@ def require_standard_operators(model: onnx.ModelProto) -> None:
         raise DeployError(
             f'The exported graph needs operators that are not in the ONNX standard:\n{named}',
             expected='standard operators only, which every backend has',
-            fix="for operators of mmdeploy add module=['mmtrtvit.deploy'] to codebase_config of the deploy config, "
+            fix="for operators of mmdeploy add custom_imports=dict(imports=['mmtrtvit.deploy']) to the deploy config, "
             'which replaces them; write layers with others in terms of operators that ONNX has',
         )
 

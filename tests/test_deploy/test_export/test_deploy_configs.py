@@ -6,11 +6,11 @@ import pytest
 
 from mmtrtvit.apis import load_config
 from mmtrtvit.deploy.export.deploy_configs import (
-    backend_name,
     flavour_name,
     for_export,
     load_deploy_config,
     make_deploy_config,
+    read_deploy_config,
     shapes_of,
 )
 from mmtrtvit.deploy.export.fixed_size import follow_input_shape, is_resize, pad_to_input_shape
@@ -48,7 +48,7 @@ def test_every_shipped_one_is_what_the_options_make(deploy_configs):
     for path in paths:
         config = load_deploy_config(path)
         task, backend, *rest = path.stem.split('_')
-        assert backend_name(config) == backend
+        assert config.backend_config.type == backend
         assert flavour_name(config) == (
             'portable' if 'portable' in rest or config.onnx_config.output_names[-1] == 'exact' else 'native'
         )
@@ -65,6 +65,9 @@ def test_every_shipped_one_is_what_the_options_make(deploy_configs):
         made = make_deploy_config(TASKS[task], backend, flavour_name(config), shapes)
         config.onnx_config.setdefault('dynamic_axes', {})
         made.onnx_config.setdefault('dynamic_axes', {})
+        # a limit beside those of the options, as mmdeploy's own builder needs one
+        limit = config.backend_config.pop('common_config', {})
+        assert limit == (dict(max_workspace_size=4 << 30) if backend == 'tensorrt' else {})
         assert config.to_dict() == made.to_dict(), path.name
 
 
@@ -104,7 +107,7 @@ def test_one_that_cannot_be_read(changed, text):
 
 @pytest.mark.parametrize('name, said', [('onnxruntim', 'unknown'), ('ncnn', 'not convert to it')])
 def test_other_backends_are_named(changed, name, said):
-    text = f"backend_config = dict(type='{name}')\ncodebase_config = dict(backend='{name}')"
+    text = f"backend_config = dict(type='{name}')"
     with pytest.raises(DeployError, match=f"'{name}'.*{said}.*\n.*onnxruntime"):
         load_deploy_config(changed(text))
 
@@ -182,7 +185,7 @@ def test_pytorch_pads_its_input_to_a_fixed_shape(root, name):
     'inputs', ['', 'model_inputs=[]', 'model_inputs=[dict(input_shapes=dict(image=dict(min_shape=[1, 3, 8, 8])))]']
 )
 def test_a_deploy_config_for_tensorrt_needs_sizes_too(changed, backend, inputs):
-    text = f"backend_config = dict(type='tensorrt', {inputs})\ncodebase_config = dict(backend='{backend}')"
+    text = f"backend_config = dict(type='{backend}', {inputs})"
     with pytest.raises(ConfigError, match=f'changed.py: the backend {backend} without an input size'):
         load_deploy_config(changed(text))
     fixed = changed(f'{text}\nonnx_config = dict(input_shape=[96, 64], dynamic_axes=None)')
@@ -202,7 +205,7 @@ def test_a_deploy_config_for_tensorrt_needs_sizes_too(changed, backend, inputs):
 def test_profiles_without_a_meaning_are_refused(changed, profile):
     text = f"backend_config = dict(type='tensorrt', model_inputs=[dict(input_shapes=dict(input={profile}))])"
     with pytest.raises(ConfigError, match='The deploy config has input_shapes=.*opt_shape|max_shape'):
-        load_deploy_config(changed(f"{text}\ncodebase_config = dict(backend='tensorrt')"))
+        load_deploy_config(changed(text))
 
 
 @pytest.mark.parametrize(
@@ -227,3 +230,20 @@ def test_a_resize_is_found_by_its_class_too():
 
     types = ['Resize', 'mmdet.Resize', 'FitResize', Resize, 'LoadImageFromFile', LoadImageFromFile]
     assert [is_resize(dict(type=type_)) for type_ in types] == [True] * 4 + [False] * 2
+
+
+def test_a_workspace_limit_is_read(deploy_configs, changed):
+    tensorrt = deploy_configs / 'detection_tensorrt_dynamic-320x320-1344x1344.py'
+    assert read_deploy_config(tensorrt)['workspace_mib'] == 4096
+    assert read_deploy_config(deploy_configs / 'detection_openvino_dynamic.py')['workspace_mib'] is None
+    limit = 'backend_config = dict(common_config=dict(max_workspace_size={}))'
+    assert read_deploy_config(changed(limit.format(0)))['workspace_mib'] is None
+    assert read_deploy_config(changed(limit.format(1000)))['workspace_mib'] == 1
+
+
+@pytest.mark.parametrize('flag', ['fp16_mode', 'int8_mode'])
+def test_flags_for_a_precision(changed, flag):
+    """They would be ignored: the engine has the precision of the graph."""
+    with pytest.raises(ConfigError, match=f'common_config has {flag}(.|\n)*--precision fp16 or int8'):
+        load_deploy_config(changed(f'backend_config = dict(common_config=dict({flag}=True))'))
+    load_deploy_config(changed(f'backend_config = dict(common_config=dict({flag}=False))'))

@@ -127,7 +127,12 @@ MANY_PROPOSALS = {'model.test_cfg.rpn.nms_pre': 2000}
     'path, changes, portable, said',
     [
         (RESNET_50[2], MANY, {}, r'model\.test_cfg\.nms_pre=1001 on 5 levels gives up to 5005 boxes'),
-        (RESNET_50[0], MANY_PROPOSALS, SAMPLES, r'model\.test_cfg\.rpn\.nms_pre=2000 on 5 levels gives up to 10000 boxes'),
+        (
+            RESNET_50[0],
+            MANY_PROPOSALS,
+            SAMPLES,
+            r'model\.test_cfg\.rpn\.nms_pre=2000 on 5 levels gives up to 10000 boxes',
+        ),
     ],
 )
 def test_more_boxes_than_tensorrt_suppresses(path, changes, portable, said):

@@ -7,7 +7,15 @@ from mmdeploy.utils import is_dynamic_shape
 from ....errors import DeployError
 from .image_extent import IMAGE_EXTENT, clip_boxes
 from .registration import backend_of, is_portable, rewrites
-from .selection import EXACTNESS, best_after_suppression, check_suppressed, limit_of, nms_scores, plain_iou_threshold, top_boxes
+from .selection import (
+    EXACTNESS,
+    best_after_suppression,
+    check_suppressed,
+    limit_of,
+    nms_scores,
+    plain_iou_threshold,
+    top_boxes,
+)
 
 
 @rewrites('mmdet.models.dense_heads.base_dense_head.BaseDenseHead.predict_by_feat')

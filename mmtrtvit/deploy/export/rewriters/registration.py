@@ -7,6 +7,7 @@ from mmdeploy.utils import IR, get_backend, get_codebase_config
 
 from ....runtime.backends import BACKENDS, Backend
 
+
 def rewrites(name: str) -> Callable:
     """Register a function in place of ``name``, for the rewriters that every backend of this package exports with."""
     return FUNCTION_REWRITER.register_rewriter(name, ir=IR.ONNX, backend='onnxruntime')

@@ -45,13 +45,16 @@ def graph_in(tmp_path_factory) -> Callable[..., Graph]:
         names = [f'input{number}' for number in range(len(inputs))]
         free = axes or [{side: f'{name}{number}' for side, name in FREE.items()} for number in range(len(inputs))]
         path = str(tmp_path_factory.mktemp('graph') / 'graph')
+        config = Config(
+            dict(backend_config=dict(type='onnxruntime'), codebase_config=dict(type='mmdet', flavour=flavour))
+        )
         with quiet():
             export_onnx(
                 module.eval(),
                 tuple(inputs),
                 path,
                 backend='onnxruntime',
-                context_info=dict(deploy_cfg=Config(dict(codebase_config=dict(type='mmdet', flavour=flavour)))),
+                context_info=dict(deploy_cfg=config),
                 input_names=names,
                 dynamic_axes=dict(zip(names, free, strict=True)),
                 opset_version=LOWEST_OPSET,
