@@ -1,5 +1,6 @@
-"""What the tests of the export share: functions exported by mmdeploy."""
+"""What the tests of the export share: functions exported by mmdeploy, and small networks of every method."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -12,11 +13,14 @@ from mmdeploy.apis.onnx import export as export_onnx
 from mmdeploy.core import RewriterContext
 from mmdeploy.utils import IR
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 
 import mmtrtvit.deploy  # noqa: F401  registers the rewriters
+from mmtrtvit.apis import load_config
 from mmtrtvit.deploy.export.onnx_graph import operators
+from mmtrtvit.deploy.proof.images import sample_images
 from mmtrtvit.deploy.steps import quiet
+from mmtrtvit.testing.untrained import spread_outputs
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -106,3 +110,35 @@ def exported(tmp_path) -> Callable[..., Exported]:
         return Exported(graph, onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']))
 
     return export
+
+
+ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
+
+
+@pytest.fixture(scope='module')
+def networks(toy, toy_checkpoint, root, tmp_path_factory):
+    """Method to config and checkpoint of a small network whose predictions differ."""
+    folder = tmp_path_factory.mktemp('methods')
+    (folder / 'toy').symlink_to(toy.data.parent)
+    made = {'maskrcnn': (toy.config, toy_checkpoint)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMTRTVIT_DATA_ROOT', str(folder))
+        for method in ('fasterrcnn', 'retinanet', 'semfpn', 'upernet'):
+            config = folder / f'{method}.py'
+            base = root / 'configs' / f'{method}_trtvit_a_toy.py'
+            heads = {'decode_head': {}, 'auxiliary_head': {}} if method == 'upernet' else {'neck': {}}
+            channels = {name: dict(in_channels=[32, 32, 64, 64]) for name in heads if name != 'auxiliary_head'}
+            channels.update({name: dict(in_channels=64) for name in heads if name == 'auxiliary_head'})
+            config.write_text(f'_base_ = {str(base)!r}\nmodel = dict(backbone=dict(arch={ARCH}), **{channels})\n')
+            made[method] = config, folder / f'{method}.pth'
+            _save_spread(load_config(config), folder / f'{method}.pth')
+        yield made
+
+
+def _save_spread(config, path):
+    init_default_scope(config.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.init_weights()
+    spread_outputs(model, config, sample_images(config, 5))
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)

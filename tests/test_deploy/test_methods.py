@@ -1,23 +1,16 @@
 """Every method, flavour and backend: what is exported finds what PyTorch finds, at sizes that were never traced."""
 
-import copy
 import json
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
 
-from mmtrtvit.apis import load_config
 from mmtrtvit.deploy import Detections, LabelMap, deploy, load
 from mmtrtvit.deploy.export.input_shapes import input_shapes
-from mmtrtvit.deploy.proof.images import sample_images
 from mmtrtvit.errors import ConfigError, DeployError
 from mmtrtvit.runtime import Predictor
-from mmtrtvit.testing.untrained import spread_outputs
-
-ARCH = dict(_delete_=True, widths=(32, 32, 64, 64), depths=(1, 1, 2, 2), block_types=('C', 'C', 'C', 'M'))
 
 FREE = None
 UPRIGHT = input_shapes('160x128')
@@ -40,35 +33,6 @@ CASES = [
     pytest.param('upernet', 'onnxruntime', None, FREE, 'fp16', marks=SLOW),
     ('semfpn', 'onnxruntime', None, FREE, 'int8'),
 ]
-
-
-@pytest.fixture(scope='module')
-def networks(toy, toy_checkpoint, root, tmp_path_factory):
-    """Method to config and checkpoint of a small network whose predictions differ."""
-    folder = tmp_path_factory.mktemp('methods')
-    (folder / 'toy').symlink_to(toy.data.parent)
-    made = {'maskrcnn': (toy.config, toy_checkpoint)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MMTRTVIT_DATA_ROOT', str(folder))
-        for method in ('fasterrcnn', 'retinanet', 'semfpn', 'upernet'):
-            config = folder / f'{method}.py'
-            base = root / 'configs' / f'{method}_trtvit_a_toy.py'
-            heads = {'decode_head': {}, 'auxiliary_head': {}} if method == 'upernet' else {'neck': {}}
-            channels = {name: dict(in_channels=[32, 32, 64, 64]) for name in heads if name != 'auxiliary_head'}
-            channels.update({name: dict(in_channels=64) for name in heads if name == 'auxiliary_head'})
-            config.write_text(f'_base_ = {str(base)!r}\nmodel = dict(backbone=dict(arch={ARCH}), **{channels})\n')
-            made[method] = config, folder / f'{method}.pth'
-            _save_spread(load_config(config), folder / f'{method}.pth')
-        yield made
-
-
-def _save_spread(config, path):
-    init_default_scope(config.default_scope)
-    torch.manual_seed(0)
-    model = MODELS.build(copy.deepcopy(config.model))
-    model.init_weights()
-    spread_outputs(model, config, sample_images(config, 5))
-    torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
 
 
 def lacks_bfloat16(backend):
