@@ -1,13 +1,16 @@
 """Corrections of mmdeploy's tasks, for mmdeploy's own tools.
 
-mmdeploy's ``End2EndModel`` takes the third output of a detector for masks. That of a portable detector without masks is
-``exact``. And the metadata of its SDK for a segmentor needs the variable ``data_preprocessor``, which only mmseg's own
-configs have.
+* mmdeploy takes the third output of a detector for masks. That of a portable detector without masks is ``exact``.
+* It takes the class of each pixel of a segmentor before it resizes to the image, and stretches the padding over it.
+* The metadata of its SDK for a segmentor needs the variable ``data_preprocessor``, which only mmseg's own configs have.
 """
 
 import functools
 import sys
+import types
+from typing import Any
 
+from mmdeploy.utils import get_codebase_config
 from torch import Tensor
 
 from ..runtime.network import warn_of_inexact
@@ -15,6 +18,7 @@ from ..runtime.tensor_names import EXACT
 from ..when_imported import when_imported
 
 _DETECTION = 'mmdeploy.codebase.mmdet.deploy.object_detection_model'
+_SEGMENTOR = 'mmdeploy.codebase.mmseg.deploy.segmentation_model'
 _SEGMENTATION = 'mmdeploy.codebase.mmseg.deploy.segmentation'
 
 
@@ -32,6 +36,22 @@ def _read_outputs_by_name() -> None:
     model.predict = predict
 
 
+def _finish_as_mmseg() -> None:
+    from mmseg.models.segmentors import BaseSegmentor
+
+    model = sys.modules[_SEGMENTOR].End2EndModel
+    pack_labels = model.pack_result
+
+    @functools.wraps(pack_labels)
+    def pack_result(self, batch_outputs: Tensor, data_samples: list) -> Any:
+        if get_codebase_config(self.deploy_cfg).get('with_argmax', True):
+            return pack_labels(self, batch_outputs, data_samples)
+        segmentor = types.SimpleNamespace(align_corners=False)  # other heads are not exported
+        return BaseSegmentor.postprocess_result(segmentor, batch_outputs, data_samples)
+
+    model.pack_result = pack_result
+
+
 def _find_data_preprocessor() -> None:
     task = sys.modules[_SEGMENTATION].Segmentation
     preprocess_of_mmseg = task.get_preprocess
@@ -47,4 +67,5 @@ def _find_data_preprocessor() -> None:
 def register() -> None:
     """Correct mmdeploy's tasks as soon as mmdeploy imports them."""
     when_imported(_DETECTION, _read_outputs_by_name)
+    when_imported(_SEGMENTOR, _finish_as_mmseg)
     when_imported(_SEGMENTATION, _find_data_preprocessor)

@@ -25,8 +25,8 @@ TASKS = dict(
     upernet='semantic-seg',
 )
 
-TOLERANCES = {'detection': 1e-3, 'instance-seg': 1e-3, 'semantic-seg': 1.0}
-"""Largest difference of a figure: mAP from 0 to 1, or mIoU in percent, of which mmdeploy takes the class too early."""
+TOLERANCES = {'detection': 1e-3, 'instance-seg': 1e-3, 'semantic-seg': 0.02}
+"""Largest difference of a figure: mAP from 0 to 1, or mIoU in percent."""
 
 STUB = """
 import sys
@@ -91,7 +91,7 @@ def check(work_dir, results, ended, file, tolerance):
     assert figures['backend'].keys() == figures['pytorch'].keys()
     for name, value in figures['pytorch'].items():
         assert figures['backend'][name] == pytest.approx(value, abs=tolerance, nan_ok=True), name
-    assert results['profile']['timed'] == 2  # of three runs, the first one warms up
+    assert results['profile']['timed'] >= 2  # of three runs; the first one of the process warms up
     assert 'Median' in ended.stdout
 
 

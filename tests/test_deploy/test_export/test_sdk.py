@@ -100,6 +100,8 @@ def metadata(toy, toy_seg, root, tmp_path):
             'segmentation': toy_seg.config,
             'detection': root / 'configs' / 'retinanet_trtvit_a_toy.py',
         }[task]
+        if task == 'segmentation':  # the SDK cannot follow one that pads
+            changes['model.data_preprocessor.test_cfg'] = None
         config = follow_input_shape(load_config(path, changes), shapes)
         description = describe_model(config, dataset_metainfo(config), shapes and shapes.size)
         assert not why_sdk_cannot_follow(description, shapes)
@@ -113,7 +115,7 @@ def metadata(toy, toy_seg, root, tmp_path):
             '/home/me/epoch_12.pth',
             tmp_path,
         )
-        assert config == before
+        assert config.to_dict() == before.to_dict()
         return *read_as_the_sdk(tmp_path), description
 
     return write
@@ -201,7 +203,8 @@ def test_the_real_library_finds_what_the_runtime_finds(toy, toy_checkpoint, toy_
     """mmdeploy's C++ library, with an ONNX Runtime of its own; upright images and images across."""
     runtime = pytest.importorskip('mmdeploy_runtime', reason='no mmdeploy-runtime 1.3.1 (mmdeploy SDK) is installed')
     config, checkpoint = (toy.config, toy_checkpoint) if task == 'instance' else (toy_seg.config, toy_seg.checkpoint)
-    deploy(config, str(checkpoint), work_dir=tmp_path, shapes=shapes, images=1, timed=False)
+    options = {'model.data_preprocessor.test_cfg': None} if task == 'segmentation' else {}
+    deploy(config, str(checkpoint), work_dir=tmp_path, shapes=shapes, images=1, timed=False, cfg_options=options)
     image = cv2.imread(str(toy.images[0]))[:181]
     for picture in (image, np.ascontiguousarray(image.transpose(1, 0, 2))):
         ours = load(tmp_path)(picture)
