@@ -1,6 +1,8 @@
 # TensorRT: 1 to 4 images of 320x320 to 1344x1344 (height x width), tuned for one of 800x1344.
+# Plain arithmetic, which a parser and a builder of NVIDIA have read; no GPU has run the native flavour yet.
 _base_ = './_base_/detection.py'
 
+onnx_config = dict(output_names=['dets', 'labels', 'exact'], dynamic_axes=dict(exact={0: 'batch'}))
 backend_config = dict(
     type='tensorrt',
     common_config=dict(max_workspace_size=4 << 30),  # bytes; mmdeploy's own builder takes 0, its default, as none
@@ -16,3 +18,4 @@ backend_config = dict(
         )
     ],
 )
+codebase_config = dict(flavour='portable')
