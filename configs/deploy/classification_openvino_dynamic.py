@@ -2,4 +2,3 @@
 _base_ = './_base_/classification.py'
 
 backend_config = dict(type='openvino')
-codebase_config = dict(backend='openvino')

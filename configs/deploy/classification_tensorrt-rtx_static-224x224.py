@@ -6,7 +6,7 @@ onnx_config = dict(
     dynamic_axes=dict(_delete_=True),
 )
 backend_config = dict(
-    type='tensorrt',
+    type='tensorrt-rtx',
     model_inputs=[
         dict(
             input_shapes=dict(
@@ -19,4 +19,3 @@ backend_config = dict(
         )
     ],
 )
-codebase_config = dict(backend='tensorrt-rtx')

@@ -7,6 +7,7 @@ onnx_config = dict(
 )
 backend_config = dict(
     type='tensorrt',
+    common_config=dict(max_workspace_size=4 << 30),  # bytes; mmdeploy's own builder takes 0, its default, as none
     model_inputs=[
         dict(
             input_shapes=dict(
@@ -19,4 +20,3 @@ backend_config = dict(
         )
     ],
 )
-codebase_config = dict(backend='tensorrt')

@@ -2,7 +2,8 @@
 
 * mmdeploy takes the third output of a detector for masks. That of a portable detector without masks is ``exact``.
 * It takes the class of each pixel of a segmentor before it resizes to the image, and stretches the padding over it.
-* The metadata of its SDK for a segmentor needs the variable ``data_preprocessor``, which only mmseg's own configs have.
+* The metadata of its SDK for segmentors and classifiers needs the variable ``data_preprocessor``, which only configs
+  of mmseg and mmpretrain have.
 """
 
 import functools
@@ -20,6 +21,7 @@ from ..when_imported import when_imported
 _DETECTION = 'mmdeploy.codebase.mmdet.deploy.object_detection_model'
 _SEGMENTOR = 'mmdeploy.codebase.mmseg.deploy.segmentation_model'
 _SEGMENTATION = 'mmdeploy.codebase.mmseg.deploy.segmentation'
+_CLASSIFICATION = 'mmdeploy.codebase.mmpretrain.deploy.classification'
 
 
 def _read_outputs_by_name() -> None:
@@ -52,14 +54,15 @@ def _finish_as_mmseg() -> None:
     model.pack_result = pack_result
 
 
-def _find_data_preprocessor() -> None:
-    task = sys.modules[_SEGMENTATION].Segmentation
-    preprocess_of_mmseg = task.get_preprocess
+def _find_data_preprocessor(module: str, name: str) -> None:
+    task = getattr(sys.modules[module], name)
+    preprocess = task.get_preprocess
 
-    @functools.wraps(preprocess_of_mmseg)
+    @functools.wraps(preprocess)
     def get_preprocess(self, *args, **kwargs) -> list[dict]:
-        self.model_cfg.data_preprocessor = self.model_cfg.model.data_preprocessor
-        return preprocess_of_mmseg(self, *args, **kwargs)
+        if 'data_preprocessor' in self.model_cfg.model:
+            self.model_cfg.data_preprocessor = self.model_cfg.model.data_preprocessor
+        return preprocess(self, *args, **kwargs)
 
     task.get_preprocess = get_preprocess
 
@@ -68,4 +71,5 @@ def register() -> None:
     """Correct mmdeploy's tasks as soon as mmdeploy imports them."""
     when_imported(_DETECTION, _read_outputs_by_name)
     when_imported(_SEGMENTOR, _finish_as_mmseg)
-    when_imported(_SEGMENTATION, _find_data_preprocessor)
+    for module, name in ((_SEGMENTATION, 'Segmentation'), (_CLASSIFICATION, 'Classification')):
+        when_imported(module, functools.partial(_find_data_preprocessor, module, name))

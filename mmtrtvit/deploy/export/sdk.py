@@ -15,9 +15,16 @@ from mmdeploy.backend.sdk.export_info import export2SDK
 from mmengine.config import Config, ConfigDict
 
 from ...runtime.backends.tensorrt import TENSORRT
-from ...runtime.tasks import TASKS
 from .deploy_configs import for_export
 from .input_shapes import InputShapes
+
+_PACKING = {
+    'detection': 'PackDetInputs',
+    'instance': 'PackDetInputs',
+    'segmentation': 'PackSegInputs',
+    'classification': 'PackInputs',
+}
+"""Task to the last transform of its test pipelines."""
 
 BY_ENGINE = (TENSORRT.name,)
 """Backends whose engine the SDK loads itself. It runs the ONNX file of the others in ONNX Runtime."""
@@ -36,7 +43,10 @@ def why_sdk_cannot_follow(description: Mapping, shapes: InputShapes | None) -> s
         return 'it slides no window'
     if shapes is not None and shapes.smallest[0] > 1:
         return 'it gives the network one image at a time'
-    if not TASKS[description['task']].finds_boxes:
+    if description['task'] == 'classification':
+        height, width = preprocessing.get('crop') or (0, 0)
+        return '' if height == width and pad['divisor'] == 1 else "it cuts a classifier's images to squares, unpadded"
+    if description['task'] == 'segmentation':
         if pad['divisor'] > 1 or pad['shape']:
             return 'it stretches the padding of a label map over the image'
         if resize is None:
@@ -56,18 +66,24 @@ def _config_for_sdk(config: Config, description: Mapping) -> Config:
     preprocessing = description['preprocessing']
     resize, pad = preprocessing['resize'], preprocessing['pad']
     transforms = [dict(type='LoadImageFromFile')]
-    if resize:
+    if resize and resize['rule'] == 'short':
+        transforms.append(dict(type='ResizeEdge', scale=resize['width']))
+    elif resize:
         scale = resize['width'], resize['height']
         transforms.append(dict(type='Resize', scale=scale, keep_ratio=resize['rule'] != 'stretch'))
-    packing = 'PackDetInputs' if TASKS[description['task']].finds_boxes else 'PackSegInputs'
-    config.test_pipeline = list(map(ConfigDict, [*transforms, dict(type=packing)]))
-    config.model.data_preprocessor.update(
+    if 'crop' in preprocessing:
+        transforms.append(dict(type='CenterCrop', crop_size=preprocessing['crop'][0]))
+    transforms.append(dict(type=_PACKING[description['task']]))
+    config.test_pipeline = list(map(ConfigDict, transforms))
+    rgb = preprocessing['channels'] == 'rgb'
+    config.model.setdefault('data_preprocessor', ConfigDict()).update(
         mean=preprocessing['mean'],
         std=preprocessing['std'],
-        bgr_to_rgb=preprocessing['channels'] == 'rgb',
+        **(dict(to_rgb=rgb) if description['task'] == 'classification' else dict(bgr_to_rgb=rgb)),
         # an image that fits a square fills it along one side, so padding to multiples of the side pads to the square
         pad_size_divisor=pad['shape'][0] if pad['shape'] else pad['divisor'],
     )
+    config.data_preprocessor = config.model.data_preprocessor  # mmdeploy reads it there, too
     return config
 
 

@@ -178,6 +178,9 @@ def described(task='detection', **preprocessing):
 
 
 FIT = dict(rule='fit', width=160, height=96)
+CLASSIFIER = dict(
+    resize=dict(rule='short', width=256, height=256), crop=[224, 224], pad=dict(value=0.0, divisor=1, shape=[224, 224])
+)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +198,12 @@ FIT = dict(rule='fit', width=160, height=96)
 )
 def test_what_it_cannot_follow(description, shapes, reason):
     assert reason in why_sdk_cannot_follow(description, shapes)
+
+
+def test_a_classifier():
+    assert not why_sdk_cannot_follow(described('classification', **CLASSIFIER), input_shapes('224x224'))
+    across = {**CLASSIFIER, 'crop': [192, 224]}
+    assert 'squares' in why_sdk_cannot_follow(described('classification', **across), None)
 
 
 @pytest.mark.slow
