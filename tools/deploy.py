@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--flavour',
         choices=FLAVOURS,
-        help='standard NonMaxSuppression and RoiAlign, or plain arithmetic (default: what the backend has)',
+        help='standard NonMaxSuppression and RoiAlign, or plain arithmetic (default: plain for TensorRT)',
     )
     parser.add_argument('--shape', metavar='HxW', help='one input size; images are padded to it (default: any size)')
     parser.add_argument(
