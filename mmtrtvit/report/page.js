@@ -20,5 +20,5 @@ if (bars !== null) {
   const factors = [...new Set(view.filter.indices.map((i) => data_source.data.row[i]))].reverse();
   bars.y_range.factors = factors;
   bars.visible = factors.length > 0;
-  bars.height = 150 + 50 * Math.max(factors.length, 1);
+  bars.height = 90 + 50 * Math.max(factors.length, 1);
 }

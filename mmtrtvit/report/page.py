@@ -127,6 +127,7 @@ class _Page:
         self.rows = rows
         self.targets: list[tuple[Any, Any]] = []
         self.labels: list[Any] = []
+        self.stages: dict[str, str] = {}
         self.groups = list(dict.fromkeys(map(_group, rows)))
         self.colours = dict(zip(self.groups, itertools.cycle(_COLOURS)))
         self.markers = dict(zip(dict.fromkeys(row['backend'] for row in rows), itertools.cycle(_MARKERS)))
@@ -199,6 +200,7 @@ class _Page:
                 filters=[control.name for control in controls],
                 plots={title: plot.name for title, plot in plots.items()},
                 colours=self.colours,
+                stages=self.stages,
                 marks={BACKENDS.get(name, name): _MARKERS[marker] for name, marker in self.markers.items()},
                 failed=[row for row in self.rows if row['status'] == 'FAILED'],
                 sources=list(dict.fromkeys(row['accuracy_of'] for row in self.rows if row['accuracy_of'])),
@@ -339,7 +341,6 @@ class _Page:
     def parts(self) -> Any | None:
         """The parts of each row that has some, as bars one after the other; None without."""
         bars = []
-        colours: dict[str, str] = collections.defaultdict(lambda: _COLOURS[len(colours) % len(_COLOURS)])
         for row, record in zip(self.rows, self.records, strict=True):
             left, parts = 0.0, (row['parts_ms'] or {}) if row['status'] == 'OK' else {}
             case = case_title([row[key] for key in ('backend', 'mode', 'precision')])
@@ -348,14 +349,16 @@ class _Page:
                 bar.update(row=f'{row["network"]}\n{row["scope"]} {row["input"]}\n{case}', part=part, value=value)
                 bar.update(left=left, right=left + value, percent=100 * value / row['p50_ms'])
                 stage = part.split('.')[0]  # 'stage 1.0' is the first block of 'stage 1'
-                bars.append(dict(bar, stage=stage, colour=colours[stage]))
+                if stage not in self.stages:
+                    self.stages[stage] = _COLOURS[len(self.stages) % len(_COLOURS)]
+                bars.append(dict(bar, colour=self.stages[stage]))
                 left += value
         if not bars:
             return None
         names = list(dict.fromkeys(bar['row'] for bar in bars))
         tips = [('', '@row'), ('part', '@part'), ('time', '@value{0.00} ms, @percent{0.0} % of the latency')]
         drawing = self.figure('ms (medians)', '', tips, y_range=names[::-1])
-        drawing.height = 150 + 50 * len(names)
+        drawing.height = 90 + 50 * len(names)
         drawing.hbar(
             'row',
             left='left',
@@ -364,12 +367,8 @@ class _Page:
             fill_color='colour',
             line_color='white',
             line_width=0.5,
-            legend_field='stage',
             **self.source(bars),
         )
-        (legend,) = drawing.legend
-        legend.update(orientation='horizontal', ncols=3, border_line_color=None, margin=0, padding=2)
-        drawing.add_layout(legend, 'above')
         return drawing
 
 
