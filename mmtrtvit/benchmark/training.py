@@ -24,6 +24,7 @@ from ..machine import machine
 from ..testing.random_inputs import random_batch
 from ..zoo.configs import Entry, select_configs
 from ..zoo.methods import METHODS
+from .memory import forget_peak, memory
 from .rows import Results, check_settings
 
 SCOPE = 'training iteration'
@@ -38,42 +39,6 @@ VARIANTS: dict[str, dict[str, bool]] = {
 GPU)."""
 
 _MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmtrtvit')
-
-
-def _resident() -> tuple[int, int]:
-    """Resident memory of this process in bytes: the current value and the peak.
-
-    Linux's ``/proc`` is read, because ``getrusage`` also counts the parent that the process was forked from.
-
-    Raises:
-        DeployError: If the system has no ``/proc``.
-    """
-    try:
-        fields = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
-    except OSError as error:
-        raise DeployError(
-            'The memory of a process on the CPU is read from /proc/self/status, which is not there.',
-            expected='Linux, or a CUDA GPU',
-            fix='measure on a Linux machine',
-        ) from error
-    return tuple(int(fields[name].split()[0]) * 1024 for name in ('VmRSS', 'VmHWM'))
-
-
-def _memory(device: torch.device) -> tuple[int, int]:
-    """Memory in use and its peak, in bytes: PyTorch's own on a GPU, the process's on the CPU."""
-    if device.type == 'cuda':
-        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
-    return _resident()
-
-
-def _forget_peak(device: torch.device) -> None:
-    """Start a new peak."""
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        # Where this is not allowed, building counts as well; an iteration takes more than that anyway.
-        with contextlib.suppress(OSError):
-            Path('/proc/self/clear_refs').write_text('5')
 
 
 def build_training(
@@ -112,8 +77,8 @@ def _serve(
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         data = random_batch(config, batch, size, size, seed)
         network, wrapper = build_training(config, size, **variant, device=device)
-        _forget_peak(device)
-        built, _ = _memory(device)
+        forget_peak(device.type)
+        built, _ = memory(device.type)
         connection.send(dict(threads=torch.get_num_threads(), device=device.type))
         while connection.recv() == 'step':
             # fresh samples: networks write into them
@@ -121,7 +86,7 @@ def _serve(
             if device.type == 'cuda':
                 torch.cuda.synchronize()
             connection.send({name: value.item() for name, value in losses.items()})
-        connection.send(dict(built=built, peak=_memory(device)[1]))
+        connection.send(dict(built=built, peak=memory(device.type)[1]))
     except EOFError:
         pass  # the other side has gone
     except Exception as error:

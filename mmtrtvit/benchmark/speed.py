@@ -1,0 +1,289 @@
+"""The commands of ``tools/benchmark.py`` that measure latency."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from ..errors import ConfigError
+from ..runtime.backends import BACKENDS
+from .candidates import (
+    MODES,
+    PYTORCH,
+    PYTORCH_PRECISIONS,
+    Candidate,
+    end_to_end_candidate,
+    engine_candidate,
+    pytorch_candidate,
+    session_candidate,
+)
+from .sources import Source, config_backbone, onnx_file, our_backbones, timm_backbone
+from .sweep import Sweep
+
+ROWS = 'rows.jsonl'
+"""The file of rows in the folder ``out``."""
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Height and width of ``224`` or ``800x1344``.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    found = re.fullmatch(r'([1-9]\d*)(?:x([1-9]\d*))?', text)
+    if not found:
+        raise ConfigError(f'--shapes {text} is no size.', expected='224, or 800x1344 (height x width)', fix='correct it')
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _known(option: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise ConfigError(f'{option} {name} is unknown.', expected=f'some of {", ".join(known)}', fix='correct it')
+
+
+def _positive(**numbers: float | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value <= 0:
+            raise ConfigError(
+                f'--{name.replace("_", "-")} {value} is too small.', expected='a number above 0', fix='correct it'
+            )
+
+
+def _candidates(
+    source: Source,
+    shape: Sequence[int],
+    backends: Sequence[str],
+    modes: Sequence[str],
+    precisions: Sequence[str],
+    device: str,
+) -> list[Candidate]:
+    """One candidate for each backend, mode and precision that go together."""
+    found = []
+    for backend in backends:
+        if backend == PYTORCH:
+            if source.onnx is None:
+                able = PYTORCH_PRECISIONS[device]
+                found += [
+                    pytorch_candidate(source, shape, mode, precision, device)
+                    for mode in modes
+                    for precision in precisions
+                    if precision in able
+                ]
+            continue
+        about = BACKENDS[backend]
+        runs_on = device if device in about.devices else about.devices[0]
+        found += [
+            session_candidate(source, shape, backend, precision, runs_on)
+            for precision in precisions
+            if precision in about.precisions
+        ]
+    return found
+
+
+def measure_sources(
+    sources: Sequence[Source],
+    out: str | os.PathLike,
+    *,
+    batches: Sequence[int] = (1,),
+    shapes: Sequence[str] = ('224',),
+    backends: Sequence[str] = (PYTORCH, 'onnxruntime', 'openvino'),
+    modes: Sequence[str] = ('eager',),
+    precisions: Sequence[str] = ('fp32',),
+    **settings: float | str | bool | None,
+) -> list[dict]:
+    """Measure networks with one image input: those of one batch and shape in turn.
+
+    Args:
+        sources: The networks.
+        out: Folder of ``rows.jsonl``; rows are added to those that are there.
+        batches: Numbers of images.
+        shapes: Sizes of the input: ``'224'`` or ``'800x1344'``.
+        backends: ``'pytorch'`` and names in :data:`~mmtrtvit.runtime.backends.BACKENDS`.
+        modes: Modes of PyTorch, some of :data:`~mmtrtvit.benchmark.candidates.MODES`.
+        precisions: Precisions; each backend is measured in those that it has.
+        settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: If a name is unknown, a number is not positive, or the machine is busy.
+    """
+    _known('--backends', backends, (PYTORCH, *BACKENDS))
+    _known('--modes', modes, MODES)
+    able = {p for names in PYTORCH_PRECISIONS.values() for p in names} | {
+        p for backend in BACKENDS.values() for p in backend.precisions
+    }
+    _known('--precisions', precisions, sorted(able))
+    for batch in batches:
+        _positive(batches=batch)
+    sizes = [parse_shape(text) for text in shapes]
+    sweep = _sweep(out, **settings)
+    groups = [
+        [
+            candidate
+            for source in sources
+            for candidate in _candidates(source, (batch, 3, *size), backends, modes, precisions, sweep.device)
+        ]
+        for size in sizes
+        for batch in batches
+    ]
+    if not any(groups):
+        raise ConfigError(
+            f'No backend of {", ".join(backends)} has the precision {", ".join(precisions)} on {sweep.device}.',
+            expected='; '.join(f'{backend.name}: {" ".join(backend.precisions)}' for backend in BACKENDS.values()),
+            fix='choose another precision or backend',
+        )
+    return sweep(groups)
+
+
+def _sweep(out: str | os.PathLike, **settings) -> Sweep:
+    _positive(**{name: settings.get(name) for name in ('threads', 'max_seconds', 'min_seconds', 'min_runs')})
+    given = {name: value for name, value in settings.items() if value is not None}
+    return Sweep(Path(out) / ROWS, **given)
+
+
+def benchmark_backbone(
+    families: Sequence[str] | None = None,
+    archs: Sequence[str] | None = None,
+    configs: Sequence[str] = (),
+    timm: Sequence[str] = (),
+    out: str | os.PathLike = 'work_dirs/benchmark',
+    **settings,
+) -> list[dict]:
+    """Measure backbones.
+
+    Args:
+        families: Names in :data:`~mmtrtvit.zoo.families.FAMILIES`; by default all, or none if another network is named.
+        archs: Their sizes; by default all.
+        configs: Configs of mmdet or mmseg, whose backbones are measured.
+        timm: Names of timm's models.
+        out: Folder of ``rows.jsonl``.
+        settings: Further arguments of :func:`measure_sources`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: As :func:`measure_sources`.
+    """
+    ours = our_backbones(families, archs) if families or archs or not (configs or timm) else []
+    others = [*map(config_backbone, configs), *map(timm_backbone, timm)]
+    return measure_sources([*ours, *others], out, **settings)
+
+
+def benchmark_onnx(files: Sequence[str], out: str | os.PathLike = 'work_dirs/benchmark', **settings) -> list[dict]:
+    """Measure ONNX files with one image input, in every backend that is named.
+
+    Args:
+        files: The files.
+        out: Folder of ``rows.jsonl``.
+        settings: Further arguments of :func:`measure_sources`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: As :func:`measure_sources`.
+        DataError: If a file is missing.
+    """
+    return measure_sources(list(map(onnx_file, files)), out, **settings)
+
+
+def _image(image: str | None, size: str) -> str | np.ndarray:
+    if image is not None:
+        return image
+    return np.random.default_rng(0).integers(0, 256, (*parse_shape(size), 3), dtype=np.uint8)
+
+
+def benchmark_engine(
+    folders: Sequence[str],
+    out: str | os.PathLike = 'work_dirs/benchmark',
+    *,
+    image: str | None = None,
+    size: str = '800x1333',
+    shapes: Sequence[str] = (),
+    batches: Sequence[int] = (1,),
+    graph: bool = False,
+    **settings,
+) -> list[dict]:
+    """Measure the engines of artefacts of ``tools/deploy.py``, called by themselves.
+
+    Args:
+        folders: The artefacts.
+        out: Folder of ``rows.jsonl``.
+        image: The file of the image whose input the engine gets; by default random pixels.
+        size: Size of the random pixels.
+        shapes: Sizes of random inputs instead.
+        batches: Numbers of images of those.
+        graph: Replay a CUDA graph; TensorRT only.
+        settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: If a number is not positive, or the machine is busy.
+        DeployError: If an artefact is incomplete.
+    """
+    for batch in batches:
+        _positive(batches=batch)
+    inputs = [(batch, 3, *parse_shape(text)) for text in shapes for batch in batches] or [None]
+    pixels = _read(image, size)
+    sweep = _sweep(out, **settings)
+    return sweep(
+        [
+            [engine_candidate(folder, pixels, shape, _device_of(folder, sweep), graph) for folder in folders]
+            for shape in inputs
+        ]
+    )
+
+
+def _read(image: str | None, size: str) -> np.ndarray:
+    from ..runtime.preprocess import read_image
+
+    found = _image(image, size)
+    return found if isinstance(found, np.ndarray) else read_image(found)
+
+
+def _device_of(folder: str, sweep: Sweep) -> str:
+    from ..runtime.manifest import read_manifest
+
+    devices = BACKENDS[read_manifest(folder)['backend']].devices
+    return sweep.device if sweep.device in devices else devices[0]
+
+
+def benchmark_end_to_end(
+    folders: Sequence[str],
+    out: str | os.PathLike = 'work_dirs/benchmark',
+    *,
+    image: str | None = None,
+    size: str = '800x1333',
+    **settings,
+) -> list[dict]:
+    """Measure artefacts as users run them: ``load(folder)(image)``, split into its parts.
+
+    Args:
+        folders: The artefacts.
+        out: Folder of ``rows.jsonl``.
+        image: The file of an image; by default random pixels, which are not decoded.
+        size: Size of the random pixels.
+        settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: If a number is not positive, or the machine is busy.
+        DataError: If the image cannot be read.
+        DeployError: If an artefact is incomplete.
+    """
+    _read(image, size)
+    sweep = _sweep(out, **settings)
+    return sweep([[end_to_end_candidate(folder, _image(image, size), _device_of(folder, sweep)) for folder in folders]])
