@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count, time and prove networks: tools/benchmark.py [backbones|comparison|...] [--archs a b] ..."""
+"""Measure and prove networks: tools/benchmark.py suite|backbone|network|engine|end-to-end|... [options]"""
 
 import argparse
 import importlib
@@ -16,17 +16,33 @@ OPTIONS = {
     'checkpoint': dict(help='checkpoint of that model'),
     'work_dirs': dict(nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py'),
     'folder': dict(help='folder of tools/deploy.py'),
+    'folders': dict(nargs='+', metavar='DIR', help='folders of tools/deploy.py'),
+    'files': dict(nargs='+', metavar='FILE', help='ONNX files'),
+    'configs': dict(nargs='+', metavar='CONFIG', help='model configs'),
     'source': dict(help='images, as tools/predict.py takes them'),
     '--formats': dict(nargs='+', default=[], metavar='FORMAT', help='formats that are written, as in tools/predict.py'),
     '--out': dict(metavar='DIR', help='where the rows go'),
     '--family': dict(default='trtvit', help='family of backbones'),
-    '--families': dict(nargs='+', metavar='FAMILY', help='families (None: all)'),
+    '--families': dict(nargs='+', metavar='FAMILY', help='families (None: all, or none if other networks are named)'),
     '--archs': dict(nargs='+', metavar='ARCH', help='sizes of the backbone (None: all)'),
+    '--configs': dict(nargs='+', default=[], metavar='CONFIG', help='configs of mmdet or mmseg: their backbones'),
+    '--timm': dict(nargs='+', default=[], metavar='MODEL', help="timm's models, if timm is installed"),
+    '--folders': dict(nargs='+', default=[], metavar='DIR', help='artefacts of tools/deploy.py to measure as well'),
     '--methods': dict(
         nargs='+', default=['maskrcnn', 'retinanet', 'semfpn', 'upernet'], metavar='METHOD', help='methods'
     ),
     '--backends': dict(nargs='+', default=['onnxruntime', 'openvino'], metavar='BACKEND', help='backends'),
     '--precisions': dict(nargs='+', metavar='PRECISION', help='precisions (None: all of a backend)'),
+    '--modes': dict(
+        nargs='+',
+        default=['eager'],
+        metavar='MODE',
+        help='modes of PyTorch: eager, compiled, channels_last, compiled+channels_last',
+    ),
+    '--shapes': dict(nargs='+', metavar='SIZE', help='sizes of the input: 224, or 800x1344 (height x width)'),
+    '--batches': dict(nargs='+', type=int, default=[1], metavar='N', help='numbers of images in the input'),
+    '--image': dict(metavar='FILE', help='the image (None: random pixels)'),
+    '--graph': dict(action='store_true', help='replay a CUDA graph (TensorRT)'),
     '--dynamic': dict(nargs=3, metavar=('MIN', 'OPT', 'MAX'), help='input sizes for TensorRT, each HxW'),
     '--size': dict(type=int, help='height and width of the input, pixels'),
     '--batch': dict(type=int, help='images in the input'),
@@ -34,39 +50,107 @@ OPTIONS = {
     '--iterations': dict(type=int, default=3, help='timed iterations of each'),
     '--memory-images': dict(type=int, help='images for the peak memory (None: as many as --images)'),
     '--threads': dict(type=int, help='threads (None: as many as PyTorch takes)'),
-    '--max-seconds': dict(type=float, help='end the rounds after this time, but never before three'),
+    '--device': dict(choices=['cpu', 'cuda'], help='preferred device (None: a GPU if there is one)'),
+    '--busy-ok': dict(action='store_true', help='measure on a busy machine too; the rows say so'),
+    '--min-runs': dict(type=int, default=30, help='runs of each that count, at least'),
+    '--min-seconds': dict(type=float, default=3.0, help='their time, at least'),
+    '--max-seconds': dict(type=float, default=1000.0, help='end of the whole run; unsteady rows are flagged'),
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'),
 }
 """Every option; a command may change its settings."""
 
+HOW = {
+    '--out': dict(default='work_dirs/benchmark'),
+    **dict.fromkeys(('--threads', '--device', '--busy-ok', '--min-runs', '--min-seconds', '--max-seconds'), {}),
+}
+"""Options of every command that measures latency: how it does."""
+
+WHERE = {
+    '--batches': {},
+    '--shapes': dict(default=['224']),
+    '--backends': dict(
+        default=['pytorch', 'onnxruntime', 'openvino'],
+        help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx',
+    ),
+    '--modes': {},
+    '--precisions': dict(default=['fp32'], help='fp32, tf32, bf16, fp16, int8; each backend in those that it has'),
+}
+"""Options of networks that are measured in several backends."""
+
 COMMANDS = {
-    'backbones': dict(
-        module='backbones',
-        summary='the backbones of TRT-ViT, in PyTorch and ONNX Runtime',
-        description='Count parameters and multiply-accumulates of TRT-ViT backbones, and time them on the CPU in '
-        'PyTorch and in ONNX Runtime, interleaved in one run.',
+    'suite': dict(
+        module='suite',
+        summary='everything that the tables of the documentation show (make bench)',
+        description='Measure all families of backbones in PyTorch, ONNX Runtime and OpenVINO, TRT-ViT in every '
+        'precision, larger batches and images, and how cost grows. 18 minutes on 2 cores.',
+        options={**HOW, '--timm': {}, '--folders': {}, '--image': {}},
+    ),
+    'backbone': dict(
+        module='speed',
+        summary='backbones: ours, those of configs, and those of timm',
+        description='Measure backbones in turn, in every backend, mode and precision that is named.',
+        options={'--families': {}, '--archs': {}, '--configs': {}, '--timm': {}, **WHERE, **HOW},
+    ),
+    'network': dict(
+        module='speed',
+        summary='whole networks of configs in PyTorch',
+        description='Measure detectors and segmentors in PyTorch, from the normalised input to results in its pixels.',
         options={
-            '--out': dict(default='work_dirs/bench'),
-            '--archs': {},
-            '--size': dict(default=224),
-            '--batch': dict(default=1),
-            '--threads': {},
+            'configs': {},
+            '--batches': {},
+            '--shapes': dict(default=['800x1344']),
+            '--modes': {},
+            '--precisions': dict(default=['fp32'], help='fp32, tf32, bf16, fp16'),
+            **HOW,
         },
     ),
-    'comparison': dict(
-        module='backbones',
-        summary='the backbones of all families, in ONNX Runtime and OpenVINO',
-        description='Count the backbones of all families and time them on the CPU in ONNX Runtime and in OpenVINO, '
-        'interleaved in one run.',
+    'engine': dict(
+        module='speed',
+        summary='the engines of artefacts, called by themselves',
+        description="Measure the engine of an artefact by itself, as mmdeploy's tools/profiler.py does for its own: "
+        'without pre- and post-processing; on a GPU without the copies, which are measured beside it.',
         options={
-            '--out': dict(default='work_dirs/comparison'),
-            '--families': {},
-            '--archs': {},
-            '--size': dict(default=224),
-            '--batch': dict(default=1),
-            '--threads': {},
-            '--max-seconds': dict(default=900),
+            'folders': {},
+            '--image': {},
+            '--size': dict(type=str, default='800x1333', help='size of the random pixels'),
+            '--shapes': dict(default=[], help='sizes of random inputs instead of an image'),
+            '--batches': {},
+            '--graph': {},
+            **HOW,
+        },
+    ),
+    'end-to-end': dict(
+        module='speed',
+        summary='artefacts as users run them: load(folder)(image)',
+        description='Measure load(folder)(image) with its parts: decoding, preprocessing, network, postprocessing.',
+        options={
+            'folders': {},
+            '--image': {},
+            '--size': dict(type=str, default='800x1333', help='size of the random pixels'),
+            **HOW,
+        },
+    ),
+    'onnx': dict(
+        module='speed',
+        summary='ONNX files',
+        description='Measure ONNX files with one image input.',
+        options={
+            'files': {},
+            **WHERE,
+            **HOW,
+            '--modes': None,
+            '--backends': dict(help='onnxruntime, openvino, tensorrt, tensorrt-rtx'),
+        },
+    ),
+    'growth': dict(
+        module='growth',
+        summary='how latency and memory grow with batch, resolution and the size of the network',
+        description='Measure one family at growing batches, resolutions and sizes, and fit an exponent to each.',
+        options={
+            '--family': {},
+            '--backends': dict(default=['openvino'], help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx'),
+            **HOW,
         },
     ),
     'training': dict(
@@ -154,9 +238,7 @@ COMMANDS = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Measure networks. Without a command, `backbones` is meant: its options follow at once.'
-    )
+    parser = argparse.ArgumentParser(description='Measure networks.')
     commands = parser.add_subparsers(dest='what', title='what to measure', required=True)
     for name, about in COMMANDS.items():
         command = commands.add_parser(
@@ -166,12 +248,11 @@ def parse_args() -> argparse.Namespace:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         for option, changes in about['options'].items():
-            command.add_argument(option, **{**OPTIONS[option], **changes})
+            if changes is not None:
+                command.add_argument(option, **{**OPTIONS[option], **changes})
         if about.get('rooted'):
             command.set_defaults(root=ROOT)
-    words = sys.argv[1:]
-    named = not {'-h', '--help', *COMMANDS}.isdisjoint(words[:1])
-    return parser.parse_args(words if named else ['backbones', *words])
+    return parser.parse_args()
 
 
 @command_line
@@ -179,7 +260,7 @@ def main() -> None:
     settings = vars(parse_args())
     name = settings.pop('what')
     module = importlib.import_module(f'mmtrtvit.benchmark.{COMMANDS[name]["module"]}')
-    getattr(module, f'benchmark_{name}')(**settings)
+    getattr(module, f'benchmark_{name.replace("-", "_")}')(**settings)
 
 
 if __name__ == '__main__':

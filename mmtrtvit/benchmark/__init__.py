@@ -11,7 +11,10 @@ from ..zoo.complexity import (
     network_complexity,
     with_backbone,
 )
-from .backbones import benchmark_backbones, export_backbone
+from .growth import growth_of
+from .sources import export_backbone
+from .speed import benchmark_backbone, benchmark_end_to_end, benchmark_engine, benchmark_network, benchmark_onnx
+from .suite import benchmark_suite
 from .training import benchmark_training
 
 __all__ = [
@@ -19,10 +22,16 @@ __all__ = [
     'Latency',
     'NetworkComplexity',
     'backbone_complexity',
-    'benchmark_backbones',
+    'benchmark_backbone',
+    'benchmark_end_to_end',
+    'benchmark_engine',
+    'benchmark_network',
+    'benchmark_onnx',
+    'benchmark_suite',
     'benchmark_training',
     'count_complexity',
     'export_backbone',
+    'growth_of',
     'machine',
     'measure',
     'network_complexity',

@@ -1,6 +1,7 @@
 """Candidates of a measurement: a network, how it runs, and on which input."""
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import os
@@ -15,6 +16,8 @@ import numpy as np
 import onnx
 import torch
 import torch.nn as nn
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 
 from ..deploy.engines.tensorrt_builder import build_engine
 from ..deploy.precision import to_bf16, to_fp16, to_int8
@@ -25,6 +28,9 @@ from ..runtime.backends import BACKENDS, Backend, Session
 from ..runtime.manifest import read_manifest
 from ..runtime.postprocess import Detections
 from ..runtime.preprocess import read_image
+from ..testing.random_inputs import random_batch
+from ..testing.untrained import spread_outputs
+from ..zoo.complexity import network_complexity
 from .limit import SIDE, Product, write_product
 from .sources import Source, export_backbone
 
@@ -161,6 +167,57 @@ def pytorch_candidate(source: Source, shape: Sequence[int], mode: str, precision
     )
 
 
+def network_candidate(
+    path: str | os.PathLike, config: Config, shape: Sequence[int], mode: str, precision: str, device: str
+) -> Candidate:
+    """A detector or segmentor in PyTorch: from its normalised input to results in pixels of the input.
+
+    It is untrained, with outputs that differ as those of a trained network do. Masks are pasted by mmdet, on the device.
+
+    Args:
+        path: The config's file.
+        config: The config.
+        shape: ``(B, 3, H, W)``.
+        mode: One of :data:`MODES`.
+        precision: One of :data:`PYTORCH_PRECISIONS`.
+        device: ``'cpu'`` or ``'cuda'``.
+    """
+
+    def load_it(workshop: Workshop) -> Loaded:
+        batch, _, height, width = shape
+        torch.manual_seed(0)
+        init_default_scope(config.default_scope)
+        network = MODELS.build(dict(config.model, _scope_=config.default_scope))
+        noise = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        spread_outputs(network, config, list(noise))
+        network.eval()
+        if hasattr(network.backbone, 'switch_to_deploy'):
+            network.backbone.switch_to_deploy()
+        data = random_batch(config, batch, height, width)
+        network = network.to(device, _DTYPES[precision])
+        prepared = network.data_preprocessor(data, False)
+        image, samples = prepared['inputs'].to(_DTYPES[precision]), prepared['data_samples']
+        if 'channels_last' in mode:
+            network, image = (part.to(memory_format=torch.channels_last) for part in (network, image))
+        if 'compiled' in mode:
+            network.backbone = torch.compile(network.backbone)
+
+        def run() -> object:
+            with torch.inference_mode(), _arithmetic(tf32=precision == 'tf32'):
+                return network.predict(image, copy.deepcopy(samples))
+
+        try:
+            counted = network_complexity(config, (height, width))
+        except ConfigError:  # a method that this package does not count
+            return Loaded(run)
+        return Loaded(run, dict(params=counted.params, macs=counted.total_macs * batch))
+
+    method = config.model.type
+    facts = dict(name=Path(path).stem, scope='network', method=method, source=Path(path).name, origin='registry')
+    facts.update(backend=PYTORCH, mode=mode, precision=precision, device=device, shape=list(shape))
+    return Candidate(facts, load_it)
+
+
 # --- engines ----------------------------------------------------------------------------------------------------------
 
 
@@ -267,9 +324,7 @@ def session_candidate(source: Source, shape: Sequence[int], backend: str, precis
         image = torch.rand(*shape)
         if source.onnx is None:
             torch.manual_seed(0)
-            exported = workshop.file(
-                key, 'exported.onnx', lambda path: export_backbone(source.build(), image, path)
-            )
+            exported = workshop.file(key, 'exported.onnx', lambda path: export_backbone(source.build(), image, path))
             name = 'image'
         else:
             exported = source.onnx
@@ -352,8 +407,10 @@ def engine_candidate(
 
     def load_it(workshop: Workshop) -> Loaded:
         predictor = _predictor(folder, facts['backend'], workshop)
-        batch = _input_of(predictor, image) if shape is None else np.random.default_rng(0).standard_normal(
-            shape, np.float32
+        batch = (
+            _input_of(predictor, image)
+            if shape is None
+            else np.random.default_rng(0).standard_normal(shape, np.float32)
         )
         session = predictor.network.session
         session({session.inputs[0].name: batch})  # which checks the shape
@@ -445,4 +502,3 @@ def end_to_end_candidate(folder: str | os.PathLike, image: str | os.PathLike | n
         return Loaded(run, dict(image=list(array.shape[:2])), parts)
 
     return Candidate(facts, load_it)
-

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from rich.console import Console
 
+from ..config import load_config
 from ..errors import ConfigError
 from ..runtime.backends import BACKENDS
+from ..runtime.manifest import read_manifest
+from ..runtime.preprocess import read_image
 from .candidates import (
     MODES,
     PYTORCH,
@@ -18,6 +19,7 @@ from .candidates import (
     Candidate,
     end_to_end_candidate,
     engine_candidate,
+    network_candidate,
     pytorch_candidate,
     session_candidate,
 )
@@ -36,7 +38,9 @@ def parse_shape(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r'([1-9]\d*)(?:x([1-9]\d*))?', text)
     if not found:
-        raise ConfigError(f'--shapes {text} is no size.', expected='224, or 800x1344 (height x width)', fix='correct it')
+        raise ConfigError(
+            f'--shapes or --size {text} is not a size.', expected='224, or 800x1344 (height x width)', fix='correct it'
+        )
     return int(found[1]), int(found[2] or found[1])
 
 
@@ -47,6 +51,15 @@ def _known(option: str, given: Iterable[str], known: Iterable[str]) -> None:
             raise ConfigError(f'{option} {name} is unknown.', expected=f'some of {", ".join(known)}', fix='correct it')
 
 
+def check_backends(backends: Iterable[str]) -> None:
+    """Make sure that backends are known.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    _known('--backends', backends, (PYTORCH, *BACKENDS))
+
+
 def _positive(**numbers: float | None) -> None:
     for name, value in numbers.items():
         if value is not None and value <= 0:
@@ -55,7 +68,7 @@ def _positive(**numbers: float | None) -> None:
             )
 
 
-def _candidates(
+def candidates_of(
     source: Source,
     shape: Sequence[int],
     backends: Sequence[str],
@@ -63,7 +76,14 @@ def _candidates(
     precisions: Sequence[str],
     device: str,
 ) -> list[Candidate]:
-    """One candidate for each backend, mode and precision that go together."""
+    """One candidate for each backend, mode of PyTorch and precision that go together.
+
+    Args:
+        source: The network.
+        shape: ``(B, 3, H, W)``.
+        backends, modes, precisions: As in :func:`measure_sources`.
+        device: Preferred device; a backend without it runs on its own default.
+    """
     found = []
     for backend in backends:
         if backend == PYTORCH:
@@ -115,7 +135,7 @@ def measure_sources(
     Raises:
         ConfigError: If a name is unknown, a number is not positive, or the machine is busy.
     """
-    _known('--backends', backends, (PYTORCH, *BACKENDS))
+    check_backends(backends)
     _known('--modes', modes, MODES)
     able = {p for names in PYTORCH_PRECISIONS.values() for p in names} | {
         p for backend in BACKENDS.values() for p in backend.precisions
@@ -124,12 +144,12 @@ def measure_sources(
     for batch in batches:
         _positive(batches=batch)
     sizes = [parse_shape(text) for text in shapes]
-    sweep = _sweep(out, **settings)
+    sweep = make_sweep(out, **settings)
     groups = [
         [
             candidate
             for source in sources
-            for candidate in _candidates(source, (batch, 3, *size), backends, modes, precisions, sweep.device)
+            for candidate in candidates_of(source, (batch, 3, *size), backends, modes, precisions, sweep.device)
         ]
         for size in sizes
         for batch in batches
@@ -143,7 +163,12 @@ def measure_sources(
     return sweep(groups)
 
 
-def _sweep(out: str | os.PathLike, **settings) -> Sweep:
+def make_sweep(out: str | os.PathLike, **settings) -> Sweep:
+    """The run whose rows go into ``out``, once its numbers are checked.
+
+    Raises:
+        ConfigError: If a number is not positive, the device is not there, or the machine is busy.
+    """
     _positive(**{name: settings.get(name) for name in ('threads', 'max_seconds', 'min_seconds', 'min_runs')})
     given = {name: value for name, value in settings.items() if value is not None}
     return Sweep(Path(out) / ROWS, **given)
@@ -196,7 +221,53 @@ def benchmark_onnx(files: Sequence[str], out: str | os.PathLike = 'work_dirs/ben
     return measure_sources(list(map(onnx_file, files)), out, **settings)
 
 
-def _image(image: str | None, size: str) -> str | np.ndarray:
+def benchmark_network(
+    configs: Sequence[str],
+    out: str | os.PathLike = 'work_dirs/benchmark',
+    *,
+    batches: Sequence[int] = (1,),
+    shapes: Sequence[str] = ('800x1344',),
+    modes: Sequence[str] = ('eager',),
+    precisions: Sequence[str] = ('fp32',),
+    **settings,
+) -> list[dict]:
+    """Measure detectors and segmentors in PyTorch, untrained.
+
+    Args:
+        configs: Model configs.
+        out: Folder of ``rows.jsonl``.
+        batches, shapes, modes, precisions: As in :func:`measure_sources`.
+        settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: If a config cannot be read, a name is unknown, a number is not positive, or the machine is busy.
+    """
+    _known('--modes', modes, MODES)
+    _known('--precisions', precisions, PYTORCH_PRECISIONS['cuda'])
+    for batch in batches:
+        _positive(batches=batch)
+    loaded = {path: load_config(path) for path in configs}
+    sizes = [parse_shape(text) for text in shapes]
+    sweep = make_sweep(out, **settings)
+    return sweep(
+        [
+            [
+                network_candidate(path, config, (batch, 3, *size), mode, precision, sweep.device)
+                for path, config in loaded.items()
+                for mode in modes
+                for precision in precisions
+            ]
+            for size in sizes
+            for batch in batches
+        ]
+    )
+
+
+def image_or_noise(image: str | None, size: str) -> str | np.ndarray:
+    """The file of an image, or random pixels of a size if there is none."""
     if image is not None:
         return image
     return np.random.default_rng(0).integers(0, 256, (*parse_shape(size), 3), dtype=np.uint8)
@@ -235,26 +306,18 @@ def benchmark_engine(
     for batch in batches:
         _positive(batches=batch)
     inputs = [(batch, 3, *parse_shape(text)) for text in shapes for batch in batches] or [None]
-    pixels = _read(image, size)
-    sweep = _sweep(out, **settings)
+    pixels = read_image(image_or_noise(image, size))
+    sweep = make_sweep(out, **settings)
     return sweep(
         [
-            [engine_candidate(folder, pixels, shape, _device_of(folder, sweep), graph) for folder in folders]
+            [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph) for folder in folders]
             for shape in inputs
         ]
     )
 
 
-def _read(image: str | None, size: str) -> np.ndarray:
-    from ..runtime.preprocess import read_image
-
-    found = _image(image, size)
-    return found if isinstance(found, np.ndarray) else read_image(found)
-
-
-def _device_of(folder: str, sweep: Sweep) -> str:
-    from ..runtime.manifest import read_manifest
-
+def device_of(folder: str, sweep: Sweep) -> str:
+    """The device that an artefact is measured on."""
     devices = BACKENDS[read_manifest(folder)['backend']].devices
     return sweep.device if sweep.device in devices else devices[0]
 
@@ -284,6 +347,7 @@ def benchmark_end_to_end(
         DataError: If the image cannot be read.
         DeployError: If an artefact is incomplete.
     """
-    _read(image, size)
-    sweep = _sweep(out, **settings)
-    return sweep([[end_to_end_candidate(folder, _image(image, size), _device_of(folder, sweep)) for folder in folders]])
+    given = image_or_noise(image, size)
+    read_image(given)
+    sweep = make_sweep(out, **settings)
+    return sweep([[end_to_end_candidate(folder, given, device_of(folder, sweep)) for folder in folders]])
