@@ -106,8 +106,8 @@ check: $(READY)  ## show what is installed and what is missing
 demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 8 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
-bench: $(READY)  ## measure complexity and latency
-	$(RUN) tools/benchmark.py $(ARGS)
+bench: $(READY)  ## measure latency: all that the tables of docs show (18 minutes on 2 quiet cores)
+	$(RUN) tools/benchmark.py suite $(ARGS)
 
 bench-training: $(READY)  ## measure time and memory of training iterations (about half an hour on 2 cores)
 	$(RUN) tools/benchmark.py training $(ARGS)

@@ -132,6 +132,11 @@ class _Windows:
         return len(self.medians) * self.runs if len(self.medians) >= WINDOWS else 0
 
 
+def reason_of(error: Exception) -> str:
+    """The kind of an error, and the first line that it says."""
+    return f'{type(error).__name__}: {(str(error).strip() or "it says nothing").splitlines()[0]}'
+
+
 def measure(
     subjects: Mapping[str, Callable[[], object]],
     *,
@@ -201,7 +206,7 @@ def measure(
         except Exception as error:
             if not done:
                 raise
-            finish(name, failure=f'{type(error).__name__}: {error}')
+            finish(name, failure=reason_of(error))
             return None
 
     def is_complete(name: str) -> bool:

@@ -146,7 +146,7 @@ COMMANDS = {
     'growth': dict(
         module='growth',
         summary='how latency and memory grow with batch, resolution and the size of the network',
-        description='Measure one family at growing batches, resolutions and sizes, and fit an exponent to each.',
+        description='Measure one family at growing batches, resolutions and sizes. The report fits exponents.',
         options={
             '--family': {},
             '--backends': dict(default=['openvino'], help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx'),

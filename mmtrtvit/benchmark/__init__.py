@@ -11,7 +11,6 @@ from ..zoo.complexity import (
     network_complexity,
     with_backbone,
 )
-from .growth import growth_of
 from .sources import export_backbone
 from .speed import benchmark_backbone, benchmark_end_to_end, benchmark_engine, benchmark_network, benchmark_onnx
 from .suite import benchmark_suite
@@ -31,7 +30,6 @@ __all__ = [
     'benchmark_training',
     'count_complexity',
     'export_backbone',
-    'growth_of',
     'machine',
     'measure',
     'network_complexity',

@@ -172,7 +172,7 @@ def network_candidate(
 ) -> Candidate:
     """A detector or segmentor in PyTorch: from its normalised input to results in pixels of the input.
 
-    It is untrained, with outputs that differ as those of a trained network do. Masks are pasted by mmdet, on the device.
+    It is untrained, but its outputs differ as those of a trained network do. mmdet pastes the masks, on the device.
 
     Args:
         path: The config's file.

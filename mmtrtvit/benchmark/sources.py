@@ -39,7 +39,8 @@ class Source:
     def build(self) -> nn.Module:
         """The network in evaluation mode, in the form that is deployed."""
         assert self.make is not None
-        network = self.make().eval()
+        network = self.make()
+        network.eval()  # mmdet's own classes return nothing
         if hasattr(network, 'switch_to_deploy'):
             network.switch_to_deploy()
         return network

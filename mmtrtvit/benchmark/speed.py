@@ -169,7 +169,7 @@ def make_sweep(out: str | os.PathLike, **settings) -> Sweep:
     Raises:
         ConfigError: If a number is not positive, the device is not there, or the machine is busy.
     """
-    _positive(**{name: settings.get(name) for name in ('threads', 'max_seconds', 'min_seconds', 'min_runs')})
+    _positive(**{name: settings.get(name) for name in ('threads', 'max_seconds', 'min_runs')})
     given = {name: value for name, value in settings.items() if value is not None}
     return Sweep(Path(out) / ROWS, **given)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from ..errors import ConfigError
-from ..latency import Latency, measure
+from ..latency import Latency, measure, reason_of
 from ..machine import machine, quiet_conditions
 from ..measurement import append_row, measurement_row
 from ..runtime.backends import BACKENDS
@@ -168,10 +168,12 @@ class Sweep:
             bar.write(_line(row, label))
 
         def done(latency: Latency) -> None:
-            """Write a row, but never before that of its limit."""
+            """Write a row; one with figures not before that of its limit."""
             if latency.name in limits:
                 write(latency)
                 awaited.discard(_kind(facts[latency.name]))
+            elif not latency.values:
+                write(latency)
             else:
                 waiting.append(latency)
             for entry in list(waiting):
@@ -185,7 +187,7 @@ class Sweep:
                 try:
                     load(label, candidate)
                 except Exception as error:
-                    done(Latency(label, candidate.facts['scope'], [], {}, failure=_reason(error)))
+                    done(Latency(label, candidate.facts['scope'], [], {}, failure=reason_of(error)))
             bar.set_description('measure in turn')
             measure(
                 {label: network.run for label, network in loaded.items()},
@@ -209,12 +211,6 @@ def _unique(number: int, group: Sequence[Candidate]) -> str:
     """The label of a candidate, with its place if another one before it has the same."""
     label = group[number].label
     return f'{label} #{number + 1}' if label in [other.label for other in group[:number]] else label
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, without the folder where networks were exported."""
-    said = str(error).strip() or type(error).__name__
-    return f'{type(error).__name__}: {said.splitlines()[0]}'
 
 
 def _line(row: dict, label: str) -> str:

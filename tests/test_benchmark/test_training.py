@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmtrtvit.benchmark import benchmark_training, random_batch, training
+from mmtrtvit.benchmark.memory import forget_peak, memory
 from mmtrtvit.engine.cpu_amp import amp_is_quicker
 from mmtrtvit.errors import ConfigError, DeployError
 from mmtrtvit.zoo.methods import METHODS
@@ -62,12 +63,11 @@ def test_memory_is_that_of_a_fresh_process(outcome):
 
 
 def test_peak_of_memory_is_seen_after_it_has_passed():
-    device = torch.device('cpu')
-    training._forget_peak(device)
-    before, _ = training._memory(device)
+    forget_peak('cpu')
+    before, _ = memory('cpu')
     block = bytearray(os.urandom(1)) * (256 * 2**20)
     del block
-    now, peak = training._memory(device)
+    now, peak = memory('cpu')
     assert peak - before > 200 * 2**20
     assert now - before < 100 * 2**20
 

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from mmtrtvit.errors import DataError
+from mmtrtvit.latency import Latency
+from mmtrtvit.measurement import append_row, measurement_row
 from pages import documents
 from pages.documents import page_of_rows, update_documents
-from pages.plots import digest_of, drawn_from
+from pages.plots import drawn_from
 
 PAGE = '# Title\n\n<!-- table: latency -->\nold\n<!-- end table -->\n\ntext\n'
 
@@ -18,6 +20,7 @@ def checkout(tmp_path, root, monkeypatch):
     (tmp_path / 'docs' / 'results' / 'published.yaml').write_text((root / 'docs/results/published.yaml').read_text())
     (tmp_path / 'README.md').write_text(PAGE)
     (tmp_path / 'docs' / 'other.md').write_text('nothing generated\n')
+    monkeypatch.delitem(documents.PICTURES, 'complexity.png')  # of the code, which is always there
     monkeypatch.setattr(documents, 'metafiles', lambda root: {root / 'configs' / 'metafile_x.yml': 'entries\n'})
     return tmp_path
 
@@ -39,13 +42,13 @@ def test_tables_are_written_between_their_markers(checkout):
 
 
 def test_pictures_belong_to_their_rows(checkout, monkeypatch):
-    rows = {'latency': [], 'difference': [], 'complexity': []}
+    rows = {'rows': []}
     (checkout / 'README.md').write_text('no table\n')
-    path = checkout / 'docs' / 'results' / 'backbones.json'
+    path = checkout / 'docs' / 'results' / 'demo.json'
     path.write_text(json.dumps(rows))
     drawn = []
     pictures = {
-        'a.png': ('backbones', lambda result, path: drawn.append((result, path))),
+        'a.png': ('demo', lambda result, path: drawn.append((result, path))),
         'b.png': ('training', lambda result, path: pytest.fail('there are no such rows')),
     }
     monkeypatch.setattr(documents, 'PICTURES', pictures)
@@ -67,34 +70,44 @@ def test_bad_input(checkout, tmp_path):
         update_documents(tmp_path / 'elsewhere')
 
 
-def test_a_page_and_its_picture_follow_the_rows(checkout, root):
+@pytest.fixture
+def speed(tmp_path):
+    """A file of one measured row."""
+    facts = dict(family='trtvit', arch='a', backend='openvino', precision='fp32', device='cpu', run='run', threads=2)
+    facts.update(device_name='A Processor', shape=[1, 3, 224, 224], macs=2_000_000_000, versions={})
+    row = measurement_row(
+        Latency('TRT-ViT-A', 'backbone', [5.0] * 9, {}), **facts, conditions=dict(load_average=0.1, busy='')
+    )
+    append_row(row, tmp_path / 'own' / 'rows.jsonl')
+    return tmp_path / 'own' / 'rows.jsonl'
+
+
+def test_a_page_and_its_picture_follow_the_rows(checkout, speed):
     (checkout / 'README.md').write_text('no table\n')
     page = checkout / 'docs' / 'comparison.md'
     page.write_text('<!-- table: comparison -->\n<!-- end table -->\n')
     update_documents(checkout)
     picture = checkout / 'docs' / 'images' / 'comparison.png'
-    assert 'No run is recorded yet: `python tools/benchmark.py comparison`' in page.read_text()
+    assert 'No run is recorded yet: `make bench`' in page.read_text()
     assert '.png' not in page.read_text() and not picture.exists()
 
-    (checkout / 'docs' / 'results' / 'comparison.json').write_text((root / 'docs/results/comparison.json').read_text())
-    assert update_documents(checkout, check=True) == [page, picture]
+    (checkout / 'docs' / 'results' / 'speed.jsonl').write_text(speed.read_text())
+    assert update_documents(checkout, check=True) == [page, picture.with_name('latency.png'), picture]
     update_documents(checkout)
-    assert '](images/comparison.png)' in page.read_text() and 'OpenVINO: p50' in page.read_text()
+    assert '](images/comparison.png)' in page.read_text() and '| 5.0 / 5.0 |' in page.read_text()
     assert drawn_from(picture)
     assert update_documents(checkout, check=True) == []
 
 
-def test_a_page_of_own_rows(root, tmp_path):
-    rows = tmp_path / 'backbones.json'
-    rows.write_text((root / 'docs' / 'results' / 'backbones.json').read_text())
-    page = page_of_rows(root, rows)
-    assert page == tmp_path / 'backbones.md' and '| TRT-ViT-C |' in page.read_text()
-    for name in ('latency.png', 'complexity.png'):
+def test_a_page_of_own_rows(root, speed):
+    page = page_of_rows(root, speed)
+    assert page == speed.with_suffix('.md') and '| TRT-ViT-A | 5.0 / 5.0 |' in page.read_text()
+    for name in ('latency.png', 'comparison.png'):
         assert f']({name})' in page.read_text()
-        assert drawn_from(tmp_path / name) == digest_of(json.loads(rows.read_text()))
+        assert drawn_from(speed.with_name(name))
 
 
-@pytest.mark.parametrize('name', ['backbones.json', 'others.json'])
+@pytest.mark.parametrize('name', ['runs.json', 'others.json'])
 def test_rows_without_a_table_are_refused(root, tmp_path, name):
     (tmp_path / 'others.json').write_text('{}')
     with pytest.raises(DataError, match='(?s)No table can be made of.*precisions.json'):

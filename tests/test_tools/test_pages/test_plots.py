@@ -1,13 +1,14 @@
 """Pictures show the rows that they carry the digest of."""
 
 import copy
-import json
 
 import pytest
 from PIL import Image
 
-from mmtrtvit.benchmark.backbones import COMPARED
+from mmtrtvit.latency import Latency
+from mmtrtvit.measurement import append_row, measurement_row
 from mmtrtvit.report.published import Published
+from mmtrtvit.zoo.families import FAMILIES
 from pages.documents import rows_of_pictures
 from pages.plots import (
     digest_of,
@@ -20,39 +21,38 @@ from pages.plots import (
 )
 
 
-def row(family, arch, runtime, values):
-    return dict(
-        name=f'{family}-{arch} {runtime}',
+def row(family, arch, backend, values):
+    return measurement_row(
+        Latency(FAMILIES[family].name(arch), 'backbone', values, {}),
         family=family,
         arch=arch,
-        runtime=runtime,
-        scope='backbone',
-        values=values,
-        shape='1x3x224x224',
+        backend=backend,
         precision='fp32',
-        machine=dict(processor='A Processor', torch_threads=2),
+        device='cpu',
+        device_name='A Processor',
+        shape=[1, 3, 224, 224],
+        threads=2,
+        macs=2_000_000_000,
+        run='run',
+        time='2026-01-01',
     )
 
 
 @pytest.fixture
 def rows(tmp_path, root):
-    """A comparison of two networks, with the published accuracy of the one that has one."""
-    made = dict(
-        latency=[
-            row('nextvit', 's', 'ONNX Runtime', [30.0, 30.0, 60.0]),
-            row('nextvit', 's', 'OpenVINO', [10.0, 10.1, 10.2]),
-            row('trtvit', 'a', 'ONNX Runtime', [5.0, 5.0, 5.0]),
-            row('trtvit', 'a', 'OpenVINO', [10.0, 10.0, 10.0]),
-        ],
-        complexity=[dict(family=family, arch=arch, macs=2e9) for family, arch in (('nextvit', 's'), ('trtvit', 'a'))],
-    )
-    path = tmp_path / 'comparison.json'
-    path.write_text(json.dumps(made))
-    return rows_of_pictures(path, Published.read(root))
+    """A run of two networks, with the published accuracy of the one that has one."""
+    for made in (
+        row('nextvit', 's', 'onnxruntime', [30.0, 30.0, 60.0]),
+        row('nextvit', 's', 'openvino', [10.0, 10.1, 10.2]),
+        row('trtvit', 'a', 'onnxruntime', [5.0, 5.0, 5.0]),
+        row('trtvit', 'a', 'openvino', [10.0, 10.0, 10.0]),
+    ):
+        append_row(made, tmp_path / 'speed.jsonl')
+    return rows_of_pictures(tmp_path / 'speed', Published.read(root))
 
 
 def test_published_accuracy_is_taken_from_its_file(rows):
-    assert rows['published'] == [dict(family='nextvit', arch='s', kind='published', top1=82.5)]
+    assert dict(family='nextvit', arch='s', kind='published', top1=82.5) in rows['published']
 
 
 def test_pareto_front():
@@ -71,17 +71,23 @@ def test_the_plot_shows_what_the_rows_say(rows, tmp_path, monkeypatch, accuracy)
     draw_comparison(rows, tmp_path / 'x.png')
     nextvit, trtvit = ([82.5], []) if accuracy else ([], [])
     assert [(list(x), list(y)) for x, y, *_ in drawn if len(x)][:2] == [([30.0], [2.0]), ([5.0], [2.0])]
-    assert [list(y) for _, y, *_ in drawn].count(nextvit) >= (len(COMPARED) if accuracy else 0)
+    assert [list(y) for _, y, *_ in drawn].count(nextvit) >= (2 if accuracy else 0)
     other = copy.deepcopy(rows)
-    other['latency'][0]['values'] = [1.0, 1.0, 1.0]
+    other['rows'][0]['p50_ms'] = 1.0
     assert drawn_from(tmp_path / 'x.png') == digest_of(rows) != digest_of(other)
 
 
+@pytest.mark.parametrize('draw', [draw_latency, draw_comparison])
+def test_rows_without_the_networks_of_a_picture_draw_none(tmp_path, draw):
+    draw(dict(rows=[], published=[]), tmp_path / 'x.png')
+    assert not (tmp_path / 'x.png').exists()
+
+
 @pytest.mark.parametrize(
-    'draw, name', [(draw_latency, 'backbones'), (draw_complexity, 'backbones'), (draw_training, 'training')]
+    'draw, name', [(draw_latency, 'speed'), (draw_complexity, 'counted'), (draw_training, 'training')]
 )
-def test_recorded_rows_are_drawn(root, tmp_path, draw, name):
-    result = json.loads((root / 'docs' / 'results' / f'{name}.json').read_text())
+def test_rows_are_drawn(root, rows, tmp_path, draw, name):
+    result = rows if name == 'speed' else rows_of_pictures(root / 'docs' / 'results' / name, Published.read(root))
     draw(result, tmp_path / 'x.png')
     assert drawn_from(tmp_path / 'x.png') == digest_of(result)
     with Image.open(tmp_path / 'x.png') as picture:

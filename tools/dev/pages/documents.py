@@ -13,7 +13,9 @@ from pathlib import Path
 from mmtrtvit.atomic import atomic_file
 from mmtrtvit.benchmark.rows import read_rows
 from mmtrtvit.errors import DataError
+from mmtrtvit.measurement import read_measurements
 from mmtrtvit.report.published import Published
+from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
@@ -38,7 +40,7 @@ class Measured:
     """A table of recorded rows.
 
     Attributes:
-        rows: Name of the file of rows below ``docs/results``, without ``.json``.
+        rows: Name of the file of rows below ``docs/results``, without its suffix.
         render: Rows to the table.
         command: The command that makes the rows.
         picture: Name of the picture below ``docs/images`` that stands under the table, one of :data:`CAPTIONS`.
@@ -58,14 +60,19 @@ class Measured:
         return self.render(result, published) if self.cites else self.render(result)
 
 
+SPEED, COUNTED = 'speed', 'counted'
+"""Rows of measurements, ``speed.jsonl``; and those that are counted from the code."""
+
 _PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
 _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
 
 MEASURED = {
-    'latency': Measured('backbones', measured.latency_table, 'make bench', 'latency.png'),
-    'comparison': Measured(
-        'comparison', measured.comparison_table, 'python tools/benchmark.py comparison', 'comparison.png', cites=True
-    ),
+    'latency': Measured(SPEED, measured.latency_table, 'make bench', 'latency.png'),
+    'latency-precisions': Measured(SPEED, measured.precision_latency_table, 'make bench'),
+    'latency-batch': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.BATCH), 'make bench'),
+    'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
+    'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
+    'comparison': Measured(SPEED, measured.comparison_table, 'make bench', 'comparison.png', cites=True),
     'demo': Measured('demo', measured.demo_table, 'make demo'),
     'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
@@ -84,7 +91,7 @@ MEASURED = {
 """Tables of recorded rows by name."""
 
 CAPTIONS = {
-    'latency.png': 'Median and 90th percentile of each backbone in PyTorch and ONNX Runtime',
+    'latency.png': 'Median and 90th percentile of each backbone in each runtime',
     'comparison.png': 'Latency of all families against MACs and published accuracy',
     'training.png': 'Seconds and added memory of one training iteration',
     'pretraining.png': 'Validation figures over epochs: a classifier, and a detector with and without its backbone',
@@ -92,11 +99,11 @@ CAPTIONS = {
 """Pictures below tables, and their texts."""
 
 PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
-    'latency.png': ('backbones', draw_latency),
-    'complexity.png': ('backbones', draw_complexity),
+    'latency.png': (SPEED, draw_latency),
+    'complexity.png': (COUNTED, draw_complexity),
     'training.png': ('training', draw_training),
     'pretraining.png': ('pretraining', draw_pretraining),
-    'comparison.png': ('comparison', draw_comparison),
+    'comparison.png': (SPEED, draw_comparison),
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
 
@@ -132,17 +139,32 @@ def counted_tables(root: Path, published: Published) -> dict[str, Callable[[], s
     return tables
 
 
+def recorded_rows(path: Path) -> Mapping | None:
+    """The rows of a name, such as ``docs/results/speed``: of a file of measurements, or of another benchmark.
+
+    Returns:
+        The content of the file; ``rows`` of a file of measurements. ``None`` if there is no file.
+    """
+    lines = path.with_suffix('.jsonl')
+    return dict(rows=read_measurements(lines)) if lines.is_file() else read_rows(path.with_suffix('.json'))
+
+
 def rows_of_pictures(path: Path, published: Published) -> Mapping | None:
-    """Recorded rows as pictures show them: those of the comparison with the published top-1 accuracy of its sizes."""
-    result = read_rows(path)
-    if result is None or path.stem != 'comparison':
+    """Rows as pictures show them: measured ones with the published top-1 accuracy of the sizes that have one."""
+    if path.stem == COUNTED:
+        return dict(
+            complexity=[dict(arch=arch, **backbone_complexity(arch).to_dict()) for arch in FAMILIES['trtvit'].archs]
+        )
+    result = recorded_rows(path)
+    if result is None or path.with_suffix('.jsonl') != path and path.stem != SPEED:
         return result
-    found = []
-    for row in result['complexity']:
-        figures = published.find(row['family'], row['arch'], 'imagenet') or {}
-        if 'top1' in figures:
-            found.append(dict(family=row['family'], arch=row['arch'], kind='published', top1=figures['top1']))
-    return {**result, 'published': found}
+    accuracy = [
+        dict(family=family, arch=arch, kind='published', top1=figures['top1'])
+        for family, about in FAMILIES.items()
+        for arch in about.archs
+        if 'top1' in (figures := published.find(family, arch, 'imagenet') or {})
+    ]
+    return {**result, 'published': accuracy}
 
 
 def rendered(root: Path) -> dict[Path, str]:
@@ -159,7 +181,7 @@ def rendered(root: Path) -> dict[Path, str]:
     """
     published = Published.read(root)
     by_counting = counted_tables(root, published)
-    rows = {about.rows: read_rows(root / RESULTS / f'{about.rows}.json') for about in MEASURED.values()}
+    rows = {about.rows: recorded_rows(root / RESULTS / about.rows) for about in MEASURED.values()}
 
     def fill(found: re.Match, document: Path) -> str:
         name = found['name']
@@ -205,7 +227,7 @@ def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]
             if not check:
                 _write(path, text)
     for picture, (rows, draw) in PICTURES.items():
-        result, path = rows_of_pictures(root / RESULTS / f'{rows}.json', Published.read(root)), root / IMAGES / picture
+        result, path = rows_of_pictures(root / RESULTS / rows, Published.read(root)), root / IMAGES / picture
         if result is not None and drawn_from(path) != digest_of(result):
             stale.append(path)
             if not check:
@@ -227,19 +249,22 @@ def page_of_rows(root: str | os.PathLike, path: str | os.PathLike) -> Path:
         DataError: If the file does not exist, or no table shows rows of its kind.
     """
     path, published = Path(path), Published.read(root)
-    tables = [about for about in MEASURED.values() if about.rows == path.stem]
-    result = read_rows(path)
+    name = SPEED if path.suffix == '.jsonl' else path.stem
+    tables = [about for about in MEASURED.values() if about.rows == name]
+    result = recorded_rows(path)
     if result is None or not tables:
         raise DataError(
             f'No table can be made of {path}.',
-            expected=f'a file named {", ".join(dict.fromkeys(f"{about.rows}.json" for about in MEASURED.values()))}',
+            expected='a file of measurements (.jsonl), or one named '
+            + ', '.join(dict.fromkeys(f'{about.rows}.json' for about in MEASURED.values() if about.rows != SPEED)),
             fix='name a file that tools/benchmark.py wrote',
         )
     parts = [about.table(result, published) for about in tables]
     for picture, (rows, draw) in PICTURES.items():
-        if rows == path.stem:
+        if rows == name:
             draw(rows_of_pictures(path, published), path.with_name(picture))
-            parts.append(f'![{picture}]({picture})')
+            if path.with_name(picture).is_file():
+                parts.append(f'![{picture}]({picture})')
     page = path.with_suffix('.md')
     _write(page, '\n\n'.join(parts) + '\n')
     return page

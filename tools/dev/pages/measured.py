@@ -1,8 +1,7 @@
 """Tables of recorded rows: latency, training, artefacts. Each takes the content of its file of rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
 from mmtrtvit.report.published import Notes, Published
 from mmtrtvit.runtime.backends import BACKENDS
 from mmtrtvit.runtime.precisions import PRECISIONS
@@ -17,8 +16,6 @@ from .render import (
     milliseconds,
     pivot,
     render,
-    runtime_columns,
-    side_by_side,
     unsteady_mark,
     unsteady_note,
     versions,
@@ -41,32 +38,119 @@ METRICS = {
 UNSTEADY = '(u): unsteady, the inter-quartile range is above 5 % of the median.'
 
 
+RUNTIMES = {'pytorch': 'PyTorch', **{backend.name: backend.title for backend in BACKENDS.values()}}
+"""Backends of measured rows to their titles."""
+
+IMAGENET, BATCH, DETECTOR = [1, 3, 224, 224], [8, 3, 224, 224], [1, 3, 800, 1344]
+"""Inputs that tables show."""
+
+
+def one_run(rows: Iterable[Mapping], **wanted: object) -> list[Mapping]:
+    """The rows with these values that were measured in turn: those of the run with the most networks, the last such."""
+    runs: dict[str, list[Mapping]] = {}
+    for row in rows:
+        if row['status'] == 'OK' and all(row[key] == value for key, value in wanted.items()):
+            runs.setdefault(row['run'], []).append(row)
+    return max(reversed(runs.values()), key=len, default=[])
+
+
+def _reached(row: Mapping) -> str:
+    """Median and 90th percentile, and the share of the limit, such as ``'25.0 / 27.9, 93 %'``."""
+    share = f', {row["limit"]["share"] * 100:.0f} %' if row['limit'] else ''
+    return f'{row["p50_ms"]:.1f} / {row["p90_ms"]:.1f}{share}{unsteady_mark(row["steady"])}'
+
+
+def _runtime(row: Mapping) -> str:
+    mode = '' if row['mode'] in ('plain', 'eager') else f' {row["mode"]}'
+    return f'{RUNTIMES[row["backend"]]}{mode}'
+
+
+def _with_precision(row: Mapping) -> str:
+    return f'{_runtime(row)} {row["precision"].upper()}'
+
+
+def _side_by_side(rows: Iterable[Mapping], column: Callable[[Mapping], str]) -> tuple[list[str], list[dict]]:
+    """Titles of columns, and a row for each network, of medians with their shares of the limit."""
+    titles, found = {}, {}
+    for row in rows:
+        titles[column(row)] = None
+        found.setdefault(row['name'], dict(backbone=row['name']))[column(row)] = _reached(row)
+    return list(titles), list(found.values())
+
+
+LIMIT = (
+    'Each cell is p50 / p90 in ms and the share of the limit: the rate of one large matrix product in the same '
+    'backend, precision and run.'
+)
+
+
+def speed_table(result: Mapping, column: Callable[[Mapping], str] = _runtime, **wanted: object) -> str:
+    """``speed.jsonl``: backbones in one run, a column for each runtime."""
+    rows = one_run(result['rows'], scope='backbone', **wanted)
+    if not rows:
+        return '*The recorded run has no such rows.*'
+    titles, lines = _side_by_side(rows, column)
+    columns = [('backbone', '{backbone}'), *((title, f'{{{title}}}') for title in titles)]
+    return render(columns, lines, f'{LIMIT} {conditions(rows)}')
+
+
 def latency_table(result: Mapping) -> str:
-    """``backbones.json``: TRT-ViT in each runtime."""
-    relative = {row['arch']: row['relative'] for row in result['difference']}
-    rows = [
-        dict(backbone=f'TRT-ViT-{arch.upper()}', relative=relative[arch], **side_by_side(found, RUNTIMES))
-        for (arch,), found in pivot(result['latency'], ('arch',), 'runtime').items()
+    """TRT-ViT in each runtime."""
+    return speed_table(result, family='trtvit', shape=IMAGENET, precision='fp32')
+
+
+def precision_latency_table(result: Mapping) -> str:
+    """TRT-ViT in each precision of the runtimes."""
+    return speed_table(
+        dict(rows=[row for row in result['rows'] if row['backend'] != 'pytorch']),
+        _with_precision,
+        family='trtvit',
+        shape=IMAGENET,
+    )
+
+
+def artefacts_table(result: Mapping) -> str:
+    """Engines of artefacts by themselves, and the artefacts as users run them."""
+    scopes = ('engine', 'end-to-end')
+    rows = one_run([row for row in result['rows'] if row['scope'] in scopes])
+    if not rows:
+        return '*The recorded run has no such rows.*'
+    lines = [
+        dict(
+            network=row['name'],
+            title=_with_precision(row),
+            scope=row['scope'],
+            ms=_reached(row),
+            parts=', '.join(f'{name} {value:.1f}' for name, value in (row['parts_ms'] or {}).items()),
+        )
+        for row in rows
     ]
     columns = [
-        ('backbone', '{backbone}'),
-        *runtime_columns(RUNTIMES),
-        ('largest difference (relative)', '{relative:.1e}'),
+        ('artefact', '{network}'),
+        ('backend', '{title}'),
+        ('scope', '{scope}'),
+        ('p50 / p90 ms', '{ms}'),
+        ('parts, ms', '{parts}'),
     ]
-    return render(columns, rows, f'*Measured*, interleaved in one run: {conditions(result["latency"])}')
+    return render(columns, lines, conditions(rows))
 
 
 def comparison_table(result: Mapping, published: Published) -> str:
-    """``comparison.json``: the backbones of all families, counted, published and measured."""
-    notes, measured = Notes(published), pivot(result['latency'], ('family', 'arch'), 'runtime')
-    rows = []
+    """The backbones of all families, counted, published and measured; and those of others in the same run."""
+    recorded = one_run(result['rows'], scope='backbone', shape=IMAGENET, precision='fp32')
+    titles, measured = _side_by_side(recorded, _runtime)
+    by_name, notes, rows = {row['backbone']: row for row in measured}, Notes(published), []
     for name, family in FAMILIES.items():
         for arch in family.archs:
-            counted, figures = backbone_complexity(arch, family=name), published.find(name, arch, 'imagenet')
-            row = dict(backbone=family.name(arch), origin=family.origin(arch), params=counted.params / 1e6)
-            row.update(macs=counted.total_macs / 1e9, top1=notes.cited(figures, '{top1}'))
+            complexity, figures = backbone_complexity(arch, family=name), published.find(name, arch, 'imagenet')
+            row = dict(backbone=family.name(arch), origin=family.origin(arch), params=complexity.params / 1e6)
+            row.update(macs=complexity.total_macs / 1e9, top1=notes.cited(figures, '{top1}'))
             row.update(tensorrt=(figures or {}).get('tensorrt_ms', 'none'))
-            rows.append({**row, **side_by_side(measured.get((name, arch), {}), COMPARED)})
+            rows.append({**row, **by_name.pop(row['backbone'], {})})
+    counts = {
+        row['name']: dict(params=row['params'] / 1e6, macs=row['macs'] / 1e9) for row in recorded if row['params']
+    }
+    rows += [dict(row, origin="another's code", **counts.get(name, {})) for name, row in by_name.items()]
     columns = [
         ('backbone', '{backbone}'),
         ('widths and depths are', '{origin}'),
@@ -74,7 +158,7 @@ def comparison_table(result: Mapping, published: Published) -> str:
         ('MACs G', '{macs:.2f}'),
         ('published top-1 %', '{top1}'),
         ('published TensorRT ms', '{tensorrt}'),
-        *runtime_columns(COMPARED),
+        *((title, f'{{{title}}}') for title in titles),
     ]
     return render(
         columns,
@@ -82,9 +166,7 @@ def comparison_table(result: Mapping, published: Published) -> str:
         'Parameters and MACs of the backbone without a classifier, *measured* by counting at 224 x 224. Published '
         'latency: T4, FP16, batch 8, with the classifier.',
         *notes.lines(),
-        f'Latency is *measured*, all in one interleaved run: {conditions(result["latency"])}',
-        'Largest difference from PyTorch over the largest value: '
-        f'{max(row["relative"] for row in result["difference"]):.1e}.',
+        f'{LIMIT} {conditions(recorded)}' if recorded else '',
     )
 
 
@@ -215,7 +297,7 @@ def _percent(name: str, value: float) -> float:
 def _artefacts(recorded: Iterable[Mapping]) -> list[dict]:
     """Rows of artefacts with titles, by network, backend and precision in the order in which the code lists these."""
     orders = {'family': list(FAMILIES), 'method': list(METHODS), 'backend': list(BACKENDS)}
-    orders.update(runtime=list(COMPARED), export=[PLAIN, 'native', 'portable'], precision=list(PRECISIONS))
+    orders.update(runtime=list(RUNTIMES.values()), export=[PLAIN, 'native', 'portable'], precision=list(PRECISIONS))
 
     def place(row: Mapping) -> list:
         archs = [FAMILIES[row['family']].archs.index(row['arch'])] if 'family' in row else []

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mmtrtvit.atomic import atomic_file
-from mmtrtvit.benchmark.backbones import COMPARED, RUNTIMES
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from .render import latency, unsteady_mark
+from .measured import IMAGENET, RUNTIMES, one_run
+from .render import unsteady_mark
 
-_COLOURS = {'PyTorch': '#c8553d', 'ONNX Runtime': '#28587b'}
+_COLOURS = {'pytorch': '#c8553d', 'onnxruntime': '#28587b', 'openvino': '#6a994e'}
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
 _FAMILY_COLOURS = ('#c8553d', '#28587b', '#6a994e', '#8a5a9e')
 _SOURCE = 'Source'
@@ -61,38 +61,52 @@ def _save(figure, path: str | os.PathLike, result: Mapping) -> None:
         figure.savefig(temporary, dpi=110, metadata={_SOURCE: digest_of(result)})
 
 
+def _latencies(result: Mapping, **wanted: object) -> tuple[dict[tuple[str, str, str], Mapping], list[str]]:
+    """Rows of our backbones in one run by family, arch and backend; and the backends."""
+    rows = one_run(result['rows'], scope='backbone', shape=IMAGENET, precision='fp32', **wanted)
+    rows = [row for row in rows if row['family'] and row['mode'] in ('plain', 'eager')]
+    backends = [name for name in RUNTIMES if any(row['backend'] == name for row in rows)]
+    return {(row['family'], row['arch'], row['backend']): row for row in rows}, backends
+
+
+def _where(row: Mapping) -> str:
+    """Input, precision and machine of a row."""
+    return f'{"x".join(map(str, row["shape"]))}, {row["precision"]}, {row["device_name"]}' + (
+        f', {row["threads"]} threads' if row['threads'] else ''
+    )
+
+
 def draw_latency(result: Mapping, path: str | os.PathLike) -> None:
-    """Draw the median of each backbone in each runtime as a bar, with a mark at the 90th percentile.
+    """Draw the median of each backbone in each runtime as a bar, with a mark at the 90th percentile; if there are any.
 
     Args:
-        result: Content of ``backbones.json``.
+        result: Content of ``speed.jsonl``.
         path: The PNG file to write.
     """
-    latencies = {(row['arch'], row['runtime']): latency(row) for row in result['latency']}
+    found, backends = _latencies(result, family='trtvit')
+    latencies = {(arch, backend): row for (_, arch, backend), row in found.items()}
+    if not latencies:
+        return
     archs = list(dict.fromkeys(arch for arch, _ in latencies))
-    first = result['latency'][0]
+    first = next(iter(latencies.values()))
     figure, (axis,) = _figure(1, 7.5, 4)
-    width = 0.8 / len(RUNTIMES)
-    for number, runtime in enumerate(RUNTIMES):
+    width = 0.8 / len(backends)
+    for number, runtime in enumerate(backends):
         rows = [latencies[arch, runtime] for arch in archs]
-        places = np.arange(len(archs)) + (number - (len(RUNTIMES) - 1) / 2) * width
-        medians, p90 = [row.median for row in rows], [row.quantile(0.9) for row in rows]
-        axis.bar(places, medians, 0.92 * width, color=_COLOURS[runtime], label=f'{runtime}, median')
+        places = np.arange(len(archs)) + (number - (len(backends) - 1) / 2) * width
+        medians, p90 = [row['p50_ms'] for row in rows], [row['p90_ms'] for row in rows]
+        axis.bar(places, medians, 0.92 * width, color=_COLOURS[runtime], label=f'{RUNTIMES[runtime]}, median')
         axis.vlines(places, medians, p90, color='#333333', linewidth=1)
-        label = '90th percentile' if number == len(RUNTIMES) - 1 else None
+        label = '90th percentile' if number == len(backends) - 1 else None
         axis.plot(places, p90, linestyle='', marker='_', markersize=14, color='#333333', label=label)
         for place, row, top in zip(places, rows, p90, strict=True):
-            text = f'{row.median:.0f}{unsteady_mark(row.steady)}'
+            text = f'{row["p50_ms"]:.0f}{unsteady_mark(row["steady"])}'
             axis.annotate(text, (place, top), (0, 4), textcoords='offset points', ha='center', fontsize=9)
     axis.set_xticks(range(len(archs)), [_title(arch) for arch in archs])
     axis.set_ylabel('latency of the backbone, ms')
     axis.margins(y=0.12)
-    note = '; (u) unsteady' if any(not row.steady for row in latencies.values()) else ''
-    axis.set_title(
-        f'{first["shape"]}, {first["precision"]}, {first["machine"]["processor"]}, '
-        f'{first["machine"]["torch_threads"]} threads{note}',
-        fontsize=9,
-    )
+    note = '; (u) unsteady' if any(not row['steady'] for row in latencies.values()) else ''
+    axis.set_title(_where(first) + note, fontsize=9)
     axis.legend(frameon=False)
     _save(figure, path, result)
 
@@ -101,7 +115,7 @@ def draw_complexity(result: Mapping, path: str | os.PathLike) -> None:
     """Draw the parameters and multiply-accumulates of each backbone as bars, stacked by stage.
 
     Args:
-        result: Content of ``backbones.json``.
+        result: ``complexity`` rows.
         path: The PNG file to write.
     """
     rows = result['complexity']
@@ -149,29 +163,34 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
     to the right (only of the sizes that have one).
 
     Args:
-        result: Content of ``comparison.json``, with ``published``: top-1 accuracy of the sizes that have one.
+        result: Content of ``speed.jsonl``, with ``published``: top-1 accuracy of the sizes that have one.
         path: The PNG file to write.
     """
-    first = result['latency'][0]
-    latencies = {(row['family'], row['arch'], row['runtime']): latency(row) for row in result['latency']}
-    macs = {(row['family'], row['arch']): row['macs'] / 1e9 for row in result['complexity']}
+    latencies, backends = _latencies(result)
+    if not latencies:
+        return
+    first = next(iter(latencies.values()))
+    macs = {(family, arch): row['macs'] / 1e9 for (family, arch, _), row in latencies.items()}
     top1 = {(row['family'], row['arch']): row['top1'] for row in result['published']}
     families = list(dict.fromkeys(family for family, _ in macs))
-    quantities = ((macs, f'MACs of the backbone, G (at {first["shape"]})'), (top1, 'published ImageNet top-1, %'))
-    figure, axes = _figure(2, 11, 4.2 * len(COMPARED), rows=len(COMPARED))
+    quantities = (
+        (macs, f'MACs of the backbone, G (at {first["shape"][2]} x {first["shape"][3]})'),
+        (top1, 'published ImageNet top-1, %'),
+    )
+    figure, axes = _figure(2, 11, 4.2 * len(backends), rows=len(backends))
     for number, axis in enumerate(axes):
-        runtime, (quantity, label) = COMPARED[number // 2], quantities[number % 2]
+        runtime, (quantity, label) = backends[number // 2], quantities[number % 2]
         for place, family in enumerate(families):
             archs = [arch for of, arch in macs if of == family and (of, arch) in quantity]
             rows = [latencies[family, arch, runtime] for arch in archs]
-            x, y = [row.median for row in rows], [quantity[family, arch] for arch in archs]
+            x, y = [row['p50_ms'] for row in rows], [quantity[family, arch] for arch in archs]
             colour = _FAMILY_COLOURS[place % len(_FAMILY_COLOURS)]
             axis.plot(x, y, marker='o', linewidth=1, color=colour, label=FAMILIES[family].title)
             for arch, row, here in zip(archs, rows, y, strict=True):
-                text = _size_label(family, arch) + unsteady_mark(row.steady)
-                axis.annotate(text, (row.median, here), (5, 4), textcoords='offset points', fontsize=8)
+                text = _size_label(family, arch) + unsteady_mark(row['steady'])
+                axis.annotate(text, (row['p50_ms'], here), (5, 4), textcoords='offset points', fontsize=8)
         if quantity is top1:
-            points = [(latencies[(*network, runtime)].median, top1[network]) for network in macs if network in top1]
+            points = [(latencies[(*network, runtime)]['p50_ms'], top1[network]) for network in macs if network in top1]
             front = pareto_front(points)
             axis.step(
                 *(zip(*front, strict=True) if front else ([], [])),
@@ -181,16 +200,15 @@ def draw_comparison(result: Mapping, path: str | os.PathLike) -> None:
                 label='Pareto front',
                 zorder=0,
             )
-        axis.set_xlabel(f'latency in {runtime}, ms (median)')
+        axis.set_xlabel(f'latency in {RUNTIMES[runtime]}, ms (median)')
         axis.set_ylabel(label)
         axis.margins(0.1)
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), frameon=False)
-    notes = [f'{first["shape"]}, {first["precision"]}, {first["machine"]["processor"]}']
-    notes.append(f'{first["machine"]["torch_threads"]} threads')
+    notes = [_where(first)]
     if any(_size_label(*network).endswith('*') for network in macs):
         notes.append('*: widths and depths are not the published ones, so the latency is not either')
-    if any(not row.steady for row in latencies.values()):
+    if any(not row['steady'] for row in latencies.values()):
         notes.append('(u): unsteady')
     figure.suptitle('; '.join(notes), fontsize=9)
     _save(figure, path, result)

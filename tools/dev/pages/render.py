@@ -48,21 +48,6 @@ def gain(slow: Mapping, fast: Mapping) -> str:
     return f'{ratio([latency(slow), latency(fast)], of=slow["name"], to=fast["name"]):.2f}'
 
 
-def side_by_side(found: Mapping[str, Mapping], runtimes: Sequence[str]) -> dict[str, str]:
-    """The fields of :func:`runtime_columns`: the latency in each of two runtimes, and their ratio as ``gain``."""
-    if not set(runtimes) <= found.keys():
-        return {}
-    return {
-        **{name: milliseconds(found[name]) for name in runtimes},
-        'gain': gain(*(found[name] for name in runtimes)),
-    }
-
-
-def runtime_columns(runtimes: Sequence[str]) -> Columns:
-    """Columns of two runtimes."""
-    return [*((f'{name}: p50 / p90 ms', f'{{{name}}}') for name in runtimes), (' / '.join(runtimes), '{gain}')]
-
-
 def unsteady_mark(steady: bool) -> str:
     """The mark behind a figure that should not be quoted by itself."""
     return '' if steady else ' (u)'
@@ -80,13 +65,26 @@ def unsteady_note(rows: Iterable[Mapping]) -> str:
 
 
 def conditions(rows: Sequence[Mapping]) -> str:
-    """The conditions of an interleaved run."""
-    first, machine = rows[0], rows[0]['machine']
-    return (
-        f'scope {first["scope"]}, input {first["shape"]}, {first["precision"]}, {first["runs"]} rounds on '
-        f'{machine["processor"]} ({machine["torch_threads"]} threads, load average {first["load_average"]} before it '
-        f'began); {versions(first)}.{unsteady_note(rows)}'
+    """The conditions of a run, from its measured rows."""
+    first = rows[0]
+    shapes = {'x'.join(map(str, row['shape'])) for row in rows if row['shape']}
+    shape = f'input {", ".join(sorted(shapes))}, ' if shapes else ''
+    scopes = ' and '.join(dict.fromkeys(row['scope'] for row in rows))
+    load, busy = first['conditions']['load_average'], first['conditions']['busy']
+    threads = f'{first["threads"]} threads, ' if first['threads'] else ''
+    text = (
+        f'*Measured* in turn, in one run: scope {scopes}, {shape}at least {min(row["runs"] for row in rows)} runs of '
+        f'each on {first["device_name"]} ({threads}load average {load} before it began); {versions(first)}.'
     )
+    if busy:
+        text += f' The machine was busy: {busy}.'
+    spreads = [row['variation'] for row in rows if not row['steady']]
+    if spreads:
+        text += (
+            f' (u): did not become steady (variation up to {max(spreads):.0%}): trust ratios within the run, not the '
+            'figure.'
+        )
+    return text
 
 
 def versions(row: Mapping) -> str:
