@@ -6,7 +6,8 @@ a tensor, so that an engine can fuse activation and residual sum into a layer be
 changed.
 
 Where a shortcut is added to the output of a convolution, an engine can write INT8 from the fused convolution only if
-the shortcut is INT8 as well. Some backends ask for that (:attr:`mmtrtvit.runtime.backends.Backend.int8_shortcuts`).
+the shortcut is INT8 as well. A backend may ask for that (:attr:`mmtrtvit.runtime.backends.Backend.int8_shortcuts`), at
+the cost of accuracy: errors then add up from block to block.
 """
 
 from collections.abc import Iterable, Sequence

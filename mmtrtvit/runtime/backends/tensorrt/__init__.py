@@ -34,7 +34,8 @@ def _describe(name: str, module: str, **settings: Any) -> Backend:
         devices=('cuda',),
         engine_file='end2end.engine',
         int8_beside='fp16',  # float32 layers would cost more than INT8 saves
-        int8_shortcuts=True,  # as NVIDIA advises: a convolution fused with its sum can then write INT8
+        # NVIDIA advises it for speed, which was not measured yet. What it costs is in docs/precision.md.
+        int8_shortcuts=False,
         flavour='portable',  # TensorRT for RTX has no other, and no TensorRT has run a native graph of this project yet
         needs_shapes=True,
         **settings,
