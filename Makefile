@@ -29,6 +29,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for tests, parity, demo, bench)'
 	@echo '           JOBS=logical|0|1|2... processes of the tests  THREADS=1 threads of each'
+	@echo 'Times are those of 2 cores of an AMD EPYC (Zen 4); see docs/install.md for older CPUs'
 
 # --- the environment: each step leaves a file, so that the next run continues with the first that is missing ----------
 
