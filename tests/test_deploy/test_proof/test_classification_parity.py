@@ -33,6 +33,11 @@ def test_two_classes_with_nearly_the_same_score_are_a_tie():
     assert parity.passed
 
 
+def test_an_untrained_network_proves_nothing():
+    pairs = [(scores(0.3334, 0.3333, 0.3333), scores(0.3333, 0.3334, 0.3333))] * 4
+    assert Proof('it', 'fp32', compare_scores(pairs), {}, None, []).verdict == 'UNDECIDED'
+
+
 def test_scores_that_are_not_finite_are_counted_on_their_side():
     parity = compare_scores([(scores(0.7, 0.2, 0.1), scores(np.nan, 0.2, 0.1))])
     assert (parity.not_finite, parity.reference_not_finite) == (1, 0)
@@ -50,6 +55,12 @@ def test_a_lower_precision_has_its_own_tolerance():
     pairs = [(scores(0.7, 0.2, 0.1), scores(0.695, 0.205, 0.1))]
     assert not compare_scores(pairs).passed
     assert compare_scores(pairs, Tolerance.of('fp16')).passed
+
+
+def test_another_class_is_another_result_in_a_lower_precision():
+    pairs = [(scores(0.45, 0.44, 0.11), scores(0.44, 0.45, 0.11))]
+    parity = compare_scores(pairs, Tolerance.of('int8'))
+    assert (parity.same, parity.ties, parity.passed) == (0, 0, False)
 
 
 def test_accuracy_is_resampled_by_image():
