@@ -9,7 +9,6 @@ from ...runtime.postprocess import ClassScores
 from .differences import Difference
 from .tolerance import EXACT, Failure, Tolerance
 
-
 MOST_TIES = 0.02
 """Largest share of the images that may be ties; beyond it, too little is compared."""
 
