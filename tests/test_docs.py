@@ -204,7 +204,17 @@ def test_tools_say_how_they_are_used(path, call_tool, capsys):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_python_blocks_run(name):
+def test_python_blocks_run(name, tmp_path, monkeypatch):
+    if name == 'docs/pretrain.md':  # its network and image
+        pytest.importorskip('onnx')
+        import cv2
+        import numpy as np
+
+        from tests.fixtures.tiny_artefacts import make_classifier
+
+        monkeypatch.chdir(tmp_path)
+        make_classifier(tmp_path / 'work_dirs' / 'classifier')
+        cv2.imwrite('photo.jpg', np.zeros((40, 60, 3), np.uint8))
     for block in blocks(ROOT / name, 'python'):
         exec(compile(block, name, 'exec'), {})
 
