@@ -44,7 +44,7 @@ def test_the_whole_way(toy, toy_checkpoint, root, tmp_path, monkeypatch, capfd):
     assert sum(summary['seconds'].values()) == pytest.approx(60 * summary['minutes']) and len(summary['seconds']) == 6
     out = capfd.readouterr().out
     assert 'Measured in this run' in out and 'PASS' in out
-    assert '1/6 the toy data set' in out and 'Epoch(train) [1][4/4]' in out
+    assert '1/6 the toy data set' in out and 'Epoch(train) [1][4/4]' in out and 'Epoch(val)' not in out
     assert 'System environment' not in out and 'optim_wrapper' not in out, 'the log file has them'
     (log,) = (tmp_path / 'demo' / 'train').glob('*/*.log')
     assert 'System environment' in log.read_text() and 'optim_wrapper' in log.read_text()
