@@ -253,21 +253,14 @@ def _count_network(config: Config, name: str, method: Method, shape: tuple[int, 
 
     macs, skipped, parts = Counter(), Counter(), {}
 
-    def count(part: str, *inputs):
-        module = network.get_submodule(part)
-        output, by_operator, _, left_out = _count(module, *inputs)
+    def count(part: str, module: nn.Module, inputs: object) -> object:
+        output, by_operator, _, left_out = _count(module, inputs)
         macs.update(by_operator)
         skipped.update(left_out)
         parts[part] = (sizes.get(part, _size(module)), sum(by_operator.values()))
         return output
 
-    x = torch.empty(1, 3, *shape, device='meta')
-    for part in method.chain:
-        x = count(part, x)
-    for prefix, rois in method.rois.items():
-        extractor = network.get_submodule(f'roi_head.{prefix}_roi_extractor')
-        size = extractor.roi_layers[0].output_size
-        count(f'roi_head.{prefix}_head', torch.empty(rois, extractor.out_channels, *size, device='meta'))
+    run_parts(network, method, torch.empty(1, 3, *shape, device='meta'), count)
     ran = {part.split('.')[0] for part in parts}
     return NetworkComplexity(
         shape=(1, 3, *shape),
@@ -279,6 +272,28 @@ def _count_network(config: Config, name: str, method: Method, shape: tuple[int, 
         trained_params=trained,
         idle=tuple(part for part, size in sizes.items() if size and part not in ran),
     )
+
+
+def run_parts(
+    network: nn.Module, method: Method, image: torch.Tensor, run: Callable[[str, nn.Module, object], object]
+) -> None:
+    """Give the parts of a detector or segmentor that run in testing to a function, one after the other.
+
+    Args:
+        network: The network.
+        method: Its method.
+        image: ``(1, 3, H, W)``.
+        run: Called with the name of a part, the part and its input, and returns the part's output. The RoIs of a RoI
+            head are as many as published totals are for.
+    """
+    x: object = image
+    for part in method.chain:
+        x = run(part, network.get_submodule(part), x)
+    for prefix, rois in method.rois.items():
+        extractor = network.get_submodule(f'roi_head.{prefix}_roi_extractor')
+        shape = (rois, extractor.out_channels, *extractor.roi_layers[0].output_size)
+        part = f'roi_head.{prefix}_head'
+        run(part, network.get_submodule(part), torch.zeros(shape, device=image.device))
 
 
 def with_backbone(config: Config, backbone: Mapping) -> Config:

@@ -1,0 +1,289 @@
+"""Groups of layers that one kernel runs, as compilers and runtimes form them."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from .layers import MATRIX, Graph, Layer, Tensor
+
+_VIEWS = frozenset({'Slice', 'Split', 'Expand', 'Transpose', 'Gather'})
+"""Operators of PyTorch that change strides only. A Transpose copies where a Reshape follows, a Gather of several rows
+always."""
+
+_REDUCING = frozenset({'norm', 'softmax', 'reduce'})
+_MOVING = frozenset({'transpose', 'slice', 'copy'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiler:
+    """The rules by which a compiler or runtime joins layers.
+
+    Attributes:
+        title: Its name in tables.
+        epilogue: Kinds of layers that join the convolution or matrix product before them.
+        chains: Kinds of layers that join each other.
+        keeps: Whether a chain goes on after a tensor that is needed elsewhere too, which is then written as well.
+        attention: Whether the two products of attention and the softmax between them are one kernel.
+        views: Whether slices and transposes are strides of the same memory.
+        costless: Further operators that move no data: the layers before them write to the right place.
+        constants: Whether layers of weights alone run once and for all.
+        norm: Kernels of a LayerNorm, and the traffic of all of them over that of one.
+    """
+
+    title: str
+    epilogue: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+    keeps: bool = False
+    attention: bool = True
+    views: bool = False
+    costless: frozenset[str] = frozenset()
+    constants: bool = True
+    norm: tuple[int, float] = (1, 1.0)
+
+
+_POINTWISE = frozenset({'pointwise', 'batchnorm'})
+_JOINED = frozenset({'Concat', 'Slice', 'Split', 'Expand'})
+
+COMPILERS: dict[str, Compiler] = {
+    'eager': Compiler('PyTorch', views=True, constants=False),
+    'inductor': Compiler(
+        'torch.compile',
+        chains=_POINTWISE | _REDUCING | _MOVING | {'pool'},
+        keeps=True,
+        views=True,
+        constants=False,
+    ),
+    'tensorrt': Compiler('TensorRT', epilogue=_POINTWISE, chains=_POINTWISE, costless=_JOINED),
+    # A LayerNorm is mean, difference and square, mean, and the rest: four kernels and 3.5 times the traffic.
+    'tensorrt-8.0': Compiler(
+        'TensorRT 8.0', epilogue=_POINTWISE, chains=_POINTWISE, attention=False, costless=_JOINED, norm=(4, 3.5)
+    ),
+    'openvino': Compiler('OpenVINO', epilogue=_POINTWISE, chains=_POINTWISE, costless=frozenset({'Split', 'Expand'})),
+    'onnxruntime': Compiler('ONNX Runtime', epilogue=_POINTWISE, attention=False),
+}
+"""Compilers and runtimes by name."""
+
+
+@dataclasses.dataclass
+class Group:
+    """Layers that run as one kernel.
+
+    Attributes:
+        kind: Kind of the layer that decides its speed: of the first one, or ``attention``.
+        layers: Its layers.
+        reads: Tensors that come from outside.
+        writes: Tensors that are needed outside.
+    """
+
+    kind: str
+    layers: list[Layer]
+    reads: list[Tensor] = dataclasses.field(default_factory=list)
+    writes: list[Tensor] = dataclasses.field(default_factory=list)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of its layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def name(self) -> str:
+        """Name of the layer that decides its speed."""
+        return next((layer for layer in self.layers if layer.product), self.layers[0]).name
+
+    @property
+    def operators(self) -> str:
+        """Its operators in order, such as ``'Conv+Relu'``."""
+        return '+'.join(layer.operator for layer in self.layers)
+
+
+def fuse(graph: Graph, compiler: Compiler) -> list[Group]:
+    """Join the layers of a graph into groups.
+
+    Args:
+        graph: The layers.
+        compiler: One of :data:`COMPILERS`.
+
+    Returns:
+        Groups in the order in which they run. Layers that move no data are in none of them.
+    """
+    return _Fusion(graph, compiler).groups()
+
+
+class _Fusion:
+    def __init__(self, graph: Graph, compiler: Compiler) -> None:
+        self.compiler = compiler
+        self.layers = [layer for layer in graph.layers if not (layer.constant and compiler.constants)]
+        self.producer = {tensor.name: layer for layer in self.layers for tensor in layer.writes}
+        self.direct: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            for tensor in layer.reads:
+                self.direct.setdefault(tensor.name, []).append(layer)
+        self.root: dict[str, Tensor] = {}
+        """Tensors that are views, and the tensor whose memory they are."""
+        self.costless: set[int] = set()
+        for layer in self.layers:
+            if self._moves_nothing(layer):
+                self.costless.add(id(layer))
+                if layer.reads and layer.operator != 'Concat':
+                    root = self._root(layer.reads[0])
+                    self.root.update({tensor.name: root for tensor in layer.writes})
+        self.working = [layer for layer in self.layers if id(layer) not in self.costless]
+        self.maker = {tensor.name: layer for layer in self.working for tensor in layer.writes}
+        self.users: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            if id(layer) not in self.costless or layer.operator == 'Concat':
+                for tensor in layer.reads:
+                    self.users.setdefault(self._root(tensor).name, []).append(layer)
+        self.outputs = {self.root[name].name if name in self.root else name for name in graph.outputs}
+
+    def _root(self, tensor: Tensor) -> Tensor:
+        return self.root.get(tensor.name, tensor)
+
+    def _moves_nothing(self, layer: Layer) -> bool:
+        if layer.kind == 'free' or layer.operator in self.compiler.costless:
+            return True
+        if not self.compiler.views or layer.operator not in _VIEWS:
+            return False
+        if layer.operator == 'Gather':
+            return len(layer.reads) > 1 and layer.reads[1].elements == 1
+        if layer.operator == 'Transpose':
+            before = self.producer.get(self._root(layer.reads[0]).name)
+            from_attention = before is not None and before.kind == 'matmul' and not before.product.shared
+            after = self.direct.get(layer.writes[0].name, ())
+            return from_attention or not any(user.operator == 'Reshape' for user in after)
+        return True
+
+    def _only_user(self, layer: Layer) -> Layer | None:
+        users = self.users.get(layer.writes[0].name, [])
+        return users[0] if len(users) == 1 and layer.writes[0].name not in self.outputs else None
+
+    def _before(self, layer: Layer) -> list[Layer]:
+        """The layers whose outputs a layer reads."""
+        found = (self.maker.get(self._root(tensor).name) for tensor in layer.reads)
+        return [layer for layer in found if layer is not None]
+
+    # --- patterns that every runtime has a kernel for -----------------------------------------------------------------
+
+    def _linear(self, layer: Layer) -> list[Layer]:
+        """A product with weights and its bias."""
+        after = self._only_user(layer) if layer.kind == 'matmul' and layer.product.shared else None
+        return [layer, after] if after is not None and after.operator == 'Add' and _has_constant(after) else []
+
+    def _gelu(self, layer: Layer) -> list[Layer]:
+        """``x / sqrt(2)``, its error function, 1 more, times ``x``, times one half."""
+        if layer.operator != 'Erf':
+            return []
+        found = [*self._before(layer), layer]
+        for operator in ('Add', 'Mul', 'Mul'):
+            after = self._only_user(found[-1])
+            if after is None or after.operator != operator:
+                return []
+            found.append(after)
+        return found if len(found) == 5 else []
+
+    def _gate(self, layer: Layer) -> list[Layer]:
+        """SiLU: a sigmoid times its own input."""
+        after = self._only_user(layer) if layer.operator in ('Sigmoid', 'HardSigmoid') else None
+        if after is None or after.operator != 'Mul':
+            return []
+        inputs = {self._root(tensor).name for tensor in after.reads}
+        return [layer, after] if self._root(layer.reads[0]).name in inputs else []
+
+    def _attention(self, layer: Layer) -> list[Layer]:
+        """Two products of activations, and scales, biases, masks and a softmax between them."""
+        if not self.compiler.attention or layer.kind != 'matmul' or layer.product.shared:
+            return []
+        found = [layer]
+        while len(found) < 9:
+            after = self._only_user(found[-1])
+            if after is None:
+                return []
+            found.append(after)
+            if after.kind == 'matmul':
+                middle = [layer.kind for layer in found[1:-1]]
+                if after.product.shared or middle.count('softmax') != 1:
+                    return []
+                scales = [before for before in self._before(layer) if _is_scale(before) and self._only_user(before)]
+                return [*scales, *found]
+            if after.kind not in ('pointwise', 'softmax'):
+                return []
+        return []
+
+    def groups(self) -> list[Group]:
+        units: dict[int, Group] = {}
+        for layer in self.working:
+            if id(layer) in units:
+                continue
+            for pattern, kind in (
+                (self._attention, 'attention'),
+                (self._linear, layer.kind),
+                (self._gelu, 'pointwise'),
+                (self._gate, 'pointwise'),
+            ):
+                found = pattern(layer)
+                if found:
+                    break
+            else:
+                found, kind = [layer], layer.kind
+            unit = Group(kind, found)
+            units.update({id(member): unit for member in found})
+        for unit in list({id(unit): unit for unit in units.values()}.values()):
+            into = self._joins(unit, units)
+            if into is not None:
+                into.layers.extend(unit.layers)
+                units.update({id(layer): into for layer in unit.layers})
+        groups = list({id(group): group for group in (units[id(layer)] for layer in self.working)}.values())
+        for group in groups:
+            self._traffic(group)
+        return groups
+
+    def _joins(self, unit: Group, units: dict[int, Group]) -> Group | None:
+        """The group that a unit is joined to: that of the latest layer before it that allows it."""
+        members = {id(layer) for layer in unit.layers}
+        before = [one for layer in unit.layers for one in self._before(layer) if id(one) not in members]
+        for layer in reversed(before):
+            group = units[id(layer)]
+            if group is unit or group.kind == 'attention':
+                continue
+            product = group.kind in MATRIX
+            if unit.kind not in (self.compiler.epilogue if product else self.compiler.chains):
+                continue
+            if not product and group.kind not in self.compiler.chains:
+                continue
+            if product and unit.layers[-1].writes[0].elements != layer.writes[0].elements:
+                continue
+            name = layer.writes[0].name
+            outside = name in self.outputs or any(id(user) not in members for user in self.users.get(name, ()))
+            if not outside or (self.compiler.keeps and not product):
+                return group
+        return None
+
+    def _traffic(self, group: Group) -> None:
+        members = {id(layer) for layer in group.layers}
+        reads: dict[str, Tensor] = {}
+        for layer in group.layers:
+            for tensor in layer.reads:
+                root = self._root(tensor)
+                maker = self.maker.get(root.name)
+                if maker is not None and id(maker) in members:
+                    continue
+                read = min((tensor, root), key=lambda tensor: tensor.elements)
+                known = reads.get(root.name)
+                if known is None or known.elements < read.elements:
+                    reads[root.name] = dataclasses.replace(read, constant=tensor.constant and root.constant)
+        group.reads = list(reads.values())
+        group.writes = [
+            tensor
+            for layer in group.layers
+            for tensor in layer.writes
+            if tensor.name in self.outputs
+            or not self.users.get(tensor.name)
+            or any(id(user) not in members for user in self.users[tensor.name])
+        ]
+
+
+def _has_constant(layer: Layer) -> bool:
+    return any(tensor.constant for tensor in layer.reads)
+
+
+def _is_scale(layer: Layer) -> bool:
+    return layer.operator in ('Mul', 'Div') and any(t.constant and t.elements == 1 for t in layer.reads)

@@ -1,0 +1,1 @@
+"""Validation of the predictions of :mod:`mmtrtvit.roofline`: networks, graphs, measuring, rows."""
