@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from .layers import MATRIX, Graph, Layer, Tensor
+from .views import with_copies
 
 _VIEWS = frozenset({'Slice', 'Split', 'Expand', 'Transpose', 'Gather'})
-"""Operators of PyTorch that change strides only. A Transpose copies where a Reshape follows, a Gather of several rows
-always."""
+"""Operators that change strides only in PyTorch; a Gather does so for one row."""
 
 _REDUCING = frozenset({'norm', 'softmax', 'reduce'})
 _MOVING = frozenset({'transpose', 'slice', 'copy'})
@@ -22,10 +22,12 @@ class Compiler:
         epilogue: Kinds of layers that join the convolution or matrix product before them.
         chains: Kinds of layers that join each other.
         keeps: Whether a chain goes on after a tensor that is needed elsewhere too, which is then written as well.
-        attention: Whether the two products of attention and the softmax between them are one kernel.
+        attention: When the two products of attention and the softmax between them are one kernel: ``always``, ``never``,
+            or if the network is ``written`` with ``scaled_dot_product_attention``, as both operands that are scaled show.
         views: Whether slices and transposes are strides of the same memory.
         costless: Further operators that move no data: the layers before them write to the right place.
         constants: Whether layers of weights alone run once and for all.
+        irregular: Kinds of layers that do not reach the bandwidth of pointwise ones.
         norm: Kernels of a LayerNorm, and the traffic of all of them over that of one.
     """
 
@@ -33,10 +35,11 @@ class Compiler:
     epilogue: frozenset[str] = frozenset()
     chains: frozenset[str] = frozenset()
     keeps: bool = False
-    attention: bool = True
+    attention: str = 'always'
     views: bool = False
     costless: frozenset[str] = frozenset()
     constants: bool = True
+    irregular: frozenset[str] = _REDUCING | _MOVING | {'pool', 'resize'}
     norm: tuple[int, float] = (1, 1.0)
 
 
@@ -44,21 +47,23 @@ _POINTWISE = frozenset({'pointwise', 'batchnorm'})
 _JOINED = frozenset({'Concat', 'Slice', 'Split', 'Expand'})
 
 COMPILERS: dict[str, Compiler] = {
-    'eager': Compiler('PyTorch', views=True, constants=False),
+    'eager': Compiler('PyTorch', attention='written', views=True, constants=False),
     'inductor': Compiler(
         'torch.compile',
-        chains=_POINTWISE | _REDUCING | _MOVING | {'pool'},
+        chains=_POINTWISE | _REDUCING | _MOVING | {'concat', 'pool'},
         keeps=True,
+        attention='written',
         views=True,
         constants=False,
+        irregular=_MOVING | {'resize'},
     ),
     'tensorrt': Compiler('TensorRT', epilogue=_POINTWISE, chains=_POINTWISE, costless=_JOINED),
     # A LayerNorm is mean, difference and square, mean, and the rest: four kernels and 3.5 times the traffic.
     'tensorrt-8.0': Compiler(
-        'TensorRT 8.0', epilogue=_POINTWISE, chains=_POINTWISE, attention=False, costless=_JOINED, norm=(4, 3.5)
+        'TensorRT 8.0', epilogue=_POINTWISE, chains=_POINTWISE, attention='never', costless=_JOINED, norm=(4, 3.5)
     ),
     'openvino': Compiler('OpenVINO', epilogue=_POINTWISE, chains=_POINTWISE, costless=frozenset({'Split', 'Expand'})),
-    'onnxruntime': Compiler('ONNX Runtime', epilogue=_POINTWISE, attention=False),
+    'onnxruntime': Compiler('ONNX Runtime', epilogue=_POINTWISE, attention='never'),
 }
 """Compilers and runtimes by name."""
 
@@ -111,6 +116,8 @@ def fuse(graph: Graph, compiler: Compiler) -> list[Group]:
 class _Fusion:
     def __init__(self, graph: Graph, compiler: Compiler) -> None:
         self.compiler = compiler
+        if compiler.views:
+            graph = with_copies(graph)
         self.layers = [layer for layer in graph.layers if not (layer.constant and compiler.constants)]
         self.producer = {tensor.name: layer for layer in self.layers for tensor in layer.writes}
         self.direct: dict[str, list[Layer]] = {}
@@ -127,6 +134,7 @@ class _Fusion:
                     root = self._root(layer.reads[0])
                     self.root.update({tensor.name: root for tensor in layer.writes})
         self.working = [layer for layer in self.layers if id(layer) not in self.costless]
+        self.place = {id(layer): number for number, layer in enumerate(self.working)}
         self.maker = {tensor.name: layer for layer in self.working for tensor in layer.writes}
         self.users: dict[str, list[Layer]] = {}
         for layer in self.layers:
@@ -145,11 +153,6 @@ class _Fusion:
             return False
         if layer.operator == 'Gather':
             return len(layer.reads) > 1 and layer.reads[1].elements == 1
-        if layer.operator == 'Transpose':
-            before = self.producer.get(self._root(layer.reads[0]).name)
-            from_attention = before is not None and before.kind == 'matmul' and not before.product.shared
-            after = self.direct.get(layer.writes[0].name, ())
-            return from_attention or not any(user.operator == 'Reshape' for user in after)
         return True
 
     def _only_user(self, layer: Layer) -> Layer | None:
@@ -188,9 +191,24 @@ class _Fusion:
         inputs = {self._root(tensor).name for tensor in after.reads}
         return [layer, after] if self._root(layer.reads[0]).name in inputs else []
 
+    def _affine(self, layer: Layer) -> list[Layer]:
+        """A norm of groups or maps, and its weights and biases."""
+        if layer.operator != 'InstanceNormalization':
+            return []
+        found = [layer]
+        for operator in ('Mul', 'Add'):
+            after = self._only_user(found[-1])
+            if after is None or after.operator != operator or not _has_constant(after):
+                break
+            found.append(after)
+        return found
+
     def _attention(self, layer: Layer) -> list[Layer]:
         """Two products of activations, and scales, biases, masks and a softmax between them."""
-        if not self.compiler.attention or layer.kind != 'matmul' or layer.product.shared:
+        if self.compiler.attention == 'never' or layer.kind != 'matmul' or layer.product.shared:
+            return []
+        scales = [before for before in self._before(layer) if _is_scale(before) and self._only_user(before)]
+        if self.compiler.attention == 'written' and len(scales) < 2:
             return []
         found = [layer]
         while len(found) < 9:
@@ -202,7 +220,6 @@ class _Fusion:
                 middle = [layer.kind for layer in found[1:-1]]
                 if after.product.shared or middle.count('softmax') != 1:
                     return []
-                scales = [before for before in self._before(layer) if _is_scale(before) and self._only_user(before)]
                 return [*scales, *found]
             if after.kind not in ('pointwise', 'softmax'):
                 return []
@@ -216,6 +233,7 @@ class _Fusion:
             for pattern, kind in (
                 (self._attention, 'attention'),
                 (self._linear, layer.kind),
+                (self._affine, layer.kind),
                 (self._gelu, 'pointwise'),
                 (self._gate, 'pointwise'),
             ):
@@ -230,6 +248,8 @@ class _Fusion:
             into = self._joins(unit, units)
             if into is not None:
                 into.layers.extend(unit.layers)
+                if into.kind not in MATRIX and unit.kind in self.compiler.irregular:
+                    into.kind = unit.kind
                 units.update({id(layer): into for layer in unit.layers})
         groups = list({id(group): group for group in (units[id(layer)] for layer in self.working)}.values())
         for group in groups:
@@ -237,25 +257,25 @@ class _Fusion:
         return groups
 
     def _joins(self, unit: Group, units: dict[int, Group]) -> Group | None:
-        """The group that a unit is joined to: that of the latest layer before it that allows it."""
+        """The group that a unit is joined to, if the rules allow it: that of the last layer before it.
+
+        An earlier one would have to wait for that layer, which may depend on it.
+        """
         members = {id(layer) for layer in unit.layers}
-        before = [one for layer in unit.layers for one in self._before(layer) if id(one) not in members]
-        for layer in reversed(before):
-            group = units[id(layer)]
-            if group is unit or group.kind == 'attention':
-                continue
-            product = group.kind in MATRIX
-            if unit.kind not in (self.compiler.epilogue if product else self.compiler.chains):
-                continue
-            if not product and group.kind not in self.compiler.chains:
-                continue
-            if product and unit.layers[-1].writes[0].elements != layer.writes[0].elements:
-                continue
-            name = layer.writes[0].name
-            outside = name in self.outputs or any(id(user) not in members for user in self.users.get(name, ()))
-            if not outside or (self.compiler.keeps and not product):
-                return group
-        return None
+        before = {id(one): one for layer in unit.layers for one in self._before(layer) if id(one) not in members}
+        if not before:
+            return None
+        last = max(before.values(), key=lambda layer: self.place[id(layer)])
+        group, name = units[id(last)], last.writes[0].name
+        product = group.kind in MATRIX
+        if product:
+            same = unit.layers[-1].writes[0].elements == last.writes[0].elements
+            if unit.kind not in self.compiler.epilogue or not same:
+                return None
+        elif not {unit.kind, group.kind} <= self.compiler.chains:
+            return None
+        needed = name in self.outputs or any(id(user) not in members for user in self.users.get(name, ()))
+        return None if needed and (product or not self.compiler.keeps) else group
 
     def _traffic(self, group: Group) -> None:
         members = {id(layer) for layer in group.layers}

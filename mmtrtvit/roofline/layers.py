@@ -37,8 +37,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     'resize': ('Resize', 'Upsample', 'GridSample'),
     'transpose': ('Transpose',),
     'slice': ('Slice', 'Split', 'Expand'),
+    'concat': ('Concat',),
     'copy': (
-        *('Concat', 'Gather', 'GatherND', 'GatherElements', 'Pad', 'Tile', 'DepthToSpace', 'SpaceToDepth'),
+        *('Gather', 'GatherND', 'GatherElements', 'Pad', 'Tile', 'DepthToSpace', 'SpaceToDepth'),
         *('ScatterND', 'ScatterElements', 'Scatter', 'OneHot', 'Compress', 'ReverseSequence'),
     ),
     'free': (
@@ -114,6 +115,7 @@ class Layer:
         writes: Tensors that it writes.
         product: Its products of matrices, if it is of a kind in :data:`MATRIX`.
         constant: Whether it depends on weights and shapes only, so that a compiler can run it once.
+        axes: The order of axes after a ``Transpose``; the axis of a ``Gather``.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Layer:
     writes: tuple[Tensor, ...]
     product: Product | None = None
     constant: bool = False
+    axes: tuple[int, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -198,7 +201,8 @@ def read_graph(source: str | os.PathLike | ModelProto, shape: Sequence[int] | No
             for names in (node.input, node.output)
         )
         product = _PRODUCTS[node.op_type](node, reads, writes) if node.op_type in _PRODUCTS else None
-        layers.append(Layer(node.name or f'{node.op_type}_{number}', node.op_type, kind, reads, writes, product, constant))
+        name_ = node.name or f'{node.op_type}_{number}'
+        layers.append(Layer(name_, node.op_type, kind, reads, writes, product, constant, _axes(node, reads)))
     unknown.update({f'{operator} (shape not known)': times for operator, times in missing.items()})
     return Graph(
         name or graph.name,
@@ -350,6 +354,12 @@ def _attribute(node: NodeProto, name: str, default):
         if attribute.name == name:
             return onnx.helper.get_attribute_value(attribute)
     return default
+
+
+def _axes(node: NodeProto, reads: Sequence[Tensor]) -> tuple[int, ...]:
+    if node.op_type == 'Transpose':
+        return tuple(_attribute(node, 'perm', range(len(reads[0].shape))[::-1]))
+    return (_attribute(node, 'axis', 0),) if node.op_type == 'Gather' else ()
 
 
 def _convolution(node: NodeProto, reads: Sequence[Tensor], writes: Sequence[Tensor]) -> Product:

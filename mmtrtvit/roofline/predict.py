@@ -9,8 +9,8 @@ from .devices import WIDTH, Device
 from .fusion import Compiler, Group, fuse
 from .layers import Graph, Product, Tensor
 
-IRREGULAR = frozenset({'transpose', 'slice', 'copy', 'pool', 'resize', 'norm', 'softmax', 'reduce'})
-"""Kinds of layers that do not read and write memory in its order once, as pointwise ones do."""
+_GROUPED = 2.0
+"""Time of convolutions in groups on matrix units, over that of as many whole blocks."""
 
 _MIB = 1 << 20
 
@@ -25,7 +25,7 @@ class Efficiency:
         attention: Of matrix units, in the two products of attention.
         depthwise: Of vector units, in depthwise convolutions.
         stream: Of bandwidth, in layers that read and write in order.
-        irregular: Of bandwidth, in layers of the kinds :data:`IRREGULAR`.
+        irregular: Of bandwidth, in the compiler's irregular kinds of layers.
         overhead: Time to start a group of layers, microseconds.
     """
 
@@ -158,7 +158,7 @@ class Roofline:
         if group.kind == 'norm':
             launches, factor = self.compiler.norm
         efficiency = self.efficiency
-        share = efficiency.irregular if group.kind in IRREGULAR else efficiency.stream
+        share = efficiency.irregular if group.kind in self.compiler.irregular else efficiency.stream
         size, memory, cache = 0.0, 0.0, self.device.cache * _MIB
         for tensor in (*group.reads, *group.writes):
             bytes_ = self._bytes(tensor, scale)
@@ -189,7 +189,7 @@ class Roofline:
         if layer == 'conv' and product.count > 1:
             by_vector = 2 * macs / (self.vector * self.efficiency.depthwise)
             # one output channel for each input channel: no matrix unit can share anything
-            return by_vector if product.n == 1 else min(by_vector, by_matrix)
+            return by_vector if product.n == 1 else min(by_vector, by_matrix * _GROUPED)
         return by_matrix
 
     def _tiled(self, product: Product, scale: float) -> float:

@@ -43,12 +43,10 @@ def build(name: str, size: int) -> nn.Module:
     if name in PAPERS:
         return PAPERS[name]().eval()
     import timm
-    from timm.layers import set_fused_attn
 
-    set_fused_attn(False)  # the graph shows the parts of attention
-    network = timm.create_model(name, exportable=True).eval()
+    network = timm.create_model(name).eval()
     if network.default_cfg['input_size'][1] != size and any(part in name for part in _SIZED):
-        network = timm.create_model(name, exportable=True, img_size=size).eval()
+        network = timm.create_model(name, img_size=size).eval()
     return network
 
 
