@@ -51,7 +51,7 @@ def autocast(graph: Graph) -> Graph:
                 reads.append(cast)
         result = wanted
         if wanted is None:
-            floats = [tensor for tensor in layer.reads if tensor.width is None and tensor.shape]
+            floats = [tensor for tensor in layer.reads if tensor.width is None and (tensor.elements > 1 or not tensor.constant)]
             before = next((product[tensor.name] for tensor in layer.reads if tensor.name in product), None)
             # A linear layer adds its bias itself; BatchNorm keeps the type of its input.
             if layer.kind == 'batchnorm' or (before is not None and layer.operator == 'Add' and _bias(layer)):
