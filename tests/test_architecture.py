@@ -15,7 +15,7 @@ PACKAGE = 'mmtrtvit'
 
 FOLDERS = (
     *('runtime', 'prediction', 'serving', 'datasets', 'engine', 'models', 'weights', 'visualization'),
-    *('deploy', 'zoo', 'testing', 'benchmark', 'report', 'apis'),
+    *('deploy', 'zoo', 'testing', 'benchmark', 'roofline', 'report', 'apis'),
 )
 """Folders of the package from the ground up, above its own modules. A folder imports from those before it only."""
 

@@ -14,8 +14,8 @@ FULL_KINDS = frozenset({'norm', 'softmax'})
 def autocast(graph: Graph) -> Graph:
     """Give every tensor the width that it has under autocast.
 
-    Products are computed in float16, norms and softmax in float32; other layers give the widest type of their inputs, as
-    a parameter of float32 makes a sum float32 (scalars do not). Layers that want another type than they get have a
+    Products are computed in float16, norms and softmax in float32. Other layers give the widest type of their inputs: a
+    parameter of float32 makes a sum float32, a scalar does not. Layers that want another type than they get have a
     ``Cast`` before them.
 
     Args:
@@ -51,7 +51,11 @@ def autocast(graph: Graph) -> Graph:
                 reads.append(cast)
         result = wanted
         if wanted is None:
-            floats = [tensor for tensor in layer.reads if tensor.width is None and (tensor.elements > 1 or not tensor.constant)]
+            floats = [
+                tensor
+                for tensor in layer.reads
+                if tensor.width is None and (tensor.elements > 1 or not tensor.constant)
+            ]
             before = next((product[tensor.name] for tensor in layer.reads if tensor.name in product), None)
             # A linear layer adds its bias itself; BatchNorm keeps the type of its input.
             if layer.kind == 'batchnorm' or (before is not None and layer.operator == 'Add' and _bias(layer)):

@@ -167,7 +167,5 @@ def device(name: str) -> Device:
 
         return measure_cpu()
     if name not in DEVICES:
-        raise ConfigError(
-            f'--device {name} is unknown.', expected=', '.join([*DEVICES, 'cpu']), fix='correct --device'
-        )
+        raise ConfigError(f'--device {name} is unknown.', expected=', '.join([*DEVICES, 'cpu']), fix='correct --device')
     return DEVICES[name]

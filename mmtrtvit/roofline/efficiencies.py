@@ -4,8 +4,7 @@ from ..errors import ConfigError
 from .fusion import COMPILERS
 from .predict import Efficiency
 
-CALIBRATED: dict[tuple[str, str], Efficiency] = {
-}
+CALIBRATED: dict[tuple[str, str], Efficiency] = {}
 """Device and compiler to efficiencies, as ``python tools/dev/validate_roofline.py predict`` found them."""
 
 _GPU = ('tensorrt', 'tensorrt-8.0', 'inductor', 'eager')

@@ -1,7 +1,6 @@
 """Groups of layers that one kernel runs, as compilers and runtimes form them."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
 
 from .layers import MATRIX, Graph, Layer, Tensor
 from .views import with_copies
@@ -22,8 +21,9 @@ class Compiler:
         epilogue: Kinds of layers that join the convolution or matrix product before them.
         chains: Kinds of layers that join each other.
         keeps: Whether a chain goes on after a tensor that is needed elsewhere too, which is then written as well.
-        attention: When the two products of attention and the softmax between them are one kernel: ``always``, ``never``,
-            or if the network is ``written`` with ``scaled_dot_product_attention``, as both operands that are scaled show.
+        attention: When the two products of attention and the softmax between them are one kernel: ``always``,
+            ``never``, or where the network is ``written`` with ``scaled_dot_product_attention``: its export scales both
+            operands.
         views: Whether slices and transposes are strides of the same memory.
         costless: Further operators that move no data: the layers before them write to the right place.
         constants: Whether layers of weights alone run once and for all.
@@ -225,23 +225,21 @@ class _Fusion:
                 return []
         return []
 
+    def _pattern(self, layer: Layer) -> tuple[str, list[Layer]]:
+        """The layers that begin or centre here and have one kernel everywhere, and their kind."""
+        patterns = {self._attention: 'attention', self._gelu: 'pointwise', self._gate: 'pointwise'}
+        for pattern in (self._attention, self._linear, self._affine, self._gelu, self._gate):
+            found = pattern(layer)
+            if found:
+                return patterns.get(pattern, layer.kind), found
+        return layer.kind, [layer]
+
     def groups(self) -> list[Group]:
         units: dict[int, Group] = {}
         for layer in self.working:
             if id(layer) in units:
                 continue
-            for pattern, kind in (
-                (self._attention, 'attention'),
-                (self._linear, layer.kind),
-                (self._affine, layer.kind),
-                (self._gelu, 'pointwise'),
-                (self._gate, 'pointwise'),
-            ):
-                found = pattern(layer)
-                if found:
-                    break
-            else:
-                found, kind = [layer], layer.kind
+            kind, found = self._pattern(layer)
             unit = Group(kind, found)
             units.update({id(member): unit for member in found})
         for unit in list({id(unit): unit for unit in units.values()}.values()):

@@ -273,7 +273,7 @@ _SMALL = 4096
 def _inferred(model: ModelProto) -> ModelProto:
     """The model with the shapes of all tensors, as far as they follow from those of its input.
 
-    ONNX follows sizes through few operators only, so nodes that compute with sizes alone are run here, and their outputs
+    ONNX follows sizes through few operators only. Nodes that compute with sizes alone are run here, and their outputs
     become constants, until no further shape is found.
     """
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -303,9 +303,9 @@ def _compute_sizes(graph: onnx.GraphProto, known: Mapping[str, Tensor]) -> None:
         found = None
         if node.op_type == 'Shape' and node.input[0] in known and not node.attribute:
             found = [np.array(known[node.input[0]].shape, np.int64)]
-        elif node.op_type == 'Constant' or (node.input and all(not name or name in values for name in node.input)):
-            if all(known[name].elements <= _SMALL for name in node.output if name in known):
-                found = _computed(node, values)
+        elif (node.input or node.op_type == 'Constant') and {*node.input} <= {*values, ''}:
+            small = all(known[name].elements <= _SMALL for name in node.output if name in known)
+            found = _computed(node, values) if small else None
         if found is None or any(array.size > _SMALL for array in found):
             kept.append(node)
             continue

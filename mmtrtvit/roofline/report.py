@@ -58,7 +58,9 @@ def predict_latency(
         settings.update(precision=precision, shape=size)
         write_rows(
             {
-                'network': [dict(settings, ms=prediction.total, shares=prediction.shares, left_out=dict(graph.unknown))],
+                'network': [
+                    dict(settings, ms=prediction.total, shares=prediction.shares, left_out=dict(graph.unknown))
+                ],
                 'rows': [to_dict(row) for row in prediction.rows],
             },
             out,
@@ -114,4 +116,3 @@ def lines(graph: Graph, prediction: Prediction, top: int = 0) -> Iterator[str]:
 
 def _short(operators: str) -> str:
     return operators if len(operators) <= 48 else operators[:45] + '...'
-

@@ -16,7 +16,7 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from ..benchmark.backbones import OPSET, export_backbone
+from ..benchmark.sources import OPSET, export_backbone
 from ..config import load_config
 from ..errors import ConfigError, DeployError
 from ..runtime.manifest import MANIFEST, read_manifest
@@ -96,7 +96,7 @@ def backbone_graph(family: str, arch: str, shape: tuple[int, int] = BACKBONE_SIZ
 def network_graph(config: Config, shape: tuple[int, int]) -> Graph:
     """Export the parts of a detector or segmentor that run in testing, one by one, and read their layers.
 
-    As for :func:`~mmtrtvit.zoo.complexity.network_complexity`, steps between networks are left out: choice of proposals,
+    As in :func:`~mmtrtvit.zoo.complexity.network_complexity`, the steps between them are left out: choice of proposals,
     RoIAlign, suppression, pasting of masks. A RoI head counts for as many RoIs as there.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..latency import processor
+from ..machine import processor
 from .devices import CPU_TILES, Device
 
 _SIDE = 1024

@@ -13,8 +13,8 @@ _MAPS = ('conv', 'pool', 'resize', 'batchnorm')
 def with_copies(graph: Graph) -> Graph:
     """Mark the reshapes that PyTorch has to copy for, as layers of the kind ``copy``.
 
-    Maps of convolutions are channels last; transposes and slices change strides only. A reshape is a view where the strides
-    allow it.
+    Maps of convolutions are channels last; transposes and slices change strides only. A reshape is a view where the
+    strides allow it.
 
     Args:
         graph: Layers of a network.

@@ -1,7 +1,6 @@
 """Small graphs, written node by node."""
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -44,7 +43,7 @@ def conv_model():
 
 @pytest.fixture
 def attention_model():
-    """16 tokens of 8 channels in 2 heads: products, softmax, a linear layer with GELU. (1, 8, 4, 4) in, 4 wide heads."""
+    """16 tokens of 8 channels in 2 heads of 4: products, softmax, a linear layer with GELU."""
     heads = np.array([1, 16, 2, 4])
     return make_model(
         [

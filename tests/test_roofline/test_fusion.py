@@ -49,12 +49,16 @@ def test_attention_of_pytorch_is_one_kernel_where_both_operands_are_scaled(atten
 
 
 def test_views_of_pytorch_move_nothing(attention_model):
-    """Heads and tokens are strides; only a product that merges them would copy, and attention writes them side by side."""
+    """Heads and tokens are strides; attention writes its heads side by side. What merges other axes copies."""
     found = operators(attention_model, 'eager')
     assert 'Transpose' not in found and 'Reshape' not in found
     assert operators(attention_model, 'tensorrt').count('Transpose') == 4
     merged = make_model(
-        [('Transpose', ['image'], 't', dict(perm=[0, 1, 3, 2])), ('Flatten', ['t'], 'f', {}), ('Relu', ['f'], 'out', {})]
+        [
+            ('Transpose', ['image'], 't', dict(perm=[0, 1, 3, 2])),
+            ('Flatten', ['t'], 'f', {}),
+            ('Relu', ['f'], 'out', {}),
+        ]
     )
     assert operators(merged, 'eager') == ['Flatten', 'Relu']
 
@@ -102,11 +106,21 @@ def test_autocast_adds_casts(compiler):
         one=(8,),
     )
     graph = autocast(read_graph(model))
-    assert [layer.operator for layer in graph.layers] == ['MatMul', 'Cast', 'LayerNormalization', 'Cast', 'MatMul', 'Mul']
+    assert [layer.operator for layer in graph.layers] == [
+        'MatMul',
+        'Cast',
+        'LayerNormalization',
+        'Cast',
+        'MatMul',
+        'Mul',
+    ]
     widths = {tensor.name: tensor.width for layer in graph.layers for tensor in layer.writes}
     assert widths == {'a': 2, 'a:4': 4, 'b': 4, 'b:2': 2, 'c': 2, 'out': 4}
     groups = [group.operators for group in fuse(graph, COMPILERS[compiler])]
-    assert groups == {
-        'eager': ['MatMul', 'Cast', 'LayerNormalization', 'Cast', 'MatMul', 'Mul'],
-        'inductor': ['MatMul', 'Cast+LayerNormalization+Cast', 'MatMul', 'Mul'],
-    }[compiler]
+    assert (
+        groups
+        == {
+            'eager': ['MatMul', 'Cast', 'LayerNormalization', 'Cast', 'MatMul', 'Mul'],
+            'inductor': ['MatMul', 'Cast+LayerNormalization+Cast', 'MatMul', 'Mul'],
+        }[compiler]
+    )

@@ -33,8 +33,18 @@ def test_attention_by_hand(attention_model):
     ('node', 'image', 'weights', 'macs'),
     [
         (('Gemm', ['image', 'w'], 'out', dict(transB=1)), (2, 6), dict(w=(5, 6)), 2 * 6 * 5),
-        (('ConvTranspose', ['image', 'w'], 'out', dict(strides=[2, 2])), (1, 3, 4, 4), dict(w=(3, 5, 2, 2)), 16 * 3 * 20),
-        (('Einsum', ['image', 'w'], 'out', dict(equation='bhid,jd->bhij')), (1, 2, 4, 3), dict(w=(5, 3)), 2 * 4 * 3 * 5),
+        (
+            ('ConvTranspose', ['image', 'w'], 'out', dict(strides=[2, 2])),
+            (1, 3, 4, 4),
+            dict(w=(3, 5, 2, 2)),
+            16 * 3 * 20,
+        ),
+        (
+            ('Einsum', ['image', 'w'], 'out', dict(equation='bhid,jd->bhij')),
+            (1, 2, 4, 3),
+            dict(w=(5, 3)),
+            2 * 4 * 3 * 5,
+        ),
     ],
 )
 def test_other_products_by_hand(node, image, weights, macs):

@@ -74,7 +74,9 @@ def test_depthwise_convolutions_run_on_vector_units(conv_model):
 
 
 def test_norms_of_tensorrt_8_0_take_several_kernels():
-    norm = make_model([('LayerNormalization', ['image', 'one', 'one'], 'out', dict(axis=-1))], image=(1, 4, 8), one=(8,))
+    norm = make_model(
+        [('LayerNormalization', ['image', 'one', 'one'], 'out', dict(axis=-1))], image=(1, 4, 8), one=(8,)
+    )
     new, old = (roofline(compiler=name, overhead=1).predict(read_graph(norm)) for name in ('tensorrt', 'tensorrt-8.0'))
     assert old.rows[0].overhead == 4 * new.rows[0].overhead
     assert old.rows[0].memory == pytest.approx(3.5 * new.rows[0].memory)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Graphs, measurements and rows for the validation of tools/predict_latency.py; in the environment of make reference."""
+"""Graphs, measurements and rows that validate tools/predict_latency.py; for the environment of make reference."""
 
 import argparse
 import sys
@@ -37,7 +37,9 @@ def main() -> None:
     else:
         from validation.study import export_graphs, predict_networks
 
-        export_graphs(folder / 'graphs', results) if args.step == 'graphs' else predict_networks(folder / 'graphs', results)
+        export_graphs(folder / 'graphs', results) if args.step == 'graphs' else predict_networks(
+            folder / 'graphs', results
+        )
 
 
 if __name__ == '__main__':

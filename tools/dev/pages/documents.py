@@ -19,7 +19,7 @@ from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from . import counted, measured
+from . import counted, measured, predicted
 from .metafile import metafiles
 from .plots import (
     digest_of,
@@ -27,6 +27,7 @@ from .plots import (
     draw_complexity,
     draw_latency,
     draw_pretraining,
+    draw_roofline,
     draw_training,
     drawn_from,
 )
@@ -64,6 +65,7 @@ SPEED, COUNTED = 'speed', 'counted'
 """Rows of measurements, ``speed.jsonl``; and those that are counted from the code."""
 
 _PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
+_ROOFLINE = 'python tools/dev/validate_roofline.py predict'
 _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
 
 MEASURED = {
@@ -86,6 +88,11 @@ MEASURED = {
     'engines': Measured('deployment', measured.engines_table, _ENGINES),
     'prediction': Measured('prediction', measured.prediction_table, 'python tools/benchmark.py prediction DIR SOURCE'),
     'service': Measured('service', measured.service_table, 'python examples/service/load.py DIR SOURCE --out FILE'),
+    'roofline-errors': Measured('roofline', predicted.errors_table, _ROOFLINE, 'roofline.png'),
+    'roofline-efficiencies': Measured('roofline', predicted.efficiencies_table, _ROOFLINE),
+    'roofline-t4': Measured('roofline', predicted.t4_table, _ROOFLINE),
+    'roofline-paper': Measured('roofline', predicted.paper_table, _ROOFLINE),
+    'roofline-worst': Measured('roofline', predicted.worst_table, _ROOFLINE),
     'exports': Measured('exports', measured.exports_table, 'version 0.1'),
 }
 """Tables of recorded rows by name."""
@@ -93,6 +100,7 @@ MEASURED = {
 CAPTIONS = {
     'latency.png': 'Median and 90th percentile of each backbone in each runtime',
     'comparison.png': 'Latency of all families against MACs and published accuracy',
+    'roofline.png': 'Predicted against published or measured latency, a panel for each device',
     'training.png': 'Seconds and added memory of one training iteration',
     'pretraining.png': 'Validation figures over epochs: a classifier, and a detector with and without its backbone',
 }
@@ -104,6 +112,7 @@ PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
     'training.png': ('training', draw_training),
     'pretraining.png': ('pretraining', draw_pretraining),
     'comparison.png': (SPEED, draw_comparison),
+    'roofline.png': ('roofline', draw_roofline),
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
 
@@ -125,6 +134,7 @@ def counted_tables(root: Path, published: Published) -> dict[str, Callable[[], s
         'complexity': counted.stages_table,
         'totals-imagenet': bind(counted.imagenet_table, published),
         'rules': bind(counted.rules_table, root),
+        'devices': predicted.devices_table,
         'misprints': bind(counted.misprints, root, published),
         'zoo-imagenet': bind(counted.classifiers_table, root, published),
     }

@@ -274,3 +274,45 @@ def draw_training(result: Mapping, path: str | os.PathLike) -> None:
     first = rows[0]
     figure.suptitle(f'One training iteration, {first["shape"]}, {first["machine"]["processor"]}', fontsize=9)
     _save(figure, path, result)
+
+
+_USE_COLOURS = {'calibration': '#c8553d', 'same-network': '#e9a38f', 'looked-at': '#7fb2d6'}
+"""Colours of points by use; the rest have that of networks that nobody looked at before."""
+
+
+def draw_roofline(result: Mapping, path: str | os.PathLike) -> None:
+    """Draw predicted against known latency of an image as points, a panel for each device.
+
+    Args:
+        result: Content of ``roofline.json``.
+        path: The PNG file to write.
+    """
+    summaries = result['summaries']
+    lines = -(-len(summaries) // 3)
+    figure, axes = _figure(3, 12, 4.2 * lines, rows=lines)
+    for axis in axes[len(summaries) :]:
+        axis.set_visible(False)
+    for axis, summary in zip(axes, summaries, strict=False):
+        rows = [row for row in result['rows'] if row['target'] == summary['target']]
+        for use in sorted({row['use'] for row in rows}, reverse=True):
+            found = [row for row in rows if row['use'] == use]
+            x, y = ([row[name] / row['batch'] for row in found] for name in ('known_ms', 'predicted_ms'))
+            colour = _USE_COLOURS.get(use, '#28587b')
+            axis.plot(x, y, linestyle='', marker='o', markersize=4, alpha=0.8, color=colour, label=use)
+        every = [row[name] / row['batch'] for row in rows for name in ('known_ms', 'predicted_ms')]
+        ends = np.array([min(every) / 1.3, max(every) * 1.3])
+        axis.plot(ends, ends, color='#999999', linewidth=1, zorder=0)
+        axis.fill_between(ends, ends / 1.15, ends * 1.15, color='#eeeeee', zorder=0)
+        for row in sorted(rows, key=lambda row: -abs(np.log(row['predicted_ms'] / row['known_ms'])))[:3]:
+            at = (row['known_ms'] / row['batch'], row['predicted_ms'] / row['batch'])
+            axis.annotate(row['network'], at, (4, -3), textcoords='offset points', fontsize=6)
+        axis.set(xscale='log', yscale='log', xlim=ends, ylim=ends, xlabel='known, ms an image', ylabel='predicted')
+        found = list(summary['uses'].values())[-1]
+        axis.set_title(
+            f'{summary["device"].split(",")[0]}, {summary["compiler"]}\n'
+            f'Spearman {found["spearman"]:.3f}, median error {found["median_error"]:.0%}',
+            fontsize=9,
+        )
+        axis.legend(frameon=False, fontsize=7, loc='upper left')
+    figure.suptitle('Predicted, not measured. The band is 15 %.', fontsize=9)
+    _save(figure, path, result)

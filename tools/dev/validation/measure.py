@@ -1,6 +1,7 @@
 """Latency of networks on this machine's CPU, in ONNX Runtime and OpenVINO, for the validation of predictions."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def export_networks(folder: str | os.PathLike) -> None:
             print(path.name, flush=True)
 
 
-def measure_networks(folder: str | os.PathLike, out: str | os.PathLike, names: Sequence[tuple[str, int]] = NETWORKS) -> None:
+def measure_networks(
+    folder: str | os.PathLike, out: str | os.PathLike, names: Sequence[tuple[str, int]] = NETWORKS
+) -> None:
     """Measure this CPU, then the networks one by one, each in all runtimes in turn.
 
     Args:
@@ -79,7 +82,7 @@ def measure_networks(folder: str | os.PathLike, out: str | os.PathLike, names: S
         path = graph_path(folder, name, size)
         inputs = {'image': np.random.default_rng(0).random((1, 3, size, size), np.float32)}
         sessions = {runtime: open_session(runtime, path, threads=threads) for runtime in RUNTIMES}
-        subjects = {runtime: lambda session=session: session.run(inputs) for runtime, session in sessions.items()}
+        subjects = {runtime: functools.partial(session.run, inputs) for runtime, session in sessions.items()}
         found = measure(
             subjects,
             scope='network',
@@ -89,6 +92,8 @@ def measure_networks(folder: str | os.PathLike, out: str | os.PathLike, names: S
             min_seconds=1.2,
             max_seconds=8,
         )
-        rows += [{**row.to_dict(), 'runtime': row.name, 'values': [round(value, 3) for value in row.values]} for row in found]
+        rows += [
+            {**row.to_dict(), 'runtime': row.name, 'values': [round(value, 3) for value in row.values]} for row in found
+        ]
         print(name, size, *(f'{row.name} {row.median:.1f} ms' for row in found), flush=True)
     write_rows({'cpu': [cpu], 'rows': rows, 'machine': [machine()]}, out)

@@ -123,7 +123,7 @@ def export_graphs(folder: str | os.PathLike, results: Path) -> None:
                 export(name, size, graph_path(folder, name, size), weights=False)
             except Exception as error:  # of any network of timm: the others go on, and its rows are reported as missing
                 failed.append(name)
-                print(f'{name}: {type(error).__name__}: {str(error)[:200]}', flush=True)
+                print(f'{name}: {type(error).__name__}: {str(error).splitlines()[0][:160]}', flush=True)
     if failed:
         print(f'No graph of {len(failed)} networks: {", ".join(failed)}')
 
