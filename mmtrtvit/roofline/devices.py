@@ -154,18 +154,3 @@ DEVICES: dict[str, Device] = {
     ),
 }
 """Devices by name."""
-
-
-def device(name: str) -> Device:
-    """A device by name; ``cpu`` is this machine, measured on the spot.
-
-    Raises:
-        ConfigError: If the name is unknown.
-    """
-    if name == 'cpu':
-        from .this_cpu import measure_cpu
-
-        return measure_cpu()
-    if name not in DEVICES:
-        raise ConfigError(f'--device {name} is unknown.', expected=', '.join([*DEVICES, 'cpu']), fix='correct --device')
-    return DEVICES[name]

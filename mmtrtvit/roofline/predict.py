@@ -167,26 +167,30 @@ class Roofline:
             bandwidth = self.device.cache_bandwidth if cached else self.device.bandwidth
             size += bytes_ * factor
             memory += bytes_ * factor / (bandwidth * 1e9 * share)
-        compute = sum(self._arithmetic(layer.product, layer.kind, group.kind, scale)
-                      for layer in group.layers if layer.product)  # fmt: skip
+        compute, macs = 0.0, 0.0
+        for layer in group.layers:
+            if layer.product:
+                times = 1 if layer.constant else scale
+                compute += self._arithmetic(layer.product, layer.kind, times)
+                macs += layer.macs * times
         return Row(
             group.name,
             group.operators,
             group.kind,
-            round(group.macs * scale),
+            round(macs),
             round(size),
             compute * 1e3,
             memory * 1e3,
             launches * efficiency.overhead * 1e-3,
         )
 
-    def _arithmetic(self, product: Product, layer: str, kind: str, scale: float) -> float:
+    def _arithmetic(self, product: Product, kind: str, scale: float) -> float:
         """Seconds for a convolution or matrix product."""
         macs = product.macs * scale
         efficiency = self.efficiency
-        reached = efficiency.conv if layer == 'conv' else efficiency.linear if product.shared else efficiency.attention
+        reached = efficiency.conv if kind == 'conv' else efficiency.linear if product.shared else efficiency.attention
         by_matrix = self._tiled(product, scale) / (self.matrix * reached)
-        if layer == 'conv' and product.count > 1:
+        if kind == 'conv' and product.count > 1:
             by_vector = 2 * macs / (self.vector * self.efficiency.depthwise)
             # one output channel for each input channel: no matrix unit can share anything
             return by_vector if product.n == 1 else min(by_vector, by_matrix * _GROUPED)

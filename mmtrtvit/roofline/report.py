@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from ..benchmark.rows import check_settings, write_rows
 from ..deploy.export.input_shapes import parse_size
-from ..errors import ConfigError
-from .devices import device
-from .efficiencies import compilers_of, efficiency_of
+from ..errors import ConfigError, DeployError
+from .efficiencies import compilers_of, device, efficiency_of
 from .fusion import COMPILERS
 from .layers import Graph
 from .predict import Prediction, Roofline, Row
@@ -49,6 +48,12 @@ def predict_latency(
     roofline = Roofline(target, COMPILERS[compiler], precision, efficiency)
     graph = graph_of(source, None if shape is None else parse_size(shape))
     prediction = roofline.predict(graph, batch)
+    if not prediction.rows:
+        raise DeployError(
+            f'No layer of {graph.name} can be predicted: {", ".join(graph.unknown) or "nothing in it moves data"}.',
+            expected='convolutions, products, norms and the like',
+            fix='give the graph of a network',
+        )
     size = 'x'.join(map(str, (batch, *graph.shape[1:])))
     print(f'Predicted, not measured: {graph.name}, {size}, {precision}, {COMPILERS[compiler].title} on {target.title}')
     print('\n'.join(lines(graph, prediction, top)))

@@ -50,10 +50,9 @@ def graph_of(source: str, shape: tuple[int, int] | None = None) -> Graph:
     if path.suffix == '.py' or '::' in source or path.is_file():
         config = load_config(source)
         return network_graph(config, shape or METHODS[method_of(config)].shape)
-    family, _, arch = source.partition('-')
-    if family in FAMILIES and (arch or len(FAMILIES[family].archs) == 1):
-        return backbone_graph(family, arch or FAMILIES[family].archs[0], shape or BACKBONE_SIZE)
-    names = [f'{name}-{arch}' for name, family in FAMILIES.items() for arch in family.archs]
+    names = {f'{name}-{arch}': (name, arch) for name, family in FAMILIES.items() for arch in family.archs}
+    if source in names:
+        return backbone_graph(*names[source], shape or BACKBONE_SIZE)
     raise ConfigError(
         f'{source} is not a file, a folder or a backbone.',
         expected=f'an ONNX file, a folder of tools/deploy.py, a config, or one of {", ".join(names)}',

@@ -82,9 +82,14 @@ def test_layers_of_weights_alone_run_once():
 
 def test_a_tensor_that_others_need_ends_a_chain_or_is_written_too():
     model = make_model(
-        [('Relu', ['image'], 'a', {}), ('Sigmoid', ['a'], 'b', {}), ('Conv', ['a', 'w'], 'c', {}), ('Add', ['b', 'c'], 'out', {})],
+        [
+            ('Relu', ['image'], 'a', {}),
+            ('Sigmoid', ['a'], 'b', {}),
+            ('Conv', ['a', 'w'], 'c', {}),
+            ('Add', ['b', 'c'], 'out', {}),
+        ],
         w=(3, 3, 1, 1),
-    )  # fmt: skip
+    )
     assert operators(model, 'tensorrt') == ['Relu', 'Sigmoid', 'Conv+Add']
     first = fuse(read_graph(model), COMPILERS['inductor'])[0]
     assert first.operators == 'Relu+Sigmoid' and elements(first) == (192, 384)
@@ -92,8 +97,7 @@ def test_a_tensor_that_others_need_ends_a_chain_or_is_written_too():
 
 @pytest.mark.parametrize('compiler', ['eager', 'inductor'])
 def test_autocast_adds_casts(compiler):
-    """A norm is in float32: float16 to it is cast, and its output to float16 for the product; a parameter makes the sum
-    float32."""
+    """To the norm, which is in float32, and from it to the product; a parameter of float32 makes a product float32."""
     model = make_model(
         [
             ('MatMul', ['image', 'w'], 'a', {}),

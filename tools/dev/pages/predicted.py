@@ -76,7 +76,7 @@ def t4_table(result: Mapping) -> str:
     """Every published latency of the T4."""
     rows = [
         dict(row, name=name_of(row['network']), error=row['predicted_ms'] / row['known_ms'] - 1,
-             use='calibration' if row['use'] in ('calibration', 'same-network') else '')
+             use={'calibration': 'calibration', 'same-network': 'its network calibrates'}.get(row['use'], ''))
         for row in result['rows'] if row['target'] == 't4-tensorrt'
     ]  # fmt: skip
     columns = [
@@ -128,7 +128,8 @@ def worst_table(result: Mapping) -> str:
     for target, title in titles.items():
         kept = [row for row in result['rows'] if row['target'] == target and row['use'] in USES]
         kept.sort(key=lambda row: -abs(_log_ratio(row)))
-        for row in kept[:WORST]:
+        once = {row['network']: row for row in reversed(kept)}  # of several sizes, batches and precisions the worst
+        for row in sorted(once.values(), key=lambda row: -abs(_log_ratio(row)))[:WORST]:
             bound = max(row['shares'], key=row['shares'].__getitem__)
             rows.append(
                 dict(row, title=title, name=name_of(row['network']), ratio=row['predicted_ms'] / row['known_ms'],

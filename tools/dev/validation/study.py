@@ -179,6 +179,7 @@ def predict_networks(folder: str | os.PathLike, results: Path) -> None:
                 target=target.name,
                 device=target.processor.title,
                 compiler=COMPILERS[target.compiler].title,
+                calibration=[target.device, target.compiler],
                 calibrated_on=[case.network for case in five],
                 efficiency=dataclasses.asdict(efficiency),
                 missing=len(target.cases) - len(cases),
