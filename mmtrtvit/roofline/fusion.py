@@ -183,6 +183,25 @@ class _Fusion:
             found.append(after)
         return found if len(found) == 5 else []
 
+    def _tanh_gelu(self, layer: Layer) -> list[Layer]:
+        """GELU by a hyperbolic tangent of a cubic, and 1 more times half of ``x``."""
+        if layer.operator != 'Tanh':
+            return []
+        found = {id(layer): layer}
+        for operator in ('Add', 'Mul'):
+            after = self._only_user(list(found.values())[-1])
+            if after is None or after.operator != operator:
+                return []
+            found[id(after)] = after
+        waiting = list(found.values())
+        while waiting:
+            for before in self._before(waiting.pop()):
+                inside = before.operator in ('Mul', 'Add', 'Pow') and id(self._only_user(before)) in found
+                if inside and id(before) not in found:
+                    found[id(before)] = before
+                    waiting.append(before)
+        return sorted(found.values(), key=lambda layer: self.place[id(layer)])
+
     def _gate(self, layer: Layer) -> list[Layer]:
         """SiLU: a sigmoid times its own input."""
         after = self._only_user(layer) if layer.operator in ('Sigmoid', 'HardSigmoid') else None
@@ -227,11 +246,11 @@ class _Fusion:
 
     def _pattern(self, layer: Layer) -> tuple[str, list[Layer]]:
         """The layers that begin or centre here and have one kernel everywhere, and their kind."""
-        patterns = {self._attention: 'attention', self._gelu: 'pointwise', self._gate: 'pointwise'}
-        for pattern in (self._attention, self._linear, self._affine, self._gelu, self._gate):
+        kinds = {self._attention: 'attention'}
+        for pattern in (self._attention, self._linear, self._affine, self._gelu, self._tanh_gelu, self._gate):
             found = pattern(layer)
             if found:
-                return patterns.get(pattern, layer.kind), found
+                return kinds.get(pattern, layer.kind), found
         return layer.kind, [layer]
 
     def groups(self) -> list[Group]:

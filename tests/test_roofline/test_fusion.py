@@ -1,5 +1,6 @@
 """Groups of layers, and the bytes that they move, by hand."""
 
+import numpy as np
 import pytest
 
 from mmtrtvit.roofline.autocast import autocast
@@ -65,6 +66,26 @@ def test_views_of_pytorch_move_nothing(attention_model):
 
 def test_gelu_is_one_kernel_everywhere(attention_model):
     assert 'Div+Erf+Add+Mul+Mul' in operators(attention_model, 'eager')
+
+
+def test_gelu_by_a_hyperbolic_tangent_is_one_kernel_everywhere():
+    model = make_model(
+        [
+            ('Relu', ['image'], 'x', {}),
+            ('Mul', ['x', 'x'], 'square', {}),
+            ('Mul', ['square', 'x'], 'cube', {}),
+            ('Mul', ['cube', 'c'], 'part', {}),
+            ('Add', ['x', 'part'], 'sum', {}),
+            ('Mul', ['sum', 'c'], 'inner', {}),
+            ('Tanh', ['inner'], 'tanh', {}),
+            ('Add', ['tanh', 'c'], 'more', {}),
+            ('Mul', ['x', 'c'], 'half', {}),
+            ('Mul', ['half', 'more'], 'out', {}),
+        ],
+        c=np.float32(0.5),
+    )
+    relu, gelu = fuse(read_graph(model), COMPILERS['eager'])
+    assert gelu.operators == 'Mul+Mul+Mul+Add+Mul+Tanh+Add+Mul+Mul' and elements(gelu) == (193, 192)
 
 
 def test_joined_tensors_cost_nothing_in_tensorrt():
