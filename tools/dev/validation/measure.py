@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from mmtrtvit.benchmark.rows import write_rows
-from mmtrtvit.latency import machine, measure
+from mmtrtvit.latency import measure
+from mmtrtvit.machine import machine
 from mmtrtvit.roofline.this_cpu import measure_cpu
 from mmtrtvit.runtime.backends import open_session
 
@@ -91,6 +92,7 @@ def measure_networks(
             min_runs=15,
             min_seconds=1.2,
             max_seconds=8,
+            until_steady=False,
         )
         rows += [
             {**row.to_dict(), 'runtime': row.name, 'values': [round(value, 3) for value in row.values]} for row in found
