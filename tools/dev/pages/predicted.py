@@ -8,13 +8,8 @@ from mmtrtvit.zoo.families import FAMILIES
 
 from .render import render
 
-USES = {
-    'validation': 'not calibrated on',
-    'looked-at': 'looked at',
-    'held-out': 'held out',
-    'all': 'all',
-}
-"""How rows are used, as tables write it."""
+NETWORKS = {'looked-at': 'looked at', 'held-out': 'held out', 'fp16': 'float16', 'fp32': 'float32', 'all': 'all'}
+"""Groups of rows that were not calibrated on, as tables write them."""
 
 WORST = 5
 """Networks of each target in the table of the worst."""
@@ -41,7 +36,7 @@ def errors_table(result: Mapping) -> str:
         for use, found in summary['uses'].items():
             first = not any(row['target'] == title_of(summary) for row in rows)
             five = ', '.join(map(name_of, summary['calibrated_on'])) if first else ''
-            rows.append(dict(found, target=title_of(summary), use=USES[use], five=five))
+            rows.append(dict(found, target=title_of(summary), use=NETWORKS[use], five=five))
     columns = [
         ('device', '{target}'),
         ('networks', '{use}'),
@@ -126,7 +121,11 @@ def worst_table(result: Mapping) -> str:
     titles = {summary['target']: title_of(summary) for summary in result['summaries']}
     rows = []
     for target, title in titles.items():
-        kept = [row for row in result['rows'] if row['target'] == target and row['use'] in USES]
+        kept = [
+            row
+            for row in result['rows']
+            if row['target'] == target and row['use'] not in ('calibration', 'same-network')
+        ]
         kept.sort(key=lambda row: -abs(_log_ratio(row)))
         once = {row['network']: row for row in reversed(kept)}  # of several sizes, batches and precisions the worst
         for row in sorted(once.values(), key=lambda row: -abs(_log_ratio(row)))[:WORST]:

@@ -198,13 +198,17 @@ def predict_networks(folder: str | os.PathLike, results: Path) -> None:
 
 
 def _summaries(rows: list[dict]) -> Iterator[tuple[str, dict]]:
-    """Errors of the rows that were not calibrated on, by their use and of all of them."""
+    """Errors of the rows that were not calibrated on, by their use, by their precision, and of all of them."""
     kept = [row for row in rows if row['use'] not in ('calibration', 'same-network')]
-    uses = list(dict.fromkeys(row['use'] for row in kept))
-    for use in (*uses, *(['all'] if len(uses) > 1 else [])):
-        found = [row for row in kept if use in ('all', row['use'])]
-        yield use, errors([row['predicted_ms'] for row in found], [row['known_ms'] for row in found],
-                          [row['batch'] for row in found])  # fmt: skip
+    for key in ('use', 'precision'):
+        values = list(dict.fromkeys(row[key] for row in kept))
+        for value in values if len(values) > 1 else ():
+            yield value, _errors([row for row in kept if row[key] == value])
+    yield 'all', _errors(kept)
+
+
+def _errors(rows: list[dict]) -> dict[str, float]:
+    return errors(*([row[name] for row in rows] for name in ('predicted_ms', 'known_ms', 'batch')))
 
 
 def errors(predicted: list[float], known: list[float], batches: list[int]) -> dict[str, float]:
