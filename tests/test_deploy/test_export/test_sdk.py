@@ -207,23 +207,28 @@ def test_a_classifier():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task, shapes', [('instance', None), ('instance', SQUARE), ('segmentation', None)])
-def test_the_real_library_finds_what_the_runtime_finds(toy, toy_checkpoint, toy_seg, tmp_path, task, shapes):
-    """mmdeploy's C++ library, with an ONNX Runtime of its own; upright images and images across."""
+@pytest.mark.skipif(np.__version__ >= '2', reason='mmdeploy-runtime 1.3.1 returns wrong labels with NumPy 2')
+@pytest.mark.parametrize('method, shapes', [('retinanet', SQUARE), ('fasterrcnn', None), ('semfpn', None)])
+def test_the_real_library_finds_what_the_runtime_finds(networks, toy, tmp_path, method, shapes):
+    """mmdeploy's C++ library, with an ONNX Runtime of its own; upright images and images across.
+
+    Not Mask R-CNN: 1.3.1 reads its boxes before they are copied.
+    """
     runtime = pytest.importorskip('mmdeploy_runtime', reason='no mmdeploy-runtime 1.3.1 (mmdeploy SDK) is installed')
-    config, checkpoint = (toy.config, toy_checkpoint) if task == 'instance' else (toy_seg.config, toy_seg.checkpoint)
-    options = {'model.data_preprocessor.test_cfg': None} if task == 'segmentation' else {}
+    config, checkpoint = networks[method]
+    options = {'model.data_preprocessor.test_cfg': None} if method == 'semfpn' else {}
     deploy(config, str(checkpoint), work_dir=tmp_path, shapes=shapes, images=1, timed=False, cfg_options=options)
     image = cv2.imread(str(toy.images[0]))[:181]
     for picture in (image, np.ascontiguousarray(image.transpose(1, 0, 2))):
         ours = load(tmp_path)(picture)
-        if task == 'segmentation':
+        if method == 'semfpn':
             theirs = runtime.Segmentor(model_path=str(tmp_path), device_name='cpu', device_id=0)(picture)
-            assert np.mean(theirs.argmax(0) == ours.labels) > 0.99
+            assert np.mean(theirs.argmax(0) == ours.labels) > 0.999
             continue
-        boxes, labels, masks = runtime.Detector(model_path=str(tmp_path), device_name='cpu', device_id=0)(picture)
+        boxes, labels, _ = runtime.Detector(model_path=str(tmp_path), device_name='cpu', device_id=0)(picture)
         assert len(boxes) == len(ours.boxes) > 10
         np.testing.assert_array_equal(labels, ours.labels)
-        np.testing.assert_allclose(boxes[:, :4], ours.boxes, atol=1e-2)
         np.testing.assert_allclose(boxes[:, 4], ours.scores, atol=1e-4)
-        assert len(masks) == len(ours.masks)
+        # it clips to the width and the height minus 1
+        limits = [picture.shape[1] - 1, picture.shape[0] - 1] * 2
+        np.testing.assert_allclose(boxes[:, :4], np.minimum(ours.boxes, limits), atol=1e-2)
