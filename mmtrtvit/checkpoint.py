@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib
 import logging
 import pickle
 import re
@@ -44,7 +45,8 @@ def _under_name(function: Callable, module: str, name: str) -> Callable:
     return call
 
 
-_MULTIARRAY = (np._core if hasattr(np, '_core') else np.core).multiarray
+# numpy._core is there in NumPy 1.26, too, but does not import its modules by itself
+_MULTIARRAY = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
 
 _ALLOWED = (
     *(HistoryBuffer, np.ndarray, np.dtype),
