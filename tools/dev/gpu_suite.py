@@ -4,12 +4,15 @@
     python tools/dev/gpu_suite.py gather                   # on any machine: wheels of pure Python into .gpu/
     python tools/dev/gpu_suite.py run --out work_dirs/gpu  # on that machine, with .gpu/ beside the checkout's files
 
-Packages of .gpu/ that are not installed there are unpacked into a temporary folder. Nothing is installed.
+Packages of .gpu/ that are not installed there are unpacked into a temporary folder. Nothing is installed. The run
+leaves logs, ``tests.xml`` and ``gpu.jsonl``, rows of latency. Copied to docs/results/, these make the table of
+docs/tensorrt.md: python tools/dev/update_pages.py.
 """
 
 import argparse
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEELS = ROOT / '.gpu'
+
+PEERS = (
+    *('resnet50', 'resnet101', 'nextvit_small', 'nextvit_base', 'efficientformer_l1', 'efficientformer_l3'),
+    'swin_tiny_patch4_window7_224',
+)
+"""Models of timm that are timed beside the backbones, where timm is installed."""
 
 
 def gather() -> None:
@@ -56,6 +65,27 @@ def test_command(out: Path, device: str) -> list[str]:
     return [sys.executable, '-m', 'pytest', *report, *processes, *chosen, 'tests/test_gpu']
 
 
+def latency_command(out: Path, device: str, modes: list[str], precisions: list[str]) -> list[str]:
+    """The command that times all backbones, timm's beside them, in turn."""
+    command = [sys.executable, 'tools/benchmark.py', 'backbone', f'--out={out}', f'--device={device}']
+    if device == 'cpu':
+        small = ('--families', 'turbovit', '--shapes', '64', '--modes', 'eager', '--precisions', 'fp32', '--busy-ok')
+        return [*command, '--backends', 'pytorch', *small, '--min-runs=3', '--min-seconds=0.1', '--warmup-seconds=0.1']
+    engines = [name.replace('_', '-') for name in ('tensorrt', 'tensorrt_rtx') if importlib.util.find_spec(name)]
+    peers = ['--timm', *PEERS] if importlib.util.find_spec('timm') else []
+    return [
+        *command,
+        *('--families', 'trtvit', 'nextvit', 'efficientformer', 'turbovit', *peers),
+        *('--batches', '1', '8', '32', '--backends', 'pytorch', *engines),
+        *('--modes', *modes, '--precisions', *precisions),
+        *('--min-seconds=0.3', '--warmup-seconds=0.2'),
+    ]
+
+
+LATENCY = {'fp16': (['eager', 'channels_last', 'graph'], ['fp16']), 'fp32': (['eager'], ['fp32', 'tf32'])}
+"""Modes of PyTorch and precisions of each step that measures; the first matters most."""
+
+
 def step(name: str, command: list[str], out: Path, environment: dict[str, str], seconds: float) -> bool:
     """Run a command with a limit of time, with its output in a file, and show the end of it.
 
@@ -87,8 +117,16 @@ def run(out: Path, device: str, minutes: float) -> int:
         print('Unpacked:', ' '.join(unpack(WHEELS, Path(scratch))) or 'nothing, everything is installed')
         paths = [str(ROOT), scratch, *filter(None, [os.environ.get('PYTHONPATH')])]
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
-        passed = step('tests', test_command(out, device), out, environment, end - time.monotonic())
-    return 0 if passed else 1
+        passed = [step('tests', test_command(out, device), out, environment, 0.4 * (end - time.monotonic()))]
+        for share, (name, settings) in zip((0.6, 1.0), LATENCY.items(), strict=True):
+            seconds = share * (end - time.monotonic())
+            # of the time of a step, some is for loading networks
+            command = [*latency_command(out, device, *settings), f'--max-seconds={0.7 * seconds:.0f}']
+            passed.append(step(f'latency_{name}', command, out, environment, seconds))
+    if (out / 'rows.jsonl').is_file():
+        shutil.copyfile(out / 'rows.jsonl', out / 'gpu.jsonl')
+        print(f'Rows: {out / "gpu.jsonl"}')
+    return 0 if all(passed) else 1
 
 
 def parse_args() -> argparse.Namespace:
