@@ -37,7 +37,7 @@ OPTIONS = {
         nargs='+',
         default=['eager'],
         metavar='MODE',
-        help='modes of PyTorch: eager, compiled, channels_last, compiled+channels_last',
+        help='modes of PyTorch: eager, compiled, channels_last, graph (CUDA), or two joined: compiled+channels_last',
     ),
     '--shapes': dict(nargs='+', metavar='SIZE', help='sizes of the input: 224, or 800x1344 (height x width)'),
     '--batches': dict(nargs='+', type=int, default=[1], metavar='N', help='numbers of images in the input'),
@@ -54,6 +54,7 @@ OPTIONS = {
     '--busy-ok': dict(action='store_true', help='measure on a busy machine too; the rows say so'),
     '--min-runs': dict(type=int, default=30, help='runs of each that count, at least'),
     '--min-seconds': dict(type=float, default=3.0, help='their time, at least'),
+    '--warmup-seconds': dict(type=float, default=1.0, help='time of the runs before, of each'),
     '--max-seconds': dict(type=float, default=1000.0, help='end of the whole run; unsteady rows are flagged'),
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'),
@@ -62,7 +63,8 @@ OPTIONS = {
 
 HOW = {
     '--out': dict(default='work_dirs/benchmark'),
-    **dict.fromkeys(('--threads', '--device', '--busy-ok', '--min-runs', '--min-seconds', '--max-seconds'), {}),
+    **dict.fromkeys(('--threads', '--device', '--busy-ok', '--min-runs', '--min-seconds'), {}),
+    **dict.fromkeys(('--warmup-seconds', '--max-seconds'), {}),
 }
 """Options of every command that measures latency: how it does."""
 

@@ -36,8 +36,8 @@ from .sources import Source, export_backbone
 
 PYTORCH = 'pytorch'
 
-MODES = ('eager', 'compiled', 'channels_last', 'compiled+channels_last')
-"""Modes of PyTorch."""
+MODES = ('eager', 'compiled', 'channels_last', 'compiled+channels_last', 'graph', 'graph+channels_last')
+"""Modes of PyTorch; ``graph`` is the replay of a CUDA graph."""
 
 PYTORCH_PRECISIONS = {'cpu': ('fp32', 'bf16'), 'cuda': ('fp32', 'tf32', 'bf16', 'fp16')}
 """Device to the precisions that PyTorch computes in. TF32 is set for each run: it is off in ``fp32``."""
@@ -131,6 +131,37 @@ def _arithmetic(tf32: bool) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
+def _between_events(work: Callable[[], object]) -> Milliseconds:
+    """Time of what ``work`` queues on PyTorch's current stream, as the GPU itself measures it."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return Milliseconds(start.elapsed_time(end))
+
+
+def _captured(work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+    """The replay of ``work`` as a CUDA graph, and the outputs that each replay writes.
+
+    Raises:
+        ConfigError: If PyTorch sees no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            'A CUDA graph was asked for, but PyTorch sees no GPU.',
+            expected='an NVIDIA GPU, and a build of PyTorch with CUDA',
+            fix='choose another mode',
+        )
+    for _ in range(3):  # kernels are chosen and memory is taken in the first runs, outside of the graph
+        work()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = work()
+    return graph.replay, outputs
+
+
 def _pytorch_run(
     network: nn.Module, shape: Sequence[int], mode: str, precision: str, device: str
 ) -> Callable[[], object]:
@@ -147,7 +178,10 @@ def _pytorch_run(
         with torch.inference_mode(), _arithmetic(tf32=precision == 'tf32'):
             return network(image)
 
-    return run
+    if 'graph' in mode:
+        replay, _ = _captured(run)
+        return lambda: _between_events(replay)
+    return run if device == 'cpu' else lambda: _between_events(run)
 
 
 def pytorch_candidate(source: Source, shape: Sequence[int], mode: str, precision: str, device: str) -> Candidate:
@@ -161,10 +195,13 @@ def pytorch_candidate(source: Source, shape: Sequence[int], mode: str, precision
         device: ``'cpu'`` or ``'cuda'``.
     """
     facts = dict(source.facts, backend=PYTORCH, mode=mode, precision=precision, device=device, shape=list(shape))
-    return Candidate(
-        facts,
-        lambda workshop: Loaded(_pytorch_run(source.build(), shape, mode, precision, device), source.count(shape)),
-    )
+
+    def load_it(workshop: Workshop) -> Loaded:
+        with torch.device(device):  # random weights are made sooner there
+            network = source.build()
+        return Loaded(_pytorch_run(network, shape, mode, precision, device), source.count(shape))
+
+    return Candidate(facts, load_it)
 
 
 def network_candidate(
@@ -225,16 +262,6 @@ def _median(work: Callable[[], float]) -> float:
     return statistics.median(work() for _ in range(_REPEATS))
 
 
-def _between_events(work: Callable[[], object]) -> Milliseconds:
-    """Time of what ``work`` queues on PyTorch's current stream, as the GPU itself measures it."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    work()
-    end.record()
-    end.synchronize()
-    return Milliseconds(start.elapsed_time(end))
-
-
 def engine_call(session: Session, feeds: Mapping[str, np.ndarray], graph: bool = False) -> Loaded:
     """The bare call of an engine.
 
@@ -259,14 +286,11 @@ def engine_call(session: Session, feeds: Mapping[str, np.ndarray], graph: bool =
         return Loaded(lambda: session.run(feeds))
     pinned = {name: torch.from_numpy(array).pin_memory() for name, array in feeds.items()}
     tensors = {name: tensor.cuda() for name, tensor in pinned.items()}
-    outputs = session.run_tensors(tensors)
-    torch.cuda.synchronize()
-    call: Callable[[], object] = lambda: session.run_tensors(tensors)  # noqa: E731
-    if graph:
-        captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(captured):
-            outputs = session.run_tensors(tensors)
-        call = captured.replay
+
+    def call() -> dict:
+        return session.run_tensors(tensors)
+
+    timed, outputs = _captured(call) if graph else (call, call())
     there = {name: torch.empty_like(tensor, device='cpu').pin_memory() for name, tensor in outputs.items()}
 
     def copies() -> dict:
@@ -280,7 +304,7 @@ def engine_call(session: Session, feeds: Mapping[str, np.ndarray], graph: bool =
 
         return dict(h2d_ms=_median(lambda: _between_events(up)), d2h_ms=_median(lambda: _between_events(down)))
 
-    return Loaded(lambda: _between_events(call), finish=copies)
+    return Loaded(lambda: _between_events(timed), finish=copies)
 
 
 def _converted(workshop: Workshop, key: tuple, exported: Path, backend: Backend, precision: str, feeds: dict) -> Path:

@@ -35,6 +35,7 @@ class Source:
     facts: dict
     make: Callable[[], nn.Module] | None = None
     onnx: Path | None = None
+    _counted: dict[tuple[int, ...], dict] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def build(self) -> nn.Module:
         """The network in evaluation mode, in the form that is deployed."""
@@ -49,6 +50,11 @@ class Source:
         """``params`` (as trained) and ``macs`` of a run on an input of this shape; empty for an ONNX file."""
         if self.make is None:
             return {}
+        if tuple(shape) not in self._counted:
+            self._counted[tuple(shape)] = self._count(shape)
+        return self._counted[tuple(shape)]
+
+    def _count(self, shape: Sequence[int]) -> dict:
         with torch.device('meta'):
             params = sum(parameter.numel() for parameter in self.make().parameters())
         try:

@@ -1,5 +1,6 @@
 """Measuring candidates in turn, on tiny networks: one row each, whatever becomes of the others."""
 
+import contextlib
 import json
 import sys
 import types
@@ -11,7 +12,7 @@ import torch
 
 from mmtrtvit import machine as host
 from mmtrtvit.benchmark import limit, sources, speed, suite
-from mmtrtvit.benchmark.candidates import Candidate, Loaded, engine_call, limit_candidate
+from mmtrtvit.benchmark.candidates import Candidate, Loaded, engine_call, limit_candidate, pytorch_candidate
 from mmtrtvit.benchmark.growth import growth_groups
 from mmtrtvit.benchmark.sources import export_backbone, our_backbones
 from mmtrtvit.benchmark.speed import benchmark_backbone, benchmark_onnx, measure_sources, parse_shape
@@ -206,21 +207,25 @@ def test_the_limit_is_the_product_that_it_says(tmp_path):
 class FakeEngine:
     """A session that takes tensors, as TensorRT's does; its GPU is the CPU."""
 
-    def __init__(self):
-        self.runs = 0
+    def __init__(self, counted):
+        self.counted = counted
 
     def run_tensors(self, feeds):
-        self.runs += 1
+        self.counted.runs += 1
         return {'out': feeds['input'] * 2}
 
 
-def test_an_engine_on_a_gpu_is_timed_by_events(monkeypatch):
+@pytest.fixture
+def gpu(monkeypatch):
+    """Events by which each run takes 2.5 ms on a GPU, and graphs. ``runs`` and ``replays`` are counted."""
+    counted = types.SimpleNamespace(runs=0, replays=0)
+
     class Event:
         def __init__(self, enable_timing):
             assert enable_timing
 
         def record(self):
-            self.at = engine.runs
+            self.at = counted.runs + counted.replays
 
         def synchronize(self):
             pass
@@ -228,11 +233,54 @@ def test_an_engine_on_a_gpu_is_timed_by_events(monkeypatch):
         def elapsed_time(self, other):
             return 2.5 * (other.at - self.at)
 
+    class Graph:
+        def replay(self):
+            counted.replays += 1
+
     monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'CUDAGraph', Graph)
+    monkeypatch.setattr(torch.cuda, 'graph', lambda graph: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'synchronize', lambda: None)
     monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor)
     monkeypatch.setattr(torch.Tensor, 'cuda', lambda tensor: tensor.clone())
-    engine = FakeEngine()
+    return counted
+
+
+@pytest.mark.parametrize('mode', ['eager', 'channels_last', 'graph', 'graph+channels_last'])
+def test_pytorch_on_a_gpu_is_timed_by_events(gpu, mode):
+    channels_last = []
+
+    class Network(torch.nn.Module):
+        def forward(self, image):
+            channels_last.append(image.is_contiguous(memory_format=torch.channels_last))
+            gpu.runs += 1
+            return image
+
+    # a device without memory stands in for the GPU
+    source = sources.Source(dict(name='x', scope='backbone'), Network)
+    loaded = pytorch_candidate(source, (1, 3, 8, 8), mode, 'fp16', 'meta').load(None)
+    gpu.runs, gpu.replays = 0, 0
+    assert loaded.run() == 2.5 and isinstance(loaded.run(), Milliseconds)
+    assert (gpu.runs, gpu.replays) == ((0, 2) if 'graph' in mode else (2, 0))
+    assert any(channels_last) == ('channels_last' in mode)
+
+
+def test_a_graph_needs_a_gpu():
+    source = sources.Source(dict(name='x', scope='backbone'), torch.nn.Identity)
+    with pytest.raises(ConfigError, match='(?s)PyTorch sees no GPU.*Fix: '):
+        pytorch_candidate(source, (1, 3, 8, 8), 'graph', 'fp32', 'cpu').load(None)
+
+
+def test_an_engine_replays_its_graph(gpu):
+    engine = FakeEngine(gpu)
+    loaded = engine_call(engine, {'input': np.ones((1, 3, 4, 4), np.float32)}, graph=True)
+    gpu.runs = 0
+    assert loaded.run() == 2.5 and (gpu.runs, gpu.replays) == (0, 1)
+
+
+def test_an_engine_on_a_gpu_is_timed_by_events(gpu):
+    engine = FakeEngine(gpu)
     loaded = engine_call(engine, {'input': np.ones((1, 3, 4, 4), np.float32)})
     found = loaded.run()
     assert isinstance(found, Milliseconds) and found == 2.5

@@ -67,9 +67,9 @@ def test_command(out: Path, device: str) -> list[str]:
 
 def latency_command(out: Path, device: str, modes: list[str], precisions: list[str]) -> list[str]:
     """The command that times all backbones, timm's beside them, in turn."""
-    command = [sys.executable, 'tools/benchmark.py', 'backbone', f'--out={out}', f'--device={device}']
+    command = [sys.executable, 'tools/benchmark.py', 'backbone', f'--out={out}', f'--device={device}', '--busy-ok']
     if device == 'cpu':
-        small = ('--families', 'turbovit', '--shapes', '64', '--modes', 'eager', '--precisions', 'fp32', '--busy-ok')
+        small = ('--families', 'turbovit', '--shapes', '64', '--modes', 'eager', '--precisions', 'fp32')
         return [*command, '--backends', 'pytorch', *small, '--min-runs=3', '--min-seconds=0.1', '--warmup-seconds=0.1']
     engines = [name.replace('_', '-') for name in ('tensorrt', 'tensorrt_rtx') if importlib.util.find_spec(name)]
     peers = ['--timm', *PEERS] if importlib.util.find_spec('timm') else []

@@ -20,6 +20,7 @@ from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
 from . import counted, measured, predicted
+from .gpu import gpu_table
 from .metafile import metafiles
 from .plots import (
     digest_of,
@@ -46,6 +47,7 @@ class Measured:
         command: The command that makes the rows.
         picture: Name of the picture below ``docs/images`` that stands under the table, one of :data:`CAPTIONS`.
         cites: Whether ``render`` takes the published figures too.
+        absent: What is said where there is nothing to show.
     """
 
     rows: str
@@ -53,12 +55,13 @@ class Measured:
     command: str
     picture: str = ''
     cites: bool = False
+    absent: str = 'No run is recorded yet'
 
     def table(self, result: Mapping | None, published: Published) -> str:
-        """The table; without rows, the command that makes them."""
-        if result is None:
-            return f'*No run is recorded yet: `{self.command}` makes one.*'
-        return self.render(result, published) if self.cites else self.render(result)
+        """The table; where there is nothing to show, the command that makes rows."""
+        given = (result, published) if self.cites else (result,)
+        text = '' if result is None else self.render(*given)
+        return text or f'*{self.absent}: `{self.command}` makes rows.*'
 
 
 SPEED, COUNTED = 'speed', 'counted'
@@ -94,6 +97,7 @@ MEASURED = {
     'roofline-paper': Measured('roofline', predicted.paper_table, _ROOFLINE),
     'roofline-worst': Measured('roofline', predicted.worst_table, _ROOFLINE),
     'exports': Measured('exports', measured.exports_table, 'version 0.1'),
+    'gpu': Measured('gpu', gpu_table, 'make gpu', absent='No GPU has been measured yet'),
 }
 """Tables of recorded rows by name."""
 
@@ -259,14 +263,15 @@ def page_of_rows(root: str | os.PathLike, path: str | os.PathLike) -> Path:
         DataError: If the file does not exist, or no table shows rows of its kind.
     """
     path, published = Path(path), Published.read(root)
-    name = SPEED if path.suffix == '.jsonl' else path.stem
+    names = {about.rows for about in MEASURED.values()}
+    name = SPEED if path.suffix == '.jsonl' and path.stem not in names else path.stem
     tables = [about for about in MEASURED.values() if about.rows == name]
     result = recorded_rows(path)
     if result is None or not tables:
         raise DataError(
             f'No table can be made of {path}.',
             expected='a file of measurements (.jsonl), or one named '
-            + ', '.join(dict.fromkeys(f'{about.rows}.json' for about in MEASURED.values() if about.rows != SPEED)),
+            + ', '.join(f'{name}.json' for name in sorted(names - {SPEED, 'gpu'})),
             fix='name a file that tools/benchmark.py wrote',
         )
     parts = [about.table(result, published) for about in tables]
