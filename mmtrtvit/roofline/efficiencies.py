@@ -1,5 +1,7 @@
 """Devices by name, and efficiencies: those that calibration found, and those that stand in where there was none."""
 
+import dataclasses
+
 from ..errors import ConfigError
 from .devices import DEVICES, Device
 from .fusion import COMPILERS
@@ -70,8 +72,13 @@ def efficiency_of(device: str, compiler: str) -> tuple[Efficiency, str]:
         )
     if (device, compiler) in CALIBRATED:
         return CALIBRATED[device, compiler], f'calibrated on this device for {COMPILERS[compiler].title}'
-    others = [key for key in CALIBRATED if key[1] == compiler] or [_STAND_IN[compiler]]
-    other = others[0]
-    return CALIBRATED[other], (
-        f'not calibrated on this device: the efficiencies are those of {COMPILERS[other[1]].title} on {other[0]}'
+    other = next((key for key in CALIBRATED if key[1] == compiler), _STAND_IN.get(compiler))
+    found, name = CALIBRATED[other], COMPILERS[other[1]].title
+    if other[0] == device:
+        return found, f'not calibrated for {COMPILERS[compiler].title}: those of {name} on this device'
+    # Shares of peaks say something of the compiler; the time to start a kernel belongs to the device.
+    usual = Efficiency().overhead
+    return dataclasses.replace(found, overhead=usual), (
+        f'not calibrated on this device: the shares of its peaks are those of {name} on {other[0]}, and {usual:g} us to '
+        'start a group of layers are an assumption'
     )

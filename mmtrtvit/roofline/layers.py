@@ -240,7 +240,7 @@ def _with_shapes(model: ModelProto, shape: Sequence[int] | None) -> ModelProto:
         if None in sizes or 0 in sizes:
             given = 'x'.join('?' if not size else str(size) for size in sizes)
             raise ConfigError(
-                f'The input {image.name} of the graph is {given}.',
+                f'The input {image.name!r} of the graph is {given}.',
                 expected='all sizes, as the graph leaves some open',
                 fix='give --shape HxW',
             )
@@ -249,7 +249,7 @@ def _with_shapes(model: ModelProto, shape: Sequence[int] | None) -> ModelProto:
     fixed = [size if size and number else None for number, size in enumerate(sizes)]
     if len(sizes) != len(shape) or any(size not in (None, wanted) for size, wanted in zip(fixed, shape, strict=True)):
         raise ConfigError(
-            f'--shape {"x".join(map(str, shape[2:]))} does not fit the input {image.name} of the graph.',
+            f'--shape {"x".join(map(str, shape[2:]))} does not fit the input {image.name!r} of the graph.',
             expected='x'.join('any' if size is None else str(size) for size in fixed[2:]),
             fix='correct --shape, or export the network for this shape',
         )

@@ -161,4 +161,8 @@ def test_what_does_not_exist_is_refused():
 def test_a_device_without_calibration_says_whose_efficiencies_it_has():
     assert 'calibrated on this device' in efficiency_of('t4', 'tensorrt-8.0')[1]
     efficiency, origin = efficiency_of('l4', 'tensorrt')
-    assert efficiency == CALIBRATED['t4', 'tensorrt-8.0'] and origin.startswith('not calibrated on this device')
+    shares = dataclasses.replace(CALIBRATED['t4', 'tensorrt-8.0'], overhead=Efficiency().overhead)
+    assert efficiency == shares and origin.startswith('not calibrated on this device')
+    assert '4 us to start a group of layers are an assumption' in origin
+    efficiency, origin = efficiency_of('t4', 'tensorrt')
+    assert efficiency == CALIBRATED['t4', 'tensorrt-8.0'] and origin.startswith('not calibrated for TensorRT: those of')

@@ -45,7 +45,7 @@ def test_a_file_is_predicted_and_printed(conv_model, tmp_path, capsys, monkeypat
     assert told.startswith('Predicted, not measured: small, 8x3x8x8, fp16, TensorRT on T4')
     assert f'Predicted total: {prediction.total:.3f} ms for 8 images' in told
     assert '... and 1 more groups of layers' in told and 'Time bound by compute' in told
-    assert 'not calibrated on this device' in told
+    assert 'Efficiencies: not calibrated for TensorRT: those of TensorRT 8.0 on this device.' in told
     rows = json.loads((tmp_path / 'rows.json').read_text())
     assert {row['kind'] for rows_ in rows.values() for row in rows_} == {'predicted'}
     assert rows['network'][0]['ms'] == pytest.approx(sum(row['total'] for row in rows['rows']))
