@@ -79,6 +79,6 @@ def efficiency_of(device: str, compiler: str) -> tuple[Efficiency, str]:
     # Shares of peaks say something of the compiler; the time to start a kernel belongs to the device.
     usual = Efficiency().overhead
     return dataclasses.replace(found, overhead=usual), (
-        f'not calibrated on this device: the shares of its peaks are those of {name} on {other[0]}, and {usual:g} us to '
-        'start a group of layers are an assumption'
+        f'not calibrated on this device: the shares of its peaks are those of {name} on {other[0]}, and '
+        f'{usual:g} us to start a group of layers are an assumption'
     )
