@@ -86,7 +86,7 @@ COMMANDS = {
         summary='everything that the tables of the documentation show (make bench)',
         description='Measure all families of backbones in PyTorch, ONNX Runtime and OpenVINO, TRT-ViT in every '
         'precision, larger batches and images, and how cost grows. 18 minutes on 2 cores.',
-        options={**HOW, '--timm': {}, '--folders': {}, '--image': {}},
+        options={**HOW, '--min-runs': dict(default=15), '--timm': {}, '--folders': {}, '--image': {}},
     ),
     'backbone': dict(
         module='speed',

@@ -411,7 +411,7 @@ def _artefact_facts(folder: str | os.PathLike, scope: str, device: str) -> dict:
         backend=manifest['backend'],
         precision=manifest['precision'],
         device=device,
-        extra=dict(config=manifest['source']['model_config'], flavour=manifest['flavour']),
+        extra=dict(config=manifest.get('source', {}).get('model_config'), flavour=manifest['flavour']),
     )
 
 

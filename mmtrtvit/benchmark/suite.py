@@ -24,7 +24,7 @@ def _groups(device: str, timm: Sequence[Source]) -> Iterator[list[Candidate]]:
     ours = our_backbones(None, None)
     large = [source for family, archs in LARGE.items() for source in our_backbones([family], archs)]
     yield group(ours, (1, 3, 224, 224), (PYTORCH, *BACKENDS)) + group(timm, (1, 3, 224, 224), (PYTORCH, *BACKENDS))
-    yield group(our_backbones(['trtvit'], None), (1, 3, 224, 224), precisions=('fp32', 'bf16', 'fp16', 'int8'))
+    yield group(our_backbones(['trtvit'], None), (1, 3, 224, 224), precisions=('fp32', 'bf16', 'int8'))
     yield group(large, (8, 3, 224, 224))
     yield group(large, (1, 3, 800, 1344))
 

@@ -99,7 +99,7 @@ class Sweep:
         """Measure groups of candidates one after the other; those of a group in turn.
 
         Args:
-            groups: Candidates to measure. Each group gets its share of the time that is left.
+            groups: Candidates to measure. Each group gets its share of the time, by its number of candidates.
 
         Returns:
             All rows, those of failed candidates included.
@@ -113,8 +113,9 @@ class Sweep:
             for number, group in enumerate(groups):
                 self._run = f'{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{number}'
                 with tempfile.TemporaryDirectory(prefix='mmtrtvit-benchmark-') as folder:
-                    share = (self._end - time.monotonic()) / (len(groups) - number)
-                    self._measure(group, Workshop(Path(folder), threads, self.device), time.monotonic() + share)
+                    share = len(group) / max(sum(map(len, groups[number:])), 1)
+                    end = time.monotonic() + share * (self._end - time.monotonic())
+                    self._measure(group, Workshop(Path(folder), threads, self.device), end)
         _console.print(f'{len(self.rows)} rows: {self.path}', soft_wrap=True)
         return self.rows
 

@@ -5,6 +5,7 @@ import json
 import sys
 import types
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +13,15 @@ import torch
 
 from mmtrtvit import machine as host
 from mmtrtvit.benchmark import limit, sources, speed, suite
-from mmtrtvit.benchmark.candidates import Candidate, Loaded, engine_call, limit_candidate, pytorch_candidate
+from mmtrtvit.benchmark.candidates import (
+    Candidate,
+    Loaded,
+    Workshop,
+    end_to_end_candidate,
+    engine_call,
+    limit_candidate,
+    pytorch_candidate,
+)
 from mmtrtvit.benchmark.growth import growth_groups
 from mmtrtvit.benchmark.sources import export_backbone, our_backbones
 from mmtrtvit.benchmark.speed import benchmark_backbone, benchmark_onnx, measure_sources, parse_shape
@@ -21,12 +30,13 @@ from mmtrtvit.errors import ConfigError, DataError, DeployError
 from mmtrtvit.latency import Milliseconds
 from mmtrtvit.measurement import read_measurements, schema
 from mmtrtvit.models import TRTViT
+from mmtrtvit.runtime import Predictor, load
 from mmtrtvit.runtime.backends import BACKENDS
 
 TINY = dict(
     widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'), provenance='own choice: for a test'
 )
-QUICK = dict(threads=1, device='cpu', warmup_runs=1, warmup_seconds=0.0, min_runs=3, min_seconds=0.0, max_seconds=20.0)
+QUICK = dict(threads=1, device='cpu', warmup_runs=1, warmup_seconds=0.0, min_runs=3, min_seconds=0.0, max_seconds=3.0)
 QUIET = dict(load_average=0.1, others=[], frequency_mhz=None, gpu=None)
 
 
@@ -202,6 +212,47 @@ def test_the_limit_is_the_product_that_it_says(tmp_path):
     np.testing.assert_allclose(outputs[True], image @ weights, atol=1)
     assert np.abs(outputs[True]).max() > 20 and (outputs[True] != outputs[False]).all()
     assert limit_candidate('tensorrt', 'fp16', 'cuda').facts['backend'] == 'pytorch'
+
+
+def test_an_artefact_by_itself_and_as_users_run_it(plain_segmentor, tmp_path):
+    folder, picture = plain_segmentor('onnxruntime', layers=2), tmp_path / 'picture.png'
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8))
+    (engine,) = speed.benchmark_engine([folder], tmp_path, image=picture, **QUICK)[1:]
+    (whole,) = speed.benchmark_end_to_end([folder], tmp_path, image=picture, **QUICK)[1:]
+    for row, scope in ((engine, 'engine'), (whole, 'end-to-end')):
+        assert (row['status'], row['scope'], row['source']) == ('OK', scope, folder.name)
+    assert engine['shape'][1:] == load(folder).manifest['inputs']['input']['shape'][1:] and engine['batch'] == 1
+    assert whole['image'] == [37, 51] and engine['parts_ms'] is None
+    parts = whole['parts_ms']
+    assert list(parts) == ['decoding', 'preprocessing', 'network', 'postprocessing'] and min(parts.values()) > 0
+    assert parts['preprocessing'] + parts['network'] + parts['postprocessing'] < 2 * whole['p90_ms']
+    with pytest.raises(DeployError):
+        speed.benchmark_engine([tmp_path / 'none'], tmp_path, **QUICK)
+    (wrong, _) = speed.benchmark_engine([folder], tmp_path, shapes=['7'], **QUICK)
+    assert wrong['status'] == 'FAILED' and '7' in wrong['reason']
+    validator = pytest.importorskip('jsonschema').Draft202012Validator(schema())
+    for row in read_measurements(tmp_path / 'rows.jsonl'):
+        validator.validate(row)
+
+
+def test_the_artefact_is_not_changed_by_being_timed(plain_segmentor):
+    """Its results are those of ``load(folder)(image)``: the parts are timed, not replaced."""
+    folder = plain_segmentor('onnxruntime')
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    called = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = Predictor.__call__
+        patch.setattr(Predictor, '__call__', lambda self, *args: called.append(real(self, *args)) or called[-1])
+        loaded = end_to_end_candidate(folder, image, 'cpu').load(Workshop(folder, 1, 'cpu'))
+        loaded.run()
+    np.testing.assert_array_equal(called[0].labels, load(folder)(image).labels)
+
+
+@pytest.mark.slow
+def test_a_network_of_a_config(toy_seg, tmp_path):
+    (row,) = speed.benchmark_network([toy_seg.config], tmp_path, shapes=['64'], **QUICK)[1:]
+    assert (row['status'], row['scope'], row['backend'], row['shape']) == ('OK', 'network', 'pytorch', [1, 3, 64, 64])
+    assert row['macs'] > 0 and row['limit']['share'] > 0
 
 
 class FakeEngine:
