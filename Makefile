@@ -9,6 +9,8 @@ REFERENCE ?= $(VENV)-reference
 PYTHON ?= $(or $(firstword $(foreach python,python3 python3.12 python3.11 python3.10,$(shell $(python) -c \
 	'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $(python)))),python3)
+# Where `make bench` puts rows and page.
+BENCH ?= work_dirs/benchmark
 # Processes of the tests (pytest-xdist), at most 8, and threads of each: on small tensors they cost more than they gain.
 JOBS ?= logical
 THREADS ?= 1
@@ -29,6 +31,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'Variables: STACK=onedl|upstream  PYTHON=python3.11  VENV=.venv  ARGS="..." (for tests, parity, demo, bench)'
 	@echo '           JOBS=logical|0|1|2... processes of the tests  THREADS=1 threads of each'
+	@echo '           BENCH=work_dirs/benchmark where make bench puts rows and page'
 	@echo 'Times are those of 2 cores of an AMD EPYC (Zen 4); see docs/install.md for older CPUs'
 
 # --- the environment: each step leaves a file, so that the next run continues with the first that is missing ----------
@@ -107,8 +110,9 @@ check: $(READY)  ## show what is installed and what is missing
 demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 8 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
-bench: $(READY)  ## measure latency: all that the tables of docs show (18 minutes on 2 quiet cores)
-	$(RUN) tools/benchmark.py suite $(ARGS)
+bench: $(READY)  ## measure latency, and make a page of it (18 minutes on 2 quiet cores)
+	$(RUN) tools/benchmark.py suite --out $(BENCH) $(ARGS)
+	$(RUN) tools/report.py $(BENCH)/rows.jsonl --out $(BENCH)/page.html
 
 bench-training: $(READY)  ## measure time and memory of training iterations (about half an hour on 2 cores)
 	$(RUN) tools/benchmark.py training $(ARGS)

@@ -20,7 +20,6 @@ def checkout(tmp_path, root, monkeypatch):
     (tmp_path / 'docs' / 'results' / 'published.yaml').write_text((root / 'docs/results/published.yaml').read_text())
     (tmp_path / 'README.md').write_text(PAGE)
     (tmp_path / 'docs' / 'other.md').write_text('nothing generated\n')
-    monkeypatch.delitem(documents.PICTURES, 'complexity.png')  # of the code, which is always there
     monkeypatch.setattr(documents, 'metafiles', lambda root: {root / 'configs' / 'metafile_x.yml': 'entries\n'})
     return tmp_path
 
@@ -82,29 +81,38 @@ def speed(tmp_path):
     return tmp_path / 'own' / 'rows.jsonl'
 
 
-def test_a_page_and_its_picture_follow_the_rows(checkout, speed):
+def test_measured_rows_become_a_table(checkout, speed):
     (checkout / 'README.md').write_text('no table\n')
     page = checkout / 'docs' / 'comparison.md'
     page.write_text('<!-- table: comparison -->\n<!-- end table -->\n')
     update_documents(checkout)
-    picture = checkout / 'docs' / 'images' / 'comparison.png'
     assert 'No run is recorded yet: `make bench`' in page.read_text()
-    assert '.png' not in page.read_text() and not picture.exists()
-
     (checkout / 'docs' / 'results' / 'speed.jsonl').write_text(speed.read_text())
-    assert update_documents(checkout, check=True) == [page, picture.with_name('latency.png'), picture]
+    assert update_documents(checkout, check=True) == [page]
     update_documents(checkout)
-    assert '](images/comparison.png)' in page.read_text() and '| 5.0 / 5.0 |' in page.read_text()
-    assert drawn_from(picture)
+    assert '| 5.0 / 5.0 |' in page.read_text()
+
+
+def test_a_page_and_its_picture_follow_the_rows(checkout, root):
+    (checkout / 'README.md').write_text('no table\n')
+    page = checkout / 'docs' / 'results_speed.md'
+    page.write_text('<!-- table: training -->\n<!-- end table -->\n')
+    update_documents(checkout)
+    picture = checkout / 'docs' / 'images' / 'training.png'
+    assert '.png' not in page.read_text() and not picture.exists()
+    (checkout / 'docs' / 'results' / 'training.json').write_text((root / 'docs/results/training.json').read_text())
+    assert update_documents(checkout, check=True) == [page, picture]
+    update_documents(checkout)
+    assert '](images/training.png)' in page.read_text() and drawn_from(picture)
     assert update_documents(checkout, check=True) == []
 
 
-def test_a_page_of_own_rows(root, speed):
-    page = page_of_rows(root, speed)
-    assert page == speed.with_suffix('.md') and '| TRT-ViT-A | 5.0 / 5.0 |' in page.read_text()
-    for name in ('latency.png', 'comparison.png'):
-        assert f']({name})' in page.read_text()
-        assert drawn_from(speed.with_name(name))
+def test_a_page_of_own_rows(root, tmp_path):
+    rows = tmp_path / 'training.json'
+    rows.write_text((root / 'docs' / 'results' / 'training.json').read_text())
+    page = page_of_rows(root, rows)
+    assert page == tmp_path / 'training.md' and '| Mask R-CNN | TRT-ViT-A |' in page.read_text()
+    assert '](training.png)' in page.read_text() and drawn_from(tmp_path / 'training.png')
 
 
 @pytest.mark.parametrize('name', ['runs.json', 'others.json'])

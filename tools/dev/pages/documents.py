@@ -15,7 +15,6 @@ from mmtrtvit.benchmark.rows import read_rows
 from mmtrtvit.errors import DataError
 from mmtrtvit.measurement import read_measurements
 from mmtrtvit.report.published import Published
-from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
@@ -24,9 +23,6 @@ from .gpu import gpu_table
 from .metafile import metafiles
 from .plots import (
     digest_of,
-    draw_comparison,
-    draw_complexity,
-    draw_latency,
     draw_pretraining,
     draw_roofline,
     draw_training,
@@ -64,20 +60,20 @@ class Measured:
         return text or f'*{self.absent}: `{self.command}` makes rows.*'
 
 
-SPEED, COUNTED = 'speed', 'counted'
-"""Rows of measurements, ``speed.jsonl``; and those that are counted from the code."""
+SPEED = 'speed'
+"""Rows of measurements, ``speed.jsonl``."""
 
 _PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
 _ROOFLINE = 'python tools/dev/validate_roofline.py predict'
 _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
 
 MEASURED = {
-    'latency': Measured(SPEED, measured.latency_table, 'make bench', 'latency.png'),
+    'latency': Measured(SPEED, measured.latency_table, 'make bench'),
     'latency-precisions': Measured(SPEED, measured.precision_latency_table, 'make bench'),
     'latency-batch': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.BATCH), 'make bench'),
     'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
     'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
-    'comparison': Measured(SPEED, measured.comparison_table, 'make bench', 'comparison.png', cites=True),
+    'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
     'demo': Measured('demo', measured.demo_table, 'make demo'),
     'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
@@ -102,8 +98,6 @@ MEASURED = {
 """Tables of recorded rows by name."""
 
 CAPTIONS = {
-    'latency.png': 'Median and 90th percentile of each backbone in each runtime',
-    'comparison.png': 'Latency of all families against MACs and published accuracy',
     'roofline.png': 'Predicted against published or measured latency, a panel for each device',
     'training.png': 'Seconds and added memory of one training iteration',
     'pretraining.png': 'Validation figures over epochs: a classifier, and a detector with and without its backbone',
@@ -111,11 +105,8 @@ CAPTIONS = {
 """Pictures below tables, and their texts."""
 
 PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
-    'latency.png': (SPEED, draw_latency),
-    'complexity.png': (COUNTED, draw_complexity),
     'training.png': ('training', draw_training),
     'pretraining.png': ('pretraining', draw_pretraining),
-    'comparison.png': (SPEED, draw_comparison),
     'roofline.png': ('roofline', draw_roofline),
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
@@ -161,24 +152,6 @@ def recorded_rows(path: Path) -> Mapping | None:
     """
     lines = path.with_suffix('.jsonl')
     return dict(rows=read_measurements(lines)) if lines.is_file() else read_rows(path.with_suffix('.json'))
-
-
-def rows_of_pictures(path: Path, published: Published) -> Mapping | None:
-    """Rows as pictures show them: measured ones with the published top-1 accuracy of the sizes that have one."""
-    if path.stem == COUNTED:
-        return dict(
-            complexity=[dict(arch=arch, **backbone_complexity(arch).to_dict()) for arch in FAMILIES['trtvit'].archs]
-        )
-    result = recorded_rows(path)
-    if result is None or path.with_suffix('.jsonl') != path and path.stem != SPEED:
-        return result
-    accuracy = [
-        dict(family=family, arch=arch, kind='published', top1=figures['top1'])
-        for family, about in FAMILIES.items()
-        for arch in about.archs
-        if 'top1' in (figures := published.find(family, arch, 'imagenet') or {})
-    ]
-    return {**result, 'published': accuracy}
 
 
 def rendered(root: Path) -> dict[Path, str]:
@@ -241,7 +214,7 @@ def update_documents(root: str | os.PathLike, check: bool = False) -> list[Path]
             if not check:
                 _write(path, text)
     for picture, (rows, draw) in PICTURES.items():
-        result, path = rows_of_pictures(root / RESULTS / rows, Published.read(root)), root / IMAGES / picture
+        result, path = recorded_rows(root / RESULTS / rows), root / IMAGES / picture
         if result is not None and drawn_from(path) != digest_of(result):
             stale.append(path)
             if not check:
@@ -277,9 +250,8 @@ def page_of_rows(root: str | os.PathLike, path: str | os.PathLike) -> Path:
     parts = [about.table(result, published) for about in tables]
     for picture, (rows, draw) in PICTURES.items():
         if rows == name:
-            draw(rows_of_pictures(path, published), path.with_name(picture))
-            if path.with_name(picture).is_file():
-                parts.append(f'![{picture}]({picture})')
+            draw(result, path.with_name(picture))
+            parts.append(f'![{picture}]({picture})')
     page = path.with_suffix('.md')
     _write(page, '\n\n'.join(parts) + '\n')
     return page
