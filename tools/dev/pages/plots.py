@@ -12,7 +12,6 @@ from mmtrtvit.atomic import atomic_file
 from mmtrtvit.zoo.methods import METHODS
 
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
-_FAMILY_COLOURS = ('#c8553d', '#28587b', '#6a994e', '#8a5a9e')
 _SOURCE = 'Source'
 """The text chunk of a PNG that holds the digest of its rows."""
 
