@@ -235,7 +235,7 @@ for kind in (TRTViT, NextViT, EfficientFormer, TurboViT):
 def test_the_gpu_suite_is_collected_where_backbones_are_all_there_is():
     """A machine with a GPU and PyTorch, and the wheels of ``tools/dev/gpu_suite.py gather``."""
     told = python(f"""{WITHOUT_OPERATORS}
-for name in ('timm', 'openvino', 'pycocotools', 'skimage', 'fvcore'):
+for name in ('timm', 'mmpretrain', 'openvino', 'pycocotools', 'skimage', 'fvcore'):
     sys.modules[name] = None
 import pytest
 import mmtrtvit.benchmark

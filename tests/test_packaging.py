@@ -89,7 +89,7 @@ def test_wheel_holds_package_configs_and_tools_and_nothing_else(sources, wheel):
 def test_dependencies_leave_the_choice_of_torch_and_openmmlab(wheel):
     metadata = message_from_string(wheel.read(f'mmtrtvit-{VERSION}.dist-info/METADATA').decode())
     assert metadata['License-Expression'] == 'Apache-2.0'
-    extras = {'openmmlab', 'openmmlab-upstream', 'runtime', 'service', 'train', 'deploy', 'test', 'docs'}
+    extras = {'openmmlab', 'openmmlab-upstream', 'runtime', 'service', 'train', 'deploy', 'report', 'test', 'docs'}
     assert set(metadata.get_all('Provides-Extra')) == extras
     requirements = metadata.get_all('Requires-Dist')
     always = {re.match(r'[\w.-]+', line).group() for line in requirements if 'extra ==' not in line}

@@ -188,16 +188,11 @@ class MaskUnitBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Rows of tokens for norms and sums: with four dimensions, OpenVINO takes the tokens for images and copies them
-        # into another order around every norm.
-        tokens = x.flatten(1, 2)
-        normed = self.norm1(tokens).reshape_as(x)
+        normed = self.norm1(x)
         if self.shortcut is not None:
-            tokens = pool_tokens(self.shortcut(normed)).flatten(1, 2)
-        mixed = self.attn(normed)
-        tokens = tokens + self.drop_path(mixed.flatten(1, 2))
-        tokens = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
-        return tokens.reshape_as(mixed)
+            x = pool_tokens(self.shortcut(normed))
+        x = x + self.drop_path(self.attn(normed))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class PatchEmbedding(nn.Module):

@@ -124,6 +124,7 @@ def test_rules_name_what_is_skipped(root):
 def test_zoo_has_a_row_for_each_config(root, published):
     table = zoo_table(root, published, 'trtvit')
     paths = {path.name for path in (root / 'configs').glob('*_trtvit_*') if not path.stem.endswith('_toy')}
+    paths -= {'maskrcnn_trtvit_d_resnet-init_coco.py'}  # the network of another config, started from other weights
     rows = [cells(table, row) for row in range(len(paths))]
     assert {row[0] for row in rows} == {f'`configs/{name}`' for name in paths}
     by_name = {row[0].strip('`').removeprefix('configs/'): row for row in rows}
