@@ -1,5 +1,7 @@
 """Latencies are measured in turn, by a clock that the tests wind themselves."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +31,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
+    monkeypatch.setattr(latency, 'come_to_rest', lambda: None)
+    monkeypatch.setattr(latency, 'SHORT_MS', 0.0)
     monkeypatch.setattr(latency, 'time', SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
@@ -185,3 +189,38 @@ def test_ratio_takes_the_rounds_that_count_for_both():
     assert ratio([a, b], of='a', to='b') == pytest.approx(2.0)
     a.start = 6  # nothing in common with b: all rounds that both took part in
     assert ratio([a, b], of='a', to='b') == pytest.approx(50.5)
+
+
+def test_short_runs_are_repeated_after_the_rest(clock, monkeypatch):
+    monkeypatch.setattr(latency, 'SHORT_MS', 200.0)
+    subjects = dict(a=clock.subject('a', 0.1, 0.01), b=clock.subject('b', 0.3))
+    options = dict(warmup_runs=0, warmup_seconds=0.0, min_runs=4, min_seconds=0.0, until_steady=False)
+    a, b = measure(subjects, scope='backbone', **options)
+    assert a.values == pytest.approx([10.0] * 4) and b.values == pytest.approx([300.0] * 4)
+
+
+def test_a_run_begins_when_the_threads_of_others_are_asleep():
+    """A thread that spins for 0.1 s after each run, as those of some backends do, is not there when the next one runs."""
+    ends, seen = [0.0], []
+
+    def spin():
+        while time.perf_counter() < ends[0]:
+            pass
+
+    def spinning():
+        ends[0] = time.perf_counter() + 0.1
+        threading.Thread(target=spin, daemon=True).start()
+
+    def other():
+        seen.append(time.perf_counter() >= ends[0])
+
+    measure(
+        dict(spinning=spinning, other=other),
+        scope='backbone',
+        warmup_runs=0,
+        warmup_seconds=0.0,
+        min_runs=3,
+        min_seconds=0.0,
+        until_steady=False,
+    )
+    assert len(seen) >= 3 and sum(seen) >= len(seen) - 1
