@@ -152,8 +152,8 @@ def reason_of(error: Exception) -> str:
 def come_to_rest() -> None:
     """Wait until the threads that other subjects started are asleep.
 
-    The threads of ONNX Runtime and of OpenMP go on spinning for a while after a run, in case the next one comes soon. They
-    take the cores from the subject that comes next, which may then need twice its time.
+    The threads of ONNX Runtime and of OpenMP go on spinning for a while after a run, in case the next one comes soon.
+    They take the cores from the subject that comes next, which may then need twice its time.
     """
     end = time.perf_counter() + REST_SECONDS
     while time.perf_counter() < end:

@@ -200,7 +200,7 @@ def test_short_runs_are_repeated_after_the_rest(clock, monkeypatch):
 
 
 def test_a_run_begins_when_the_threads_of_others_are_asleep():
-    """A thread that spins for 0.1 s after each run, as those of some backends do, is not there when the next one runs."""
+    """A thread that spins for 0.1 s after a run, as those of some backends do, has ended when the next one begins."""
     ends, seen = [0.0], []
 
     def spin():
