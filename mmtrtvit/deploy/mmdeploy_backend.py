@@ -30,7 +30,7 @@ from ..runtime.backends.tensorrt.support import refuse_combination, require_vers
 from ..runtime.tensor_names import INPUT
 from ..when_imported import when_imported
 from .engines.tensorrt_builder import build_engine
-from .export.deploy_configs import PRECISION_FLAGS, workspace_mib
+from .export.common_config import PRECISION_FLAGS, workspace_mib
 from .export.onnx_graph import require_standard_operators, simplify
 from .steps import quiet
 

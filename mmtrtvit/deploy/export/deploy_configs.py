@@ -3,7 +3,6 @@
 import copy
 import difflib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmdeploy.utils import Backend, get_input_shape, load_config
@@ -14,12 +13,10 @@ from ...runtime.backends import BACKENDS
 from ...runtime.tasks import TASKS, Task
 from ...runtime.tensor_names import EXACT, INPUT
 from ...shipped import shipped_root
+from .common_config import PRECISION_FLAGS, workspace_mib
 from .input_shapes import CHANNELS, InputShapes
 
 _KEYS = ('onnx_config', 'codebase_config', 'backend_config')
-
-PRECISION_FLAGS = ('fp16_mode', 'int8_mode')
-"""Settings of ``backend_config.common_config`` by which mmdeploy sets the precision of an engine."""
 
 
 def _base_config(task: Task) -> Config:
@@ -182,16 +179,6 @@ def shapes_of(deploy_config: Config) -> InputShapes | None:
             fix='correct the deploy config, or use --shape, --dynamic and --batch instead',
         )
     return InputShapes(*[(1, CHANNELS, *size[::-1])] * 3)
-
-
-def workspace_mib(settings: Mapping) -> int | None:
-    """The limit of the scratch memory, MiB, from settings with ``max_workspace_size``, bytes.
-
-    Returns:
-        None for no limit, which mmdeploy writes as 0.
-    """
-    size = settings.get('max_workspace_size') or 0
-    return max(size >> 20, 1) if size else None
 
 
 def read_deploy_config(path: str | os.PathLike) -> dict:
