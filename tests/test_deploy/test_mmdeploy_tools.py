@@ -84,7 +84,10 @@ def tools(networks, toy, root, tmp_path, monkeypatch):
 def check(work_dir, results, ended, file, tolerance):
     assert results, ended.stderr
     assert results['deploy']['files'] == [str(work_dir / file)]
-    pictures = [cv2.imread(str(work_dir / f'output_{name}.jpg')) for name in ('backend', 'pytorch')]
+    # mmseg adds to the name and changes the format
+    drawn = [picture for name in ('backend', 'pytorch') for picture in work_dir.glob(f'output_{name}*')]
+    pictures = [cv2.imread(str(picture)) for picture in drawn]
+    assert len(pictures) == 2
     assert pictures[0].shape == pictures[1].shape
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 10
     figures = results['test']
