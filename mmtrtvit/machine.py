@@ -19,6 +19,9 @@ BUSY_SHARE = 0.1
 """A machine is busy if other processes take more than this share of one core."""
 
 
+UNSEEN = 'other processes were not looked at, as psutil is not installed'
+
+
 def processor() -> dict:
     """The CPU: its ``name``, and those of :data:`INSTRUCTIONS` that it has as ``features`` (only known on Linux)."""
     told: dict[str, str] = {}
@@ -157,7 +160,8 @@ def quiet_conditions(busy_ok: bool = False) -> dict:
         busy_ok: Accept a busy machine.
 
     Returns:
-        :func:`conditions`, with ``busy``: the reason why the figures cannot be trusted, or an empty string.
+        :func:`conditions`, with ``busy``: the reason why the figures cannot be trusted, or an empty string. Without
+        ``psutil`` nobody knows whether the machine is busy; it is accepted, and ``busy`` says so.
 
     Raises:
         ConfigError: If the machine is busy and ``busy_ok`` is not set.
@@ -170,4 +174,4 @@ def quiet_conditions(busy_ok: bool = False) -> dict:
             expected=f'other processes at no more than {BUSY_SHARE:.0%} of a core, and a GPU of your own',
             fix='end them, or accept rows that say so with --busy-ok',
         )
-    return dict(seen, busy=reason)
+    return dict(seen, busy=reason or ('' if seen['others'] is not None else UNSEEN))

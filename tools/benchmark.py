@@ -85,7 +85,8 @@ COMMANDS = {
         module='suite',
         summary='everything that the tables of the documentation show (make bench)',
         description='Measure all families of backbones in PyTorch, ONNX Runtime and OpenVINO, TRT-ViT in every '
-        'precision, larger batches and images, and how cost grows. 18 minutes on 2 cores.',
+        'precision, larger batches and images, and how cost grows. Loading comes on top of '
+        '--max-seconds: about 20 minutes on 2 cores in all (predicted).',
         options={**HOW, '--min-runs': dict(default=15), '--timm': {}, '--folders': {}, '--image': {}},
     ),
     'backbone': dict(

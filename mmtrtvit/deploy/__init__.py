@@ -28,10 +28,9 @@ __all__ = ['ClassScores', 'Detections', 'LabelMap', 'Predictor', 'load', *_EXPOR
 
 
 def _register() -> None:
-    for name in ('export.mmdeploy_patches', 'export.rewriters'):
+    # each registers itself, so it does not matter which of them is imported first and brings mmdeploy along
+    for name in ('export.mmdeploy_patches', 'export.rewriters', 'mmdeploy_backend', 'mmdeploy_tasks'):
         importlib.import_module(f'.{name}', __name__)
-    for name in ('mmdeploy_backend', 'mmdeploy_tasks'):
-        importlib.import_module(f'.{name}', __name__).register()
 
 
 when_imported('mmdeploy', _register)

@@ -1,7 +1,7 @@
 """mmdeploy's backends ``openvino``, ``tensorrt`` and ``tensorrt-rtx``, for mmdeploy's own tools.
 
 mmdeploy 1.3.1 builds and runs networks through APIs that OpenVINO 2024 and TensorRT 10 removed, and it does not know
-TensorRT for RTX. :func:`register` gives these backends the builders and sessions of this package. An export for
+TensorRT for RTX. Importing this module gives these backends the builders and sessions of this package. An export for
 TensorRT then has standard operators only (:func:`records_of_standard_operators`). ONNX Runtime stays mmdeploy's own.
 """
 
@@ -254,7 +254,7 @@ def _replace(manager: type[_Manager]) -> None:
         BACKEND_MANAGERS.register(name, name.upper().replace('-', '_'))(manager)
 
 
-def register() -> None:
+def _register() -> None:
     """Give mmdeploy the managers of this module, and have the processes that it starts do the same.
 
     mmdeploy's ``tools/deploy.py`` builds engines and draws results in new processes, which import nothing but
@@ -266,3 +266,6 @@ def register() -> None:
     for manager in (OpenVinoManager, TensorRTManager):
         # mmdeploy imports this module at the first use of the backend, and registers its own manager there
         when_imported(f'mmdeploy.backend.{manager.backend.name}.backend_manager', functools.partial(_replace, manager))
+
+
+_register()

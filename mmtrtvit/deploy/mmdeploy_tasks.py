@@ -1,4 +1,4 @@
-"""Corrections of mmdeploy's tasks, for mmdeploy's own tools.
+"""Corrections of mmdeploy's tasks, for mmdeploy's own tools. Importing this module makes them.
 
 * mmdeploy takes the third output of a detector for masks. That of a portable detector without masks is ``exact``.
 * It takes the class of each pixel of a segmentor before it resizes to the image, and stretches the padding over it.
@@ -67,9 +67,12 @@ def _find_data_preprocessor(module: str, name: str) -> None:
     task.get_preprocess = get_preprocess
 
 
-def register() -> None:
+def _register() -> None:
     """Correct mmdeploy's tasks as soon as mmdeploy imports them."""
     when_imported(_DETECTION, _read_outputs_by_name)
     when_imported(_SEGMENTOR, _finish_as_mmseg)
     for module, name in ((_SEGMENTATION, 'Segmentation'), (_CLASSIFICATION, 'Classification')):
         when_imported(module, functools.partial(_find_data_preprocessor, module, name))
+
+
+_register()

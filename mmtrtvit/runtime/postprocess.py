@@ -4,6 +4,7 @@ Uses NumPy and OpenCV only.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -178,8 +179,18 @@ def class_scores(outputs: Mapping[str, np.ndarray], classes: tuple[str, ...]) ->
     Args:
         outputs: ``scores`` (C,).
         classes: Names of all classes.
+
+    Warns:
+        If a score is infinite or not a number: the class is then meaningless.
     """
-    return ClassScores(outputs[SCORES].astype(np.float32), classes)
+    scores = outputs[SCORES].astype(np.float32)
+    if not np.isfinite(scores).all():
+        warnings.warn(
+            'The network gives scores that are infinite or not a number, so the class means nothing. Fix: deploy the '
+            'checkpoint again in another precision, such as --precision fp32 or bf16.',
+            stacklevel=3,
+        )
+    return ClassScores(scores, classes)
 
 
 def detections(

@@ -95,6 +95,23 @@ def test_both_orders_of_imports(order, stub_tensorrt, root, tmp_path):
     assert 'Median' in ended.stdout
 
 
+@pytest.mark.parametrize('module', ['mmdeploy_backend', 'mmdeploy_tasks', 'export.deploy_configs'])
+def test_any_module_may_be_imported_first(module, root, tmp_path):
+    """A module that imports mmdeploy brings in those that register with it, before its own names are defined."""
+    ended = in_a_fresh_process(
+        f"""
+        import mmtrtvit.deploy.{module}
+        from mmdeploy.backend.base import get_backend_manager
+        print(get_backend_manager('openvino').__module__, get_backend_manager('tensorrt-rtx').__module__)
+        """,
+        root,
+        cwd=tmp_path,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split()[-2:] == ['mmtrtvit.deploy.mmdeploy_backend'] * 2
+    assert 'partially initialized' not in ended.stderr
+
+
 def test_without_tensorrt(root, tmp_path):
     ended = in_a_fresh_process(
         """

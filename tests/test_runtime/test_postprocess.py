@@ -121,6 +121,11 @@ def test_padding_is_cut_away_first(chosen):
     np.testing.assert_array_equal(found, np.ones((12, 18)))
 
 
+def test_scores_that_are_no_numbers_are_told():
+    with pytest.warns(UserWarning, match='not a number'):
+        class_scores({'scores': np.array([0.2, np.nan], np.float32)}, ('ant', 'bee'))
+
+
 def test_class_scores_name_the_most_probable_classes():
     found = class_scores({'scores': np.array([0.2, 0.5, 0.3], np.float16)}, ('ant', 'bee'))
     assert found.scores.dtype == np.float32
