@@ -119,10 +119,10 @@ bench-training: $(READY)  ## measure time and memory of training iterations (abo
 
 # --- tests, style, documentation ------------------------------------------------------------------------------------------
 
-test: $(READY)  ## run the tests but the slow ones (about 7 minutes on 2 cores)
+test: $(READY)  ## run the tests but the slow ones (about 10 minutes on 2 cores)
 	$(PYTEST) -m 'not slow' $(ARGS)
 
-test-slow: $(READY)  ## run the slow tests (about 14 minutes on 2 cores)
+test-slow: $(READY)  ## run the slow tests (about 18 minutes on 2 cores)
 	$(PYTEST) -m slow $(ARGS)
 
 test-all: $(READY)  ## run all tests
