@@ -7,7 +7,7 @@ import sys
 from mmtrtvit.errors import command_line
 from mmtrtvit.roofline.devices import DEVICES, WIDTH
 from mmtrtvit.roofline.fusion import COMPILERS
-from mmtrtvit.roofline.report import predict_latency
+from mmtrtvit.roofline.table import predict_latency
 
 
 def parse_args() -> argparse.Namespace:

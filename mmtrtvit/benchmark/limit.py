@@ -7,6 +7,11 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from ..runtime.backends import BACKENDS
+from .candidates import PYTORCH, Candidate, Loaded, Workshop, engine_call
+from .candidates.pytorch import pytorch_run
+from .candidates.sessions import converted, opened
+
 SIDE = {'cpu': 1024, 'cuda': 8192}
 """Rows, columns and inner dimension of the product: large enough to be limited by arithmetic, not by memory."""
 
@@ -54,3 +59,34 @@ class Product(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """``(side, side)`` to ``(side, side)``."""
         return image @ self.weights
+
+
+def limit_candidate(backend: str, precision: str, device: str) -> Candidate:
+    """One large matrix product in a backend and a precision, the limit of the other candidates there."""
+    side = SIDE['cuda' if device == 'cuda' else 'cpu']
+    # TensorRT has no limit of its own: a product of PyTorch in the same precision is the GPU's
+    runs_in = PYTORCH if backend == PYTORCH or BACKENDS[backend].needs_shapes else backend
+    facts = dict(
+        name=f'MatMul {side}',
+        scope='gemm',
+        backend=runs_in,
+        mode='eager' if runs_in == PYTORCH else 'plain',
+        precision=precision,
+        device=device,
+        macs=side**3,
+    )
+    if runs_in == PYTORCH:
+        return Candidate(
+            facts, lambda workshop: Loaded(pytorch_run(Product(side), (side, side), 'eager', precision, device))
+        )
+    about = BACKENDS[backend]
+
+    def load_it(workshop: Workshop) -> Loaded:
+        image = {'image': np.random.default_rng(0).standard_normal((side, side), np.float32)}
+        quantised = precision == 'int8'
+        exported = workshop.file(('gemm', quantised), 'gemm.onnx', lambda path: write_product(path, side, quantised))
+        applied = 'fp32' if quantised else precision  # the graph is quantised already
+        path = converted(workshop, ('gemm', quantised), exported, about, applied, image)
+        return engine_call(opened(workshop, path, about, precision), image)
+
+    return Candidate(facts, load_it)

@@ -125,7 +125,7 @@ def measure_sources(
         batches: Numbers of images.
         shapes: Sizes of the input: ``'224'`` or ``'800x1344'``.
         backends: ``'pytorch'`` and names in :data:`~mmtrtvit.runtime.backends.BACKENDS`.
-        modes: Modes of PyTorch, some of :data:`~mmtrtvit.benchmark.candidates.MODES`.
+        modes: Modes of PyTorch, some of :data:`~mmtrtvit.benchmark.candidates.pytorch.MODES`.
         precisions: Precisions; each backend is measured in those that it has.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 

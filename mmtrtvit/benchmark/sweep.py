@@ -20,7 +20,8 @@ from ..latency import Latency, measure, reason_of
 from ..machine import machine, quiet_conditions
 from ..measurement import append_row, measurement_row
 from ..runtime.backends import BACKENDS
-from .candidates import PYTORCH, Candidate, Workshop, limit_candidate
+from .candidates import PYTORCH, Candidate, Workshop
+from .limit import limit_candidate
 from .memory import forget_peak, memory, release
 
 _console = Console(highlight=False)

@@ -19,10 +19,10 @@ from mmtrtvit.benchmark.candidates import (
     Workshop,
     end_to_end_candidate,
     engine_call,
-    limit_candidate,
     pytorch_candidate,
 )
 from mmtrtvit.benchmark.growth import growth_groups
+from mmtrtvit.benchmark.limit import limit_candidate
 from mmtrtvit.benchmark.sources import export_backbone, our_backbones
 from mmtrtvit.benchmark.speed import benchmark_backbone, benchmark_onnx, measure_sources, parse_shape
 from mmtrtvit.benchmark.sweep import Sweep

@@ -11,8 +11,8 @@ import pytest
 from mmtrtvit.config import load_config
 from mmtrtvit.errors import ConfigError, DeployError
 from mmtrtvit.roofline.efficiencies import CALIBRATED, device
-from mmtrtvit.roofline.report import predict_latency
-from mmtrtvit.roofline.sources import graph_of
+from mmtrtvit.roofline.graphs import graph_of
+from mmtrtvit.roofline.table import predict_latency
 from mmtrtvit.zoo.complexity import backbone_complexity, network_complexity
 
 from .conftest import make_model

@@ -1,4 +1,4 @@
-"""A prediction as text and as rows."""
+"""The prediction of a network as a table and as rows."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from ..deploy.export.input_shapes import parse_size
 from ..errors import ConfigError, DeployError
 from .efficiencies import compilers_of, device, efficiency_of
 from .fusion import COMPILERS
+from .graphs import graph_of
 from .layers import Graph
 from .predict import Prediction, Roofline, Row
-from .sources import graph_of
 
 
 def predict_latency(

@@ -1,0 +1,148 @@
+"""Candidates made from an artefact of ``tools/deploy.py``: its engine by itself, and its whole way."""
+
+import dataclasses
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...runtime import Predictor, load
+from ...runtime.backends import BACKENDS
+from ...runtime.manifest import read_manifest
+from ...runtime.postprocess import Detections
+from ...runtime.preprocess import read_image
+from .candidate import REPEATS, Candidate, Loaded, Workshop
+from .sessions import engine_call
+
+
+def _artefact_facts(folder: str | os.PathLike, scope: str, device: str) -> dict:
+    manifest = read_manifest(folder)
+    return dict(
+        name=f'{manifest["method"]}, {Path(folder).name}',
+        scope=scope,
+        method=manifest['method'],
+        source=Path(folder).name,
+        origin='file',
+        backend=manifest['backend'],
+        precision=manifest['precision'],
+        device=device,
+        extra=dict(config=manifest.get('source', {}).get('model_config'), flavour=manifest['flavour']),
+    )
+
+
+def engine_candidate(
+    folder: str | os.PathLike, image: np.ndarray, shape: Sequence[int] | None, device: str, graph: bool = False
+) -> Candidate:
+    """The engine of an artefact of ``tools/deploy.py``, called by itself.
+
+    Args:
+        folder: The artefact.
+        image: The image whose input the engine gets: ``(H, W, 3)`` uint8, BGR.
+        shape: ``(B, 3, H, W)`` of another input, random; by default that of the image.
+        device: The device that it runs on.
+        graph: See :func:`engine_call`.
+    """
+    facts = _artefact_facts(folder, 'engine', device)
+
+    def load_it(workshop: Workshop) -> Loaded:
+        predictor = _predictor(folder, facts['backend'], workshop)
+        batch = (
+            _input_of(predictor, image)
+            if shape is None
+            else np.random.default_rng(0).standard_normal(shape, np.float32)
+        )
+        session = predictor.network.session
+        session({session.inputs[0].name: batch})  # which checks the shape
+        loaded = engine_call(session, {session.inputs[0].name: batch}, graph)
+        return dataclasses.replace(loaded, facts=dict(shape=list(batch.shape)))
+
+    shown = dict(facts, mode='graph') if graph else facts
+    return Candidate(dict(shown, shape=None if shape is None else list(shape)), load_it)
+
+
+def _predictor(folder: str | os.PathLike, backend: str, workshop: Workshop) -> Predictor:
+    options = dict(threads=workshop.threads, device=workshop.device_of(backend))
+    return load(folder, **{key: value for key, value in options.items() if key in BACKENDS[backend].session_options})
+
+
+def _input_of(predictor: Predictor, image: np.ndarray) -> np.ndarray:
+    """The input of the network for an image: ``(1, 3, H, W)`` float32; of a sliding window, the first one."""
+    batch, _ = predictor._preprocessing([image])
+    if predictor._window is not None:
+        height, width = predictor._window.size
+        batch = batch[..., :height, :width]
+    return np.ascontiguousarray(batch)
+
+
+class _Stopwatch:
+    """A part of a predictor that adds up the time it takes.
+
+    Args:
+        inner: The part.
+        spent: Name to seconds of the current run.
+        name: Its name there.
+    """
+
+    def __init__(self, inner: Any, spent: dict[str, float], name: str) -> None:
+        self._inner, self._spent, self._name = inner, spent, name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return self._inner(*args, **kwargs)
+        finally:
+            self._spent[self._name] += time.perf_counter() - start
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def end_to_end_candidate(folder: str | os.PathLike, image: str | os.PathLike | np.ndarray, device: str) -> Candidate:
+    """An artefact as users run it: ``load(folder)(image)``, with masks pasted into the image.
+
+    The parts are timed inside the same runs. Decoding the file is measured beside it.
+
+    Args:
+        folder: The artefact.
+        image: The file of an image, or the image: ``(H, W, 3)`` uint8, BGR.
+        device: The device that it runs on.
+    """
+    facts = _artefact_facts(folder, 'end-to-end', device)
+
+    def load_it(workshop: Workshop) -> Loaded:
+        predictor = _predictor(folder, facts['backend'], workshop)
+        array = image if isinstance(image, np.ndarray) else read_image(image)
+        spent: dict[str, float] = defaultdict(float)
+        runs: list[dict[str, float]] = []
+        predictor._preprocessing = _Stopwatch(predictor._preprocessing, spent, 'preprocessing')
+        predictor.network = _Stopwatch(predictor.network, spent, 'network')
+        predictor.result = _Stopwatch(predictor.result, spent, 'postprocessing')
+        paste = _Stopwatch(np.asarray, spent, 'postprocessing')
+
+        def run() -> None:
+            spent.clear()
+            found = predictor(array)
+            if isinstance(found, Detections) and found.masks is not None:
+                paste(found.masks)
+            runs.append(dict(spent))
+
+        def parts() -> dict:
+            counted = runs[len(runs) // 2 :]
+            medians = {name: statistics.median(run[name] for run in counted) * 1e3 for name in counted[0]}
+            if not isinstance(image, np.ndarray):
+                decode, decoded = _Stopwatch(read_image, spent, 'decoding'), []
+                for _ in range(REPEATS):
+                    spent.clear()
+                    decode(image)
+                    decoded.append(spent['decoding'])
+                medians = dict(decoding=statistics.median(decoded) * 1e3, **medians)
+            return dict(parts_ms=medians)
+
+        return Loaded(run, dict(image=list(array.shape[:2])), parts)
+
+    return Candidate(facts, load_it)

@@ -1,0 +1,127 @@
+"""Candidates that run in a session of a backend: the graph of a backbone, and the bare call of an engine."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from ...deploy.engines.tensorrt_builder import build_engine
+from ...deploy.precision import to_bf16, to_fp16, to_int8
+from ...errors import ConfigError
+from ...runtime.backends import BACKENDS, Backend, Session
+from ..sources import Source, export_backbone
+from .candidate import REPEATS, Candidate, Loaded, Workshop
+from .cuda import between_events, captured
+
+
+def _median(work: Callable[[], float]) -> float:
+    return statistics.median(work() for _ in range(REPEATS))
+
+
+def engine_call(session: Session, feeds: Mapping[str, np.ndarray], graph: bool = False) -> Loaded:
+    """The bare call of an engine.
+
+    A session that takes tensors of the GPU (TensorRT) gets an input that is there already and is timed by CUDA events;
+    its copies are measured beside it. Any other one is called with arrays.
+
+    Args:
+        session: The engine.
+        feeds: Name to array for every input.
+        graph: Capture the call in a CUDA graph, and time its replay.
+
+    Raises:
+        ConfigError: If ``graph`` is set and the session does not run on PyTorch's streams.
+    """
+    if not hasattr(session, 'run_tensors'):
+        if graph:
+            raise ConfigError(
+                'A CUDA graph was asked for, but this engine does not run on a stream of PyTorch.',
+                expected='an engine of TensorRT or TensorRT for RTX',
+                fix='leave --graph out',
+            )
+        return Loaded(lambda: session.run(feeds))
+    pinned = {name: torch.from_numpy(array).pin_memory() for name, array in feeds.items()}
+    tensors = {name: tensor.cuda() for name, tensor in pinned.items()}
+
+    def call() -> dict:
+        return session.run_tensors(tensors)
+
+    timed, outputs = captured(call) if graph else (call, call())
+    there = {name: torch.empty_like(tensor, device='cpu').pin_memory() for name, tensor in outputs.items()}
+
+    def copies() -> dict:
+        def up() -> None:
+            for name, tensor in pinned.items():
+                tensors[name].copy_(tensor, non_blocking=True)
+
+        def down() -> None:
+            for name, tensor in outputs.items():
+                there[name].copy_(tensor, non_blocking=True)
+
+        return dict(h2d_ms=_median(lambda: between_events(up)), d2h_ms=_median(lambda: between_events(down)))
+
+    return Loaded(lambda: between_events(timed), finish=copies)
+
+
+def converted(workshop: Workshop, key: tuple, exported: Path, backend: Backend, precision: str, feeds: dict) -> Path:
+    """The file that a backend runs: the exported graph in its precision, in the format of the backend."""
+
+    def make(path: Path) -> None:
+        graph = path.with_name('end2end.onnx')
+        model = onnx.load(exported)
+        if precision not in ('fp32', *backend.precisions_by_setting):
+            change = {'fp16': to_fp16, 'bf16': to_bf16, 'int8': lambda model: to_int8(model, [feeds])}
+            model = change[precision](model)
+        onnx.save(model, graph)
+        if backend.needs_shapes:
+            profiles = {name: (array.shape,) * 3 for name, array in feeds.items()}
+            build_engine(graph, path, package=backend.module, profiles=profiles)
+        elif backend.convert is not None:
+            backend.convert(graph, path)
+
+    return workshop.file((*key, backend.name, precision), backend.engine_file, make)
+
+
+def opened(workshop: Workshop, path: Path, backend: Backend, precision: str) -> Session:
+    """The session of a file, on the device and with the threads of the workshop."""
+    options = dict(threads=workshop.threads, device=workshop.device_of(backend.name))
+    given = {name: value for name, value in options.items() if name in backend.session_options}
+    return backend.open_session(path, precision=precision, **given)
+
+
+def session_candidate(source: Source, shape: Sequence[int], backend: str, precision: str, device: str) -> Candidate:
+    """A network in a backend, exported for this shape.
+
+    Args:
+        source: The network.
+        shape: ``(B, 3, H, W)``.
+        backend: A key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
+        precision: One of the backend's.
+        device: The device that it runs on.
+    """
+    about, key = BACKENDS[backend], (source.facts['name'], tuple(shape))
+
+    def prepare(workshop: Workshop) -> tuple[Path, dict]:
+        image = torch.rand(*shape)
+        if source.onnx is None:
+            torch.manual_seed(0)
+            exported = workshop.file(key, 'exported.onnx', lambda path: export_backbone(source.build(), image, path))
+            name = 'image'
+        else:
+            exported = source.onnx
+            name = onnx.load(exported, load_external_data=False).graph.input[0].name
+        feeds = {name: image.numpy()}
+        return converted(workshop, key, exported, about, precision, feeds), feeds
+
+    def load_it(workshop: Workshop) -> Loaded:
+        path, feeds = prepare(workshop)
+        return dataclasses.replace(
+            engine_call(opened(workshop, path, about, precision), feeds), facts=source.count(shape)
+        )
+
+    facts = dict(source.facts, backend=backend, precision=precision, device=device, shape=list(shape))
+    return Candidate(facts, load_it, prepare)
