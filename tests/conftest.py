@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ['tests.fixtures.toy', 'tests.fixtures.artefact', 'tests.fixtures.networks', 'tests.fixtures.plain']
+pytest_plugins = [f'tests.fixtures.{name}' for name in ('toy', 'artefact', 'networks', 'plain', 'fresh')]
 
 # COCO and ADE20K subsets beside the checkout, or wherever the variable says.
 REAL_DATA = Path(os.environ.get('MMTRTVIT_REAL_DATA', ROOT.parent / 'shared' / 'data'))

@@ -2,7 +2,6 @@
 
 import ast
 import graphlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,12 +128,16 @@ def test_the_runtime_needs_no_framework():
 # --- in a fresh interpreter -----------------------------------------------------------------------------------------
 
 
-def python(code: str) -> str:
-    """What a program prints."""
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def program(fresh):
+    """Run a program where PyTorch has been imported, but nothing of OpenMMLab; what it prints."""
+
+    def run(code: str) -> str:
+        done = fresh(code, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -148,8 +151,10 @@ def python(code: str) -> str:
     ],
 )
 def test_the_runtime_is_free_of_frameworks_where_they_are_installed(line):
-    loaded = python(f"{line}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})").split()
-    assert not FRAMEWORKS & set(loaded)
+    code = f"{line}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert not FRAMEWORKS & set(done.stdout.split())
 
 
 REGISTERED = """
@@ -167,13 +172,13 @@ assert FUNCTIONS.get('seed_worker') is mmtrtvit.engine.seed_worker
     'before',
     ['import mmengine', 'import mmtrtvit', 'import mmtrtvit.deploy, mmdet', 'from mmtrtvit.models import NextViT'],
 )
-def test_a_config_registers_everything_whatever_was_imported_before(before):
-    python(before + REGISTERED)
+def test_a_config_registers_everything_whatever_was_imported_before(program, before):
+    program(before + REGISTERED)
 
 
-def test_an_environment_that_lacks_a_part_is_told_and_breaks_nothing_else():
+def test_an_environment_that_lacks_a_part_is_told_and_breaks_nothing_else(program):
     """mmengine may be there for another program, and this package for its runtime; a config asks for the backbones."""
-    python("""
+    program("""
 import sys, warnings
 sys.modules['mmcv'] = None
 from mmtrtvit.runtime import load
@@ -193,8 +198,8 @@ else:
 
 
 @pytest.mark.parametrize('name', ['TRTViT', 'mmtrtvit.TRTViT'])
-def test_a_scoped_name_needs_no_import(name):
-    scoped = python(f"from mmengine.registry import MODELS\nprint(MODELS.get('{name}'))")
+def test_a_scoped_name_needs_no_import(program, name):
+    scoped = program(f"from mmengine.registry import MODELS\nprint(MODELS.get('{name}'))")
     assert ('TRTViT' in scoped) == ('.' in name)
 
 
@@ -210,8 +215,8 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def test_backbones_need_mmengine_and_the_python_part_of_mmcv_only():
-    python(f"""{WITHOUT_OPERATORS}
+def test_backbones_need_mmengine_and_the_python_part_of_mmcv_only(program):
+    program(f"""{WITHOUT_OPERATORS}
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -232,9 +237,9 @@ for kind in (TRTViT, NextViT, EfficientFormer, TurboViT):
 """)
 
 
-def test_the_gpu_suite_is_collected_where_backbones_are_all_there_is():
+def test_the_gpu_suite_is_collected_where_backbones_are_all_there_is(program):
     """A machine with a GPU and PyTorch, and the wheels of ``tools/dev/gpu_suite.py gather``."""
-    told = python(f"""{WITHOUT_OPERATORS}
+    told = program(f"""{WITHOUT_OPERATORS}
 for name in ('timm', 'mmpretrain', 'openvino', 'pycocotools', 'skimage', 'fvcore'):
     sys.modules[name] = None
 import pytest
@@ -244,8 +249,8 @@ sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', {str(ROO
     assert 'test_torch.py' in told and 'test_tensorrt.py' in told
 
 
-def test_a_whole_network_asks_for_the_operators():
-    told = python(f"""{WITHOUT_OPERATORS}
+def test_a_whole_network_asks_for_the_operators(program):
+    told = program(f"""{WITHOUT_OPERATORS}
 from mmtrtvit.config import load_config
 try:
     load_config('configs/maskrcnn_trtvit_b_coco.py')
@@ -300,6 +305,6 @@ print({after[key].__module__.partition('.')[0] for key in new if key[0] == 'regi
 """
 
 
-def test_importing_changes_nothing_in_other_libraries():
+def test_importing_changes_nothing_in_other_libraries(program):
     """Every attribute of their modules and classes is the same object; what is new in registries is our own."""
-    assert python(UNCHANGED).splitlines()[-2:] == ['[] []', "{'mmtrtvit'}"]
+    assert program(UNCHANGED).splitlines()[-2:] == ['[] []', "{'mmtrtvit'}"]

@@ -1,8 +1,6 @@
 """Configs are read as a command line needs it."""
 
 import argparse
-import subprocess
-import sys
 
 import pytest
 
@@ -146,11 +144,11 @@ def test_options_below_an_entry_that_is_none(root):
     assert config.model.backbone.arch == 'a'
 
 
-def test_data_sets_of_openmmlab_are_imported_in_silence(root):
+def test_data_sets_of_openmmlab_are_imported_in_silence(fresh, root):
     code = (
         'import sys; from mmtrtvit.config import load_config\n'
         'for name in ("retinanet_trtvit_a_toy", "semfpn_trtvit_a_toy"): load_config(f"configs/{name}.py")\n'
         'print(*("mmdet.datasets" in sys.modules, "mmseg.datasets" in sys.modules))'
     )
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=root)
+    done = fresh(code, cwd=root)
     assert done.stdout == 'True True\n', done.stdout + done.stderr

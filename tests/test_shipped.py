@@ -1,9 +1,5 @@
 """Shipped configs are found in a checkout and in a wheel, and inherited from in any folder by plain mmengine."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from mmtrtvit import base_config, shipped
@@ -27,7 +23,7 @@ def test_a_name_that_is_not_there():
         base_config('retinanet_trtvit_coco.py')
 
 
-def test_plain_mmengine_reads_it_anywhere(root, tmp_path):
+def test_plain_mmengine_reads_it_anywhere(fresh, tmp_path):
     """Nothing of this package is imported first."""
     (tmp_path / 'own.py').write_text(
         "_base_ = __import__('mmtrtvit').base_config('retinanet_trtvit_a_coco.py')\n"
@@ -40,6 +36,5 @@ from mmengine.registry import MODELS
 assert config.model.bbox_head.num_classes == 3 and config.model.neck.num_outs == 5 and len(config.train_pipeline) == 5
 assert MODELS.get(config.model.backbone.type).__name__ == 'TRTViT'
 """
-    environment = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = fresh(code)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -309,9 +307,8 @@ def test_masks_where_there_are_none(tmp_path):
 # --- from end to end ------------------------------------------------------------------------------------------------
 
 
-def test_the_command_refuses_with_one_message(root, boxes, tmp_path):
-    command = [sys.executable, str(root / 'tools' / 'new_config.py'), 'mine', '--data', str(boxes), '--out', 'own.py']
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={'PYTHONPATH': str(root)})
+def test_the_command_refuses_with_one_message(fresh_tool, boxes):
+    done = fresh_tool('new_config', 'mine', '--data', boxes, '--out', 'own.py')
     assert done.returncode == 2 and done.stderr.count('Error: ') == 1 and 'Traceback' not in done.stderr
 
 

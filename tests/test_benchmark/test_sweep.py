@@ -36,7 +36,7 @@ from mmtrtvit.runtime.backends import BACKENDS
 TINY = dict(
     widths=(64, 64, 64, 128), depths=(1, 1, 1, 2), block_types=('C', 'C', 'C', 'M'), provenance='own choice: for a test'
 )
-QUICK = dict(threads=1, device='cpu', warmup_runs=1, warmup_seconds=0.0, min_runs=3, min_seconds=0.0, max_seconds=3.0)
+QUICK = dict(threads=1, device='cpu', warmup_runs=1, warmup_seconds=0.0, min_runs=3, min_seconds=0.0, max_seconds=1.0)
 QUIET = dict(load_average=0.1, others=[], frequency_mhz=None, gpu=None)
 
 

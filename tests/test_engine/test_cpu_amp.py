@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -83,11 +81,10 @@ def test_amp_is_refused_where_it_would_be_slower(monkeypatch):
         cpu_amp.use_amp(Config(dict(optim_wrapper=dict(type='OptimWrapper'))))
 
 
-def test_the_measurement_agrees_with_what_the_cpu_has():
+def test_the_measurement_agrees_with_what_the_cpu_has(fresh):
     code = 'from mmtrtvit.engine.cpu_amp import bfloat16_slowdown; print(bfloat16_slowdown())'
     # in a process of its own, as oneDNN reads its limits once
-    plain = {**os.environ, 'ONEDNN_MAX_CPU_ISA': 'AVX2', 'ATEN_CPU_CAPABILITY': 'avx2'}
-    found = subprocess.check_output([sys.executable, '-c', code], env=plain, text=True)
+    found = fresh(code, ONEDNN_MAX_CPU_ISA='AVX2', ATEN_CPU_CAPABILITY='avx2').stdout
     assert float(found.split()[-1]) > 1
     capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
     if capabilities.get('avx512_bf16') and not any(name.endswith('_MAX_CPU_ISA') for name in os.environ):

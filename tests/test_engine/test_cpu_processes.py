@@ -1,9 +1,5 @@
 """What a distributed run needs on a CPU is changed in its config; other runs are left alone."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from mmengine.config import Config
 
@@ -85,7 +81,7 @@ def test_all_other_runs_are_left_alone(started, monkeypatch, launcher, device):
     assert changed.to_dict() == settings and not started
 
 
-def test_the_device_setter_of_torch_comes_back():
+def test_the_device_setter_of_torch_comes_back(fresh):
     """The process group is started for real, in a process of its own."""
     code = (
         'import torch; from mmengine.config import Config; from mmengine.dist import get_backend, get_world_size\n'
@@ -96,12 +92,6 @@ def test_the_device_setter_of_torch_comes_back():
         'print(get_backend(), get_world_size(), torch.multiprocessing.get_start_method())\n'
     )
     launch = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        env={**os.environ, **launch, 'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = fresh(code, **launch, CUDA_VISIBLE_DEVICES='')
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == 'gloo 1 fork'

@@ -81,7 +81,7 @@ def test_what_does_not_exist(root):
 
 
 @pytest.mark.parametrize('first', ['import mmdeploy', 'from mmtrtvit.deploy import load'])
-def test_a_deploy_config_registers_the_rewriters(root, first):
+def test_a_deploy_config_registers_the_rewriters(fresh, first):
     code = f"""
 {first}
 import mmdeploy
@@ -94,5 +94,5 @@ env = collect_env(Backend.ONNXRUNTIME, IR.ONNX, version=mmdeploy.__version__)
 records = dict(FUNCTION_REWRITER._registry.get_records(env))
 assert records['torch.onnx.export']['_object'].__module__ == 'mmtrtvit.deploy.export.mmdeploy_patches', sorted(records)
 """
-    done = python(code, root=root)
+    done = fresh(code)
     assert done.returncode == 0, done.stderr

@@ -123,6 +123,13 @@ def test_coco_results(found):
     assert found.above(0.9).to_coco(7) == []
 
 
+def test_coco_results_of_fields_that_differ_in_length(found):
+    """None is dropped in silence."""
+    for field, value in (('scores', found.scores[:1]), ('boxes', found.boxes[:1]), ('masks', found.masks[:1])):
+        with pytest.raises(ValueError, match='zip'):
+            dataclasses.replace(found, **{field: value}).to_coco(7)
+
+
 def test_masks_that_are_an_array(found):
     dense = dataclasses.replace(found, masks=np.asarray(found.masks))
     assert dense.to_coco(7) == found.to_coco(7) and as_masks(found.masks) is found.masks

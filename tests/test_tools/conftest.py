@@ -3,8 +3,6 @@
 import dataclasses
 import importlib.util
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -72,18 +70,11 @@ def tool(load_tool, monkeypatch, capfd) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def command(root, tmp_path) -> Callable[..., Outcome]:
+def command(fresh_tool) -> Callable[..., Outcome]:
     """Run a script of ``tools/`` in a process of its own, from another folder than the checkout."""
 
     def run(name: str, *args, **environment: str) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, str(root / 'tools' / f'{name}.py'), *map(str, args)],
-            cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1', **environment},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = fresh_tool(name, *args, **environment)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run

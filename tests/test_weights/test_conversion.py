@@ -5,7 +5,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 
 import pytest
@@ -265,16 +264,11 @@ def test_the_command_line(elsewhere, saved, root, tmp_path, monkeypatch, capsys)
     )
 
 
-def test_the_command_line_refuses(root, tmp_path):
+def test_the_command_line_refuses(fresh_tool, tmp_path):
     """In a process of its own: one message, exit status 2."""
     torch.save({'layer1.0.conv1.weight': torch.zeros(1)}, tmp_path / 'resnet.pth')
-    command = [sys.executable, str(root / 'tools' / 'convert_weights.py'), 'resnet.pth', '--out', 'ours.pth']
-    done = subprocess.run(
-        [*command, '--family', 'nextvit', '--source', 'timm'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
+    done = fresh_tool(
+        'convert_weights', *['resnet.pth', '--out', 'ours.pth', '--family', 'nextvit', '--source', 'timm']
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count('Error: ') == 1 and 'Traceback' not in done.stderr

@@ -1,8 +1,6 @@
 """Own data of every format: the same objects come out, and whatever cannot be used is named."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -420,15 +418,8 @@ def test_label_maps_that_do_not_fit(maps, tmp_path):
 # --- the command, and real data --------------------------------------------------------------------------------
 
 
-def test_the_command_ends_with_one_message(root, tmp_path):
-    command = [
-        sys.executable,
-        str(root / 'tools' / 'convert_dataset.py'),
-        str(tmp_path),
-        '--out',
-        str(tmp_path / 'out'),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_the_command_ends_with_one_message(fresh_tool, tmp_path):
+    done = fresh_tool('convert_dataset', tmp_path, '--out', tmp_path / 'out')
     assert done.returncode == 2 and done.stderr.count('Fix:') == 1 and 'Traceback' not in done.stderr
 
 
