@@ -203,7 +203,7 @@ def test_tools_say_how_they_are_used(path, call_tool, capsys):
     assert 'usage:' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'README_zh-CN.md'])
 def test_python_blocks_run(name, tmp_path, monkeypatch):
     if name == 'docs/pretrain.md':  # its network and image
         pytest.importorskip('onnx')
@@ -258,7 +258,9 @@ def test_both_readmes_have_the_same_commands_and_tables():
     english, chinese = (ROOT / 'README.md', ROOT / 'README_zh-CN.md')
     markers = [re.findall(r'<!-- table: (\S+) -->', path.read_text(encoding='utf-8')) for path in (english, chinese)]
     assert markers[0] == markers[1]
-    without_comments = [[re.sub(r'\s*#.*', '', block) for block in blocks(path, 'bash')] for path in (english, chinese)]
+    without_comments = [
+        [re.sub(r'\s*#.*', '', block) for block in blocks(path, 'bash', 'python')] for path in (english, chinese)
+    ]
     assert without_comments[0] == without_comments[1]
 
 

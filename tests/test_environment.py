@@ -384,11 +384,11 @@ def test_without_torch_the_message_is_printed_alone(line):
 
 
 @pytest.mark.parametrize('tool', ['visualize.py', 'check_data.py', 'make_toy_data.py'])
-def test_without_the_libraries_of_a_desktop_the_headless_opencv_is_named(tool, tmp_path):
+def test_without_the_libraries_of_a_desktop_the_headless_opencv_is_named(fresh, tool, tmp_path):
     (tmp_path / 'cv2.py').write_text("raise ImportError('libGL.so.1: cannot open shared object file: No such file')")
     code = f'import sys; sys.path.insert(0, {str(tmp_path)!r}); {TOOL.replace("visualize.py", tool)}'
     arguments = {'visualize.py': ('c.py', 'x.pth', '--out', 'o'), 'check_data.py': ('c.py',)}.get(tool, ())
-    done = run('-W', 'ignore', '-c', code, *arguments, cwd=ROOT)
+    done = fresh(code, *arguments, cwd=ROOT)
     assert done.returncode == 2
     assert 'Traceback' not in done.stderr
     assert 'opencv-python-headless' in done.stderr and '--force-reinstall' not in done.stderr

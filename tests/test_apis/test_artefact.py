@@ -50,7 +50,7 @@ def test_tiles(evaluated, toy, deployed, options, tmp_path):
 
     whole = evaluated[1]['coco/bbox_mAP']
     assert run((1000, 1000)) == whole
-    assert 0 < run(90) != whole
+    assert 0 < run(160) != whole
     with pytest.raises(ConfigError, match='The tile is'):
         run((0, 9))
 

@@ -20,7 +20,7 @@ SLOW = pytest.mark.slow
 
 CASES = [
     # method, backend, flavour, shapes, precision: every method, backend and flavour in each run, the others in some
-    ('maskrcnn', 'onnxruntime', 'portable', FREE, 'fp32'),
+    pytest.param('maskrcnn', 'onnxruntime', 'portable', FREE, 'fp32', marks=SLOW),
     pytest.param('maskrcnn', 'openvino', 'native', UPRIGHT, 'fp32', marks=SLOW),
     ('fasterrcnn', 'onnxruntime', 'native', UPRIGHT, 'fp32'),
     pytest.param('fasterrcnn', 'openvino', 'portable', FREE, 'fp32', marks=SLOW),
