@@ -17,6 +17,7 @@ import torch
 import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
@@ -115,7 +116,13 @@ class NetworkComplexity(Complexity):
 
 def _count(work: Callable, *inputs) -> tuple[object, dict[str, int], dict[str, int], dict[str, int]]:
     """The output of ``work``, its multiply-accumulates by operator and by module, and the operators left out."""
-    with torch.no_grad(), _OperatorNames() as names, FlopCounterMode(display=False) as counter:
+    # PyTorch does not count the fused attention of CPUs
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        _OperatorNames() as names,
+        FlopCounterMode(display=False) as counter,
+    ):
         output = work(*inputs)
     counts = counter.get_flop_counts()
     by_operator = {operator.__name__: flops // 2 for operator, flops in counts.pop('Global', {}).items()}
@@ -151,14 +158,16 @@ def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
 
 
 @functools.cache
-def backbone_complexity(arch: str, size: int = 224, batch: int = 1, family: str = 'trtvit') -> Complexity:
+def backbone_complexity(
+    arch: str, size: int | tuple[int, int] = 224, batch: int = 1, family: str = 'trtvit'
+) -> Complexity:
     """Count a backbone in its deploy form, where attention is matrix products.
 
     The parameters are those of the training form: folding takes those of the BatchNorms away.
 
     Args:
         arch: A size of the family.
-        size: Height and width of the input.
+        size: Height and width of the input, or both if they differ.
         batch: Images in the input.
         family: A name in :data:`~mmtrtvit.zoo.families.FAMILIES`.
 
@@ -170,7 +179,8 @@ def backbone_complexity(arch: str, size: int = 224, batch: int = 1, family: str 
         params = {name: _size(part) for name, part in _parts(backbone)}
         total = _size(backbone)
         backbone.switch_to_deploy()
-    counted = count_complexity(backbone, (batch, 3, size, size))
+    sides = (size, size) if isinstance(size, int) else size
+    counted = count_complexity(backbone, (batch, 3, *sides))
     parts = {name: (params[name], macs) for name, (_, macs) in counted.parts.items()}
     return dataclasses.replace(counted, params=total, parts=parts)
 

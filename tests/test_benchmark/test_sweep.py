@@ -20,10 +20,11 @@ from mmtrtvit.benchmark.candidates import (
     end_to_end_candidate,
     engine_call,
     pytorch_candidate,
+    session_candidate,
 )
 from mmtrtvit.benchmark.growth import growth_groups
 from mmtrtvit.benchmark.limit import limit_candidate
-from mmtrtvit.benchmark.sources import export_backbone, our_backbones
+from mmtrtvit.benchmark.sources import export_backbone, onnx_file, our_backbones
 from mmtrtvit.benchmark.speed import benchmark_backbone, benchmark_onnx, measure_sources, parse_shape
 from mmtrtvit.benchmark.sweep import Sweep
 from mmtrtvit.errors import ConfigError, DataError, DeployError
@@ -197,6 +198,18 @@ def test_onnx_files(tmp_path):
     first, second = (row for row in rows if row['scope'] == 'network')
     assert (first['status'], first['name'], first['source'], first['limit']) == ('OK', 'tiny', 'tiny.onnx', None)
     assert second['status'] == 'FAILED' and second['shape'] == [1, 3, 40, 40]  # the file has a fixed size
+
+
+def test_two_onnx_files_of_one_name_are_two_networks(tmp_path):
+    workshop, graphs = Workshop(tmp_path / 'workshop', 1, 'cpu'), []
+    (tmp_path / 'workshop').mkdir()
+    for folder, side in (('a', 8), ('b', 16)):
+        path = tmp_path / folder / 'end2end.onnx'
+        path.parent.mkdir()
+        limit.write_product(path, side)
+        path, *_ = session_candidate(onnx_file(path), (1, 3, 4, 4), 'onnxruntime', 'fp32', 'cpu').prepare(workshop)
+        graphs.append(onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+    assert graphs == [8, 16]
 
 
 def test_the_limit_is_the_product_that_it_says(tmp_path):

@@ -103,7 +103,7 @@ def session_candidate(source: Source, shape: Sequence[int], backend: str, precis
         precision: One of the backend's.
         device: The device that it runs on.
     """
-    about, key = BACKENDS[backend], (source.facts['name'], tuple(shape))
+    about, key = BACKENDS[backend], (source.facts['name'], source.onnx, tuple(shape))
 
     def prepare(workshop: Workshop) -> tuple[Path, dict]:
         image = torch.rand(*shape)

@@ -21,7 +21,7 @@ from mmcv.cnn.bricks import DropPath
 
 from ...errors import ConfigError
 from ...registry import MODELS
-from ..layers import ExplicitAttention, FusedAttention, LastSize, LayerScale, tent_weights
+from ..layers import QKV, ExplicitAttention, FusedAttention, LastSize, LayerScale, tent_weights
 from .base import PyramidBackbone
 
 _PUBLISHED = 'published: arXiv:2206.01191, table of architectures, and the code at snap-research/EfficientFormer'
@@ -57,14 +57,13 @@ class BiasedAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, key_dim: int, value_ratio: float, resolution: int) -> None:
         super().__init__()
-        self.heads = heads
         self.resolution = resolution
-        self.split = [key_dim, key_dim, int(value_ratio * key_dim)]
+        value_dim = int(value_ratio * key_dim)
         # Row by row: entry |i - k| * resolution + |j - l|, as in every published checkpoint.
         self.attention_biases = nn.Parameter(torch.zeros(heads, resolution * resolution))
-        self.qkv = nn.Linear(dim, heads * sum(self.split))
+        self.qkv = QKV(dim, heads, [key_dim, key_dim, value_dim], head_first=True)
         self.attend = FusedAttention()
-        self.proj = nn.Linear(heads * self.split[2], dim)
+        self.proj = nn.Linear(heads * value_dim, dim)
         self.last_size = LastSize()
 
     def train(self, mode: bool = True) -> 'BiasedAttention':
@@ -90,25 +89,20 @@ class BiasedAttention(nn.Module):
         return (rows[:, :, None] @ columns).flatten(3, 4).flatten(1, 2)
 
     def forward(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (self.heads, -1)).transpose(1, 2).split(self.split, dim=-1)
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x))
         bias = self.last_size.get(
             self.attention_biases, (height, width, q.dtype), lambda: self.bias(height, width).to(q.dtype)
         )
         return self.proj(self.attend(q, k, v, bias).transpose(1, 2).flatten(2))
 
-    @torch.no_grad()
     def switch_to_deploy(self) -> None:
-        """Replace the fused attention by the explicit one and fold ``1 / sqrt(key_dim)`` into the queries.
+        """Replace the fused attention by the explicit one, and queries, keys and values by layers of their own.
 
         The bias stays a computation on the size of the map: right for dynamic sizes, and with a static size a
         constant that inference engines compute when they load the graph, so the file does not grow by it.
         """
-        if isinstance(self.attend, ExplicitAttention):
-            return
-        key_dim = self.split[0]
-        for tensor in (self.qkv.weight, self.qkv.bias):
-            tensor.unflatten(0, (self.heads, -1))[:, :key_dim].mul_(key_dim**-0.5)
-        self.attend = ExplicitAttention()
+        if isinstance(self.qkv, QKV):
+            self.qkv, self.attend = self.qkv.separate(), ExplicitAttention()
 
 
 def _convolution(

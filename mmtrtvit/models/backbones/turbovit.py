@@ -22,7 +22,7 @@ from mmcv.cnn.bricks import DropPath
 
 from ...errors import ConfigError
 from ...registry import MODELS
-from ..layers import ExplicitAttention, FusedAttention, LastSize, tent_weights
+from ..layers import QKV, ExplicitAttention, FusedAttention, LastSize, tent_weights
 from .base import PyramidBackbone
 
 ARCH_SETTINGS: dict[str, dict] = {
@@ -52,35 +52,38 @@ def pool_tokens(x: torch.Tensor) -> torch.Tensor:
     return F.max_pool2d(x.permute(0, 3, 1, 2), POOL, ceil_mode=True).permute(0, 2, 3, 1)
 
 
+def as_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Rows of tokens as a map: ``(B, H * W, ...) -> (B, H, W, ...)``."""
+    # not unflatten(): PyTorch's exporter would take the batch and the size of the traced image for the only ones
+    return tokens.reshape(tokens.shape[0], height, width, *tokens.shape[2:])
+
+
 def _lacking(length: int, side: int) -> int:
     """Tokens that ``length`` lacks to the next multiple of ``side``."""
     return (side - length % side) % side
 
 
 def pad_to_units(x: torch.Tensor, side: int, value: float = 0.0) -> torch.Tensor:
-    """Pad a map at its bottom and right to whole mask units; with ``side`` 0 it stays as it is.
+    """Pad a map at its bottom and right to whole mask units.
 
     Shape:
-        ``(B, H, W, C) -> (B, H', W', C)``, ``H'`` and ``W'`` the next multiples of ``side``
+        ``(B, H, W, ...) -> (B, H', W', ...)``, ``H'`` and ``W'`` the next multiples of ``side``
     """
-    if side == 0:
-        return x
     down, right = _lacking(x.shape[1], side), _lacking(x.shape[2], side)
     # A recorded graph serves sizes that need padding too: it always pads, mostly by nothing.
     if not (torch.jit.is_tracing() or down or right):
         return x
-    return F.pad(x, (0, 0, 0, right, 0, down), value=value)
+    return F.pad(x, (0, 0) * (x.dim() - 3) + (0, right, 0, down), value=value)
 
 
 def split_units(x: torch.Tensor, side: int) -> torch.Tensor:
-    """Split both sides of a map into mask units; with ``side`` 0 the whole map is one unit.
+    """Split both sides of a map into mask units.
 
     Shape:
-        ``(B, H, W, C) -> (B, nh, side, nw, side, C)`` after padding, or ``(B, 1, H, 1, W, C)``
+        ``(B, H, W, heads, ...) -> (B, H / side, W / side, heads, side, side, ...)``
     """
-    if side == 0:
-        return x[:, None, :, None]
-    return x.unflatten(2, (-1, side)).unflatten(1, (-1, side))
+    units = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))
+    return units.permute(0, 1, 3, 5, 2, 4, *range(6, units.dim()))
 
 
 class MaskUnitAttention(nn.Module):
@@ -94,62 +97,68 @@ class MaskUnitAttention(nn.Module):
         pool: Max-pool the queries 2x2: the output has half the resolution.
 
     Shape:
-        ``(B, H, W, dim) -> (B, H, W, dim_out)``, with ``pool`` ``(B, ceil(H / 2), ceil(W / 2), dim_out)``
+        ``(B, H * W, dim)`` and ``H``, ``W`` -> ``(B, H * W, dim_out)``, with ``pool``
+        ``(B, ceil(H / 2) * ceil(W / 2), dim_out)``
     """
 
     def __init__(self, dim: int, dim_out: int, heads: int, side: int, pool: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.head_dim = dim_out // heads
-        self.dim_out = dim_out
         self.side = side
         self.pool = pool
-        self.qkv = nn.Linear(dim, 3 * dim_out)
+        self.qkv = QKV(dim, heads, [dim_out // heads] * 3)
         self.attend = FusedAttention()
         self.proj = nn.Linear(dim_out, dim_out)
-
-    def _arrange(self, x: torch.Tensor, side: int) -> torch.Tensor:
-        """``(B, H, W, n * dim_out) -> (B, nh, nw, n * heads, tokens down, tokens right, channels of a head)``."""
-        units = split_units(pad_to_units(x, side), side)
-        return units.unflatten(-1, (-1, self.head_dim)).permute(0, 1, 3, 5, 2, 4, 6)
 
     def _mask(self, x: torch.Tensor) -> torch.Tensor | None:
         """0 for real tokens and -inf for padding: ``(1, nh * nw * heads, 1, tokens of a unit)``; None without padding.
 
         Each unit has a real token, so no row of the softmax is masked as a whole.
+
+        Args:
+            x: ``(B, H, W, heads, ...)``
         """
         real = x.new_zeros((1, x.shape[1], x.shape[2], self.heads))
         padded = pad_to_units(real, self.side, value=float('-inf'))
-        if padded is real:
-            return None
-        return split_units(padded, self.side).permute(0, 1, 3, 5, 2, 4).flatten(4).flatten(1, 3)[:, :, None]
+        return None if padded is real else split_units(padded, self.side).flatten(4).flatten(1, 3)[:, :, None]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        qkv = self.qkv(x)
-        mask = self._mask(qkv)
-        if self.pool:
-            pooled = pool_tokens(qkv[..., : self.dim_out])
-            height, width = pooled.shape[1], pooled.shape[2]
-            q = self._arrange(pooled, self.side // POOL)
-            k, v = self._arrange(qkv[..., self.dim_out :], self.side).chunk(2, dim=3)
-        else:
-            height, width = x.shape[1], x.shape[2]
-            q, k, v = self._arrange(qkv, self.side).chunk(3, dim=3)
+    def _pooled(self, q: torch.Tensor) -> torch.Tensor:
+        """The queries, a map ``(B, H, W, heads, channels)``, with half the resolution if they are pooled."""
+        if not self.pool:
+            return q
+        pooled = pool_tokens(q.flatten(3))
+        return pooled.reshape(*pooled.shape[:3], self.heads, pooled.shape[3] // self.heads)
+
+    def _attend_inside_units(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Attention of maps ``(B, H, W, heads, channels)``: ``(B, tokens, heads * channels)``, as many as in ``q``."""
+        height, width = q.shape[1], q.shape[2]
+        mask = self._mask(k)
+        side = self.side // POOL if self.pool else self.side
+        q, k, v = (
+            split_units(pad_to_units(part, given), given) for part, given in ((q, side), (k, self.side), (v, self.side))
+        )
         # Units are to attention what heads are: (B, units * heads, tokens, channels).
         mixed = self.attend(*(part.flatten(4, 5).flatten(1, 3) for part in (q, k, v)), mask)
         mixed = mixed.reshape_as(q).permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)
-        return self.proj(mixed[:, :height, :width])
+        return mixed[:, :height, :width].flatten(1, 2)
 
-    @torch.no_grad()
+    def forward(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        q, k, v = self.qkv(x)
+        if self.side:
+            q, k, v = (as_map(part, height, width) for part in (q, k, v))
+            return self.proj(self._attend_inside_units(self._pooled(q), k, v))
+        if self.pool:
+            q = self._pooled(as_map(q, height, width)).flatten(1, 2)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        return self.proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
+
     def switch_to_deploy(self) -> None:
-        """Replace the fused attention by the explicit one and fold ``1 / sqrt(d)`` into the queries."""
-        if isinstance(self.attend, ExplicitAttention):
-            return
-        scale = self.head_dim**-0.5
-        # A positive factor: it may go before the maximum over the queries.
-        self.qkv.weight[: self.dim_out].mul_(scale)
-        self.qkv.bias[: self.dim_out].mul_(scale)
-        self.attend = ExplicitAttention()
+        """Replace the fused attention by the explicit one, and queries, keys and values by layers of their own.
+
+        The factor of the queries is positive: it may go before their maximum.
+        """
+        if isinstance(self.qkv, QKV):
+            self.qkv, self.attend = self.qkv.separate(), ExplicitAttention()
 
 
 class MaskUnitBlock(nn.Module):
@@ -165,7 +174,8 @@ class MaskUnitBlock(nn.Module):
         drop_path: Probability of dropping each residual branch, per sample.
 
     Shape:
-        As :class:`MaskUnitAttention`.
+        ``(B, H, W, in_channels) -> (B, H, W, out_channels)``, with ``pool``
+        ``(B, ceil(H / 2), ceil(W / 2), out_channels)``
     """
 
     def __init__(
@@ -188,11 +198,15 @@ class MaskUnitBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normed = self.norm1(x)
+        # Rows of tokens: with four dimensions, OpenVINO takes the tokens for images and copies them around every norm.
+        height, width = x.shape[1], x.shape[2]
+        normed = self.norm1(x.flatten(1, 2))
         if self.shortcut is not None:
-            x = pool_tokens(self.shortcut(normed))
-        x = x + self.drop_path(self.attn(normed))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+            x = pool_tokens(as_map(self.shortcut(normed), height, width))
+        tokens = x.flatten(1, 2)
+        tokens = tokens + self.drop_path(self.attn(normed, height, width))
+        tokens = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return tokens.reshape_as(x)
 
 
 class PatchEmbedding(nn.Module):
@@ -344,5 +358,6 @@ class TurboViT(PyramidBackbone):
         nn.init.trunc_normal_(self.stem.position, std=0.02)
 
     def output(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        x = self.output_norms[str(index)](x) if self.output_norms else x
-        return super().output(index, x).permute(0, 3, 1, 2)
+        tokens = x.flatten(1, 2)
+        tokens = self.output_norms[str(index)](tokens) if self.output_norms else tokens
+        return super().output(index, tokens).reshape_as(x).permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from . import counted, measured, predicted
+from . import backbones, counted, measured, predicted
 from .gpu import gpu_table
 from .metafile import metafiles
 from .plots import (
@@ -63,6 +63,7 @@ class Measured:
 SPEED = 'speed'
 """Rows of measurements, ``speed.jsonl``."""
 
+_BACKBONES = 'python tools/benchmark.py backbone'
 _PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
 _ROOFLINE = 'python tools/dev/validate_roofline.py predict'
 _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
@@ -74,6 +75,8 @@ MEASURED = {
     'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
     'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
     'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
+    'peers': Measured('backbones', backbones.peers_table, f'{_BACKBONES} --timm MODEL'),
+    'changes': Measured('changes', backbones.changes_table, _BACKBONES),
     'demo': Measured('demo', measured.demo_table, 'make demo'),
     'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),

@@ -1,0 +1,100 @@
+"""Tables on the speed of the backbones: beside timm's, and before and after changes."""
+
+from collections.abc import Iterable, Mapping
+
+from mmtrtvit.latency import Latency, ratio
+
+from .measured import RUNTIMES, one_run
+from .render import conditions, pivot, render, unsteady_mark
+
+PEERS = {
+    ('nextvit', 's'): 'nextvit_small',
+    ('nextvit', 'b'): 'nextvit_base',
+    ('nextvit', 'l'): 'nextvit_large',
+    ('efficientformer', 'l1'): 'efficientformer_l1',
+    ('efficientformer', 'l3'): 'efficientformer_l3',
+    ('efficientformer', 'l7'): 'efficientformer_l7',
+}
+"""Family and size to the same network in timm."""
+
+RATIO = 'Ratio: the median over the rounds, in each of which both took their turn.'
+
+
+def _input(row: Mapping) -> str:
+    return f'{row["shape"][2]}x{row["shape"][3]}'
+
+
+def _runtime(row: Mapping) -> str:
+    return f'{RUNTIMES[row["backend"]]}{"" if row["mode"] in ("plain", "eager") else " " + row["mode"]}'
+
+
+def _by_input(rows: Iterable[Mapping]) -> list[list[Mapping]]:
+    """The rows of the largest run of each input, the smallest input first."""
+    rows = [row for row in rows if row['status'] == 'OK' and row['scope'] == 'backbone']
+    shapes = sorted({tuple(row['shape']) for row in rows})
+    return [one_run(rows, shape=list(shape)) for shape in shapes]
+
+
+def _ratio(of: Mapping, to: Mapping) -> float:
+    """Time of one row over that of another of the same run: the median over the rounds that both took part in."""
+    latencies = [
+        Latency(name, row['scope'], row['values_ms'], {}, row['first_counted'])
+        for name, row in (('of', of), ('to', to))
+    ]
+    return ratio(latencies, 'of', 'to')
+
+
+def peers_table(result: Mapping) -> str:
+    """``backbones.jsonl``: backbones beside the same networks of timm in the same run."""
+    runs = _by_input(result['rows'])
+    lines = []
+    for rows in runs:
+        theirs = {(row['source'], _runtime(row)): row for row in rows if row['origin'] == 'timm'}
+        for row in rows:
+            peer = theirs.get((PEERS.get((row['family'], row['arch'])), _runtime(row)))
+            if peer:
+                lines.append(
+                    dict(
+                        name=row['name'],
+                        input=_input(row),
+                        runtime=_runtime(row),
+                        ours=_median(row),
+                        theirs=_median(peer),
+                        ratio=f'{_ratio(row, peer):.2f}',
+                    )
+                )
+    columns = [
+        *(('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}')),
+        *(('ours, ms', '{ours}'), ("timm's, ms", '{theirs}'), ('ratio', '{ratio}')),
+    ]
+    rows = [row for rows in runs for row in rows]
+    return render(columns, lines, RATIO, conditions(rows)) if lines else ''
+
+
+def _median(row: Mapping) -> str:
+    return f'{row["p50_ms"]:.1f}{unsteady_mark(row["steady"])}'
+
+
+def changes_table(result: Mapping) -> str:
+    """``changes.jsonl``: the same network before and after a change, in the same run."""
+    measured = [
+        dict(row, change=row['extra']['change'], form=row['extra']['form'], input=_input(row), runtime=_runtime(row))
+        for row in result['rows']
+        if row['status'] == 'OK' and 'change' in row['extra']
+    ]
+    keys = ('change', 'name', 'input', 'runtime', 'run')
+    lines = [
+        dict(
+            zip(keys, key, strict=True),
+            before=_median(forms['before']),
+            after=_median(forms['after']),
+            ratio=f'{_ratio(forms["after"], forms["before"]):.3f}',
+        )
+        for key, forms in pivot(measured, keys, 'form').items()
+        if forms.keys() == {'before', 'after'}
+    ]
+    columns = [
+        *(('change', '{change}'), ('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}')),
+        *(('before, ms', '{before}'), ('after, ms', '{after}'), ('ratio', '{ratio}')),
+    ]
+    return render(columns, lines, RATIO, conditions(measured)) if lines else ''
