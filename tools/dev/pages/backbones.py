@@ -97,4 +97,7 @@ def changes_table(result: Mapping) -> str:
         *(('change', '{change}'), ('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}')),
         *(('before, ms', '{before}'), ('after, ms', '{after}'), ('ratio', '{ratio}')),
     ]
-    return render(columns, lines, RATIO, conditions(measured)) if lines else ''
+    if not lines:
+        return ''
+    where = conditions(measured).replace('in turn, in one run', 'before and after in turn')
+    return render(columns, lines, RATIO, where)
