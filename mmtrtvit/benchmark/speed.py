@@ -282,6 +282,7 @@ def benchmark_engine(
     shapes: Sequence[str] = (),
     batches: Sequence[int] = (1,),
     graph: bool = False,
+    profiler: bool = False,
     **settings,
 ) -> list[dict]:
     """Measure the engines of artefacts of ``tools/deploy.py``, called by themselves.
@@ -294,6 +295,7 @@ def benchmark_engine(
         shapes: Sizes of random inputs instead.
         batches: Numbers of images of those.
         graph: Replay a CUDA graph; TensorRT only.
+        profiler: Measure each in mmdeploy's own wrapper and by its own counter as well, on the image.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -306,14 +308,18 @@ def benchmark_engine(
     for batch in batches:
         _positive(batches=batch)
     inputs = [(batch, 3, *parse_shape(text)) for text in shapes for batch in batches] or [None]
-    pixels = read_image(image_or_noise(image, size))
+    given = image_or_noise(image, size)
+    pixels = read_image(given)
     sweep = make_sweep(out, **settings)
-    return sweep(
-        [
-            [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph) for folder in folders]
-            for shape in inputs
-        ]
-    )
+    groups = [
+        [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph) for folder in folders]
+        for shape in inputs
+    ]
+    if profiler:
+        from .candidates.mmdeploy_profiler import profiler_candidate
+
+        groups[0] += [profiler_candidate(folder, given, device_of(folder, sweep)) for folder in folders]
+    return sweep(groups)
 
 
 def device_of(folder: str, sweep: Sweep) -> str:

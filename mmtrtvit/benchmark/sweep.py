@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import importlib
 import logging
+import math
 import os
 import tempfile
 import time
@@ -23,6 +24,9 @@ from ..runtime.backends import BACKENDS
 from .candidates import PYTORCH, Candidate, Workshop
 from .limit import limit_candidate
 from .memory import forget_peak, memory, release
+
+_USUAL = 3 * 224 * 224
+"""Values of the input of a candidate whose shape is known only when it is loaded."""
 
 _console = Console(highlight=False)
 
@@ -52,7 +56,7 @@ def _versions(candidates: Iterable[Candidate]) -> dict[str, str]:
 
 def _limits(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The matrix product for each backend and precision."""
-    kinds = {_kind(candidate.facts) for candidate in candidates}
+    kinds = {(facts['backend'], *_arithmetic(facts)) for facts in (candidate.facts for candidate in candidates)}
     return list({limit.label: limit for limit in (limit_candidate(*kind) for kind in sorted(kinds))}.values())
 
 
@@ -100,7 +104,8 @@ class Sweep:
         """Measure groups of candidates one after the other; those of a group in turn.
 
         Args:
-            groups: Candidates to measure. Each group gets its share of the time, by its number of candidates.
+            groups: Candidates to measure. Each group gets its share of the time, by the number and the inputs of its
+                candidates.
 
         Returns:
             All rows, those of failed candidates included.
@@ -114,7 +119,7 @@ class Sweep:
             for number, group in enumerate(groups):
                 self._run = f'{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{number}'
                 with tempfile.TemporaryDirectory(prefix='mmtrtvit-benchmark-') as folder:
-                    share = len(group) / max(sum(map(len, groups[number:])), 1)
+                    share = _weight(group) / max(sum(map(_weight, groups[number:])), 1)
                     end = time.monotonic() + share * (self._end - time.monotonic())
                     self._measure(group, Workshop(Path(folder), threads, self.device), end)
         _console.print(f'{len(self.rows)} rows: {self.path}', soft_wrap=True)
@@ -127,7 +132,7 @@ class Sweep:
         facts = {label: dict(candidate.facts) for label, candidate in everything.items()}
         versions, loaded = _versions(everything.values()), {}
         rates: dict[tuple, dict] = {}
-        awaited = {_kind(candidate.facts) for candidate in limits.values()}
+        awaited = list(limits)
         waiting: list[Latency] = []
 
         def load(label: str, candidate: Candidate) -> None:
@@ -148,12 +153,15 @@ class Sweep:
             found, on_gpu = facts[label], facts[label]['device'] == 'cuda'
             if latency.values:
                 found.update(loaded[label].finish())
+                rate = (found.get('macs') or 0) / latency.median * 1e3
+                best = rates.get(_arithmetic(found))
                 if label in limits:
-                    rate = found['macs'] / latency.median * 1e3
-                    rates[_kind(found)] = dict(of=f'{found["name"]}, {found["backend"]}', macs_per_second=rate)
-                elif found.get('macs') and (limit := rates.get(_limit_of(found))):
-                    reached = found['macs'] / latency.median * 1e3
-                    found['limit'] = dict(limit, share=reached / limit['macs_per_second'])
+                    if best is None or rate > best['macs_per_second']:
+                        rates[_arithmetic(found)] = dict(
+                            of=f'{found["name"]}, {found["backend"]}', macs_per_second=rate
+                        )
+                elif rate and best:
+                    found['limit'] = dict(best, share=rate / best['macs_per_second'])
             row = measurement_row(
                 latency,
                 **found,
@@ -170,16 +178,16 @@ class Sweep:
             bar.write(_line(row, label))
 
         def done(latency: Latency) -> None:
-            """Write a row; one with figures not before that of its limit."""
+            """Write a row; one with figures not before those of its limits."""
             if latency.name in limits:
                 write(latency)
-                awaited.discard(_kind(facts[latency.name]))
+                awaited.remove(latency.name)
             elif not latency.values:
                 write(latency)
             else:
                 waiting.append(latency)
             for entry in list(waiting):
-                if _limit_of(facts[entry.name]) not in awaited:
+                if _arithmetic(facts[entry.name]) not in [_arithmetic(facts[name]) for name in awaited]:
                     waiting.remove(entry)
                     write(entry)
 
@@ -200,13 +208,14 @@ class Sweep:
             )
 
 
-def _kind(facts: Mapping) -> tuple:
-    return facts['backend'], facts['precision'], facts['device']
+def _weight(group: Sequence[Candidate]) -> float:
+    """How much time a group needs, compared with others: each candidate as the square root of its pixels."""
+    return sum(math.prod(candidate.facts.get('shape') or [_USUAL]) ** 0.5 for candidate in group)
 
 
-def _limit_of(facts: Mapping) -> tuple:
-    """The kind of the limit that a candidate is compared with."""
-    return _kind(limit_candidate(*_kind(facts)).facts)
+def _arithmetic(facts: Mapping) -> tuple[str, str]:
+    """The limit of a candidate is the best rate of all backends in the same precision on the same device."""
+    return facts['precision'], facts['device']
 
 
 def _unique(number: int, group: Sequence[Candidate]) -> str:

@@ -82,10 +82,14 @@ def test_backbones_in_every_backend(tmp_path):
         (backend, precision) for backend, _, precision in found
     }
     assert len({row['run'] for row in rows}) == 1 and all(row['status'] == 'OK' for row in rows), rows
+    rates = {}
+    for row in of(rows, 'gemm'):
+        rates.setdefault(row['precision'], {})[f'MatMul 64, {row["backend"]}'] = row['macs'] / row['p50_ms'] * 1e3
     for row in of(rows, 'backbone'):
         assert row['name'] == 'TRT-ViT-TINY' and row['shape'] == [2, 3, 33, 33] and row['batch'] == 2
         assert row['threads'] == row['machine']['torch_threads'] == 1 and row['peak_memory_bytes'] > 0
-        assert row['limit']['of'] == f'MatMul 64, {row["backend"]}'
+        assert row['limit']['macs_per_second'] == pytest.approx(max(rates[row['precision']].values()))
+        assert rates[row['precision']][row['limit']['of']] == row['limit']['macs_per_second']
         rate = row['macs'] / row['p50_ms'] * 1e3
         assert row['limit']['share'] == pytest.approx(rate / row['limit']['macs_per_second'])
         assert {'torch', 'mmtrtvit'} <= row['versions'].keys()

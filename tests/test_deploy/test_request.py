@@ -98,5 +98,5 @@ def test_options_of_some_backends_are_refused_elsewhere(option, value):
 def test_every_backend_is_described():
     for name, backend in BACKENDS.items():
         assert backend.name == name and backend.precisions[0] == 'fp32' and set(backend.precisions) <= set(PRECISIONS)
-        assert set(backend.build_options) <= set(BUILD_OPTIONS) and backend.int8_beside in PRECISIONS
+        assert set(backend.build_options) <= set(BUILD_OPTIONS) and backend.int8.beside in PRECISIONS
         assert set(backend.precisions_by_setting) <= set(backend.precisions)

@@ -20,7 +20,8 @@ from .candidate import REPEATS, Candidate, Loaded, Workshop
 from .sessions import engine_call
 
 
-def _artefact_facts(folder: str | os.PathLike, scope: str, device: str) -> dict:
+def artefact_facts(folder: str | os.PathLike, scope: str, device: str) -> dict:
+    """Fields of the row of an artefact of ``tools/deploy.py``."""
     manifest = read_manifest(folder)
     return dict(
         name=f'{manifest["method"]}, {Path(folder).name}',
@@ -47,7 +48,7 @@ def engine_candidate(
         device: The device that it runs on.
         graph: See :func:`engine_call`.
     """
-    facts = _artefact_facts(folder, 'engine', device)
+    facts = artefact_facts(folder, 'engine', device)
 
     def load_it(workshop: Workshop) -> Loaded:
         predictor = _predictor(folder, facts['backend'], workshop)
@@ -112,7 +113,7 @@ def end_to_end_candidate(folder: str | os.PathLike, image: str | os.PathLike | n
         image: The file of an image, or the image: ``(H, W, 3)`` uint8, BGR.
         device: The device that it runs on.
     """
-    facts = _artefact_facts(folder, 'end-to-end', device)
+    facts = artefact_facts(folder, 'end-to-end', device)
 
     def load_it(workshop: Workshop) -> Loaded:
         predictor = _predictor(folder, facts['backend'], workshop)

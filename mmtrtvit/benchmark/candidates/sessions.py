@@ -1,6 +1,7 @@
 """Candidates that run in a session of a backend: the graph of a backbone, and the bare call of an engine."""
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,8 +75,8 @@ def converted(workshop: Workshop, key: tuple, exported: Path, backend: Backend, 
         graph = path.with_name('end2end.onnx')
         model = onnx.load(exported)
         if precision not in ('fp32', *backend.precisions_by_setting):
-            change = {'fp16': to_fp16, 'bf16': to_bf16, 'int8': lambda model: to_int8(model, [feeds])}
-            model = change[precision](model)
+            int8 = functools.partial(to_int8, feeds=[feeds], form=backend.int8)
+            model = dict(fp16=to_fp16, bf16=to_bf16, int8=int8)[precision](model)
         onnx.save(model, graph)
         if backend.needs_shapes:
             profiles = {name: (array.shape,) * 3 for name, array in feeds.items()}

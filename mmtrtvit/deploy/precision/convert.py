@@ -25,7 +25,7 @@ from .calibration import calibrate
 from .emulation import Feed
 from .graph import prepare
 from .half import to_half
-from .int8 import quantise, quantised_inputs
+from .int8 import quantise, quantised_tensors
 from .rules import FORMATS
 
 COMPARED, SEARCHED = 4, 4
@@ -114,14 +114,13 @@ def _converter(
         nodes_to_exclude: Nodes that stay in float32. Other nodes that are not quantised to INT8 may become FP16.
     """
     if precision == 'int8':
-        prepared, with_shortcuts = prepare(model), BACKENDS[backend].int8_shortcuts
-        tensors = quantised_inputs(prepared, int8_candidates(prepared, nodes_to_exclude), with_shortcuts)
+        prepared, form = prepare(model), BACKENDS[backend].int8
+        tensors = quantised_tensors(prepared, int8_candidates(prepared, nodes_to_exclude), form)
         ranges = calibrate(prepared, tensors, feeds, calibration)
 
         def quantised(model: onnx.ModelProto, excluded: Sequence[str]) -> onnx.ModelProto:
-            model = quantise(model, int8_candidates(model, excluded), ranges, with_shortcuts)
-            beside = BACKENDS[backend].int8_beside
-            return model if beside == 'fp32' else to_half(model, nodes_to_exclude, FORMATS[beside])
+            model = quantise(model, int8_candidates(model, excluded), ranges, form)
+            return model if form.beside == 'fp32' else to_half(model, nodes_to_exclude, FORMATS[form.beside])
 
         return quantised, int8_candidates
     form = FORMATS[precision]

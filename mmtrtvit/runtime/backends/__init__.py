@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from ...errors import DeployError
-from .base import Backend, Session, TensorSpec
+from .base import Backend, Int8Form, Session, TensorSpec
 from .onnxruntime import ONNXRUNTIME
 from .openvino import OPENVINO
 from .tensorrt import TENSORRT, TENSORRT_RTX
@@ -35,4 +35,4 @@ def open_session(name: str, path: str | os.PathLike, *, precision: str = 'fp32',
     return find_backend(name).open_session(path, precision=precision, **options)
 
 
-__all__ = ['BACKENDS', 'Backend', 'Session', 'TensorSpec', 'find_backend', 'open_session']
+__all__ = ['BACKENDS', 'Backend', 'Int8Form', 'Session', 'TensorSpec', 'find_backend', 'open_session']

@@ -115,6 +115,26 @@ if hasattr(os, 'register_at_fork'):  # not on Windows
 
 
 @dataclasses.dataclass(frozen=True)
+class Int8Form:
+    """The form of INT8 graphs that a backend is fast with.
+
+    Attributes:
+        beside: Precision of the layers that are not quantised.
+        shortcuts: Whether shortcuts that are added to convolutions are quantised as well.
+        whole: Whether biases, and outputs of convolutions, are quantised as well.
+        unsigned: Whether activations are UINT8 rather than INT8: with zero point 0 where they are never negative, which
+            makes a ReLU part of the rounding, and 128 elsewhere.
+        weight_levels: The largest quantised weight.
+    """
+
+    beside: str = 'fp32'
+    shortcuts: bool = False
+    whole: bool = False
+    unsigned: bool = False
+    weight_levels: int = 127
+
+
+@dataclasses.dataclass(frozen=True)
 class Backend:
     """A backend. Each one is described once, in a module of this package, and registered in :data:`BACKENDS`.
 
@@ -134,8 +154,7 @@ class Backend:
             if the session needs it.
         build_options: Options a user may set when building an engine.
         precisions_by_setting: Precisions that it applies to the float32 graph by a setting of the session.
-        int8_beside: Precision of the layers of an INT8 graph that are not quantised.
-        int8_shortcuts: Whether INT8 graphs quantise shortcuts that are added to convolutions as well.
+        int8: The form of its INT8 graphs.
         remarks: Precision to a remark on its arithmetic.
         needs_shapes: Whether engines are built for a range of input sizes.
         flavour: Flavour of detectors by default. The portable one needs neither ``NonMaxSuppression`` nor ``NonZero``
@@ -155,8 +174,7 @@ class Backend:
     session_options: tuple[str, ...] = ()
     build_options: tuple[str, ...] = ()
     precisions_by_setting: tuple[str, ...] = ()
-    int8_beside: str = 'fp32'
-    int8_shortcuts: bool = False
+    int8: Int8Form = Int8Form()
     remarks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs_shapes: bool = False
     flavour: str = 'native'

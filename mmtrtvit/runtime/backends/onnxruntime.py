@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DeployError
-from .base import Backend, Session, TensorSpec, import_package
+from .base import Backend, Int8Form, Session, TensorSpec, import_package
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 """Device to execution provider."""
@@ -80,6 +80,8 @@ ONNXRUNTIME = Backend(
     module='onnxruntime',
     open=OnnxRuntimeSession,
     precisions=('fp32', 'fp16', 'int8'),
+    # It computes layers in float32 unless all that belongs to them is quantised.
+    int8=Int8Form(whole=True, unsigned=True),
     devices=tuple(PROVIDERS),
     session_options=('threads', 'device'),
     remarks={'fp16': 'which computes FP16 in float32'},

@@ -15,7 +15,7 @@ from mmtrtvit.deploy.precision.convert import COMPARED, SHOWN, convert_precision
 from mmtrtvit.deploy.precision.graph import element_types, layers
 from mmtrtvit.deploy.precision.int8 import int8_candidates, shortcuts
 from mmtrtvit.errors import ConfigError, DeployError
-from mmtrtvit.runtime.backends import BACKENDS
+from mmtrtvit.runtime.backends import BACKENDS, Int8Form
 from mmtrtvit.runtime.precisions import PRECISIONS
 
 
@@ -200,7 +200,7 @@ def test_int8_of_engines_keeps_layers_in_float32(path, detector, images):
 
 @pytest.mark.parametrize('asked', [False, True])
 def test_shortcuts_are_int8_where_the_backend_asks_for_it(path, detector, images, asked, monkeypatch):
-    backend = dataclasses.replace(BACKENDS['onnxruntime'], int8_shortcuts=asked)
+    backend = dataclasses.replace(BACKENDS['onnxruntime'], int8=Int8Form(shortcuts=asked))
     monkeypatch.setitem(BACKENDS, 'onnxruntime', backend)
     expected = shortcuts(detector, int8_candidates(detector))
     convert_precision(path, 'int8', backend='onnxruntime', feeds=lambda: images[:1])

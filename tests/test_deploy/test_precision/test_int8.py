@@ -10,8 +10,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from mmtrtvit.deploy.precision import int8_candidates, output_error, run_graph, to_fp16, to_int8
 from mmtrtvit.deploy.precision.calibration import METHODS, Magnitudes
 from mmtrtvit.deploy.precision.graph import element_types, initializers, layers
-from mmtrtvit.deploy.precision.int8 import shortcuts
+from mmtrtvit.deploy.precision.int8 import convolution_outputs, shortcuts
 from mmtrtvit.errors import ConfigError, DataError
+from mmtrtvit.runtime.backends import BACKENDS, Int8Form
 
 LAST = {'/scores/Conv', '/sizes/Conv', '/classes/MatMul'}
 
@@ -90,20 +91,113 @@ def test_shortcuts_are_quantised_where_a_backend_asks_for_it(graph_of, order):
         dict(x=np.random.default_rng(0).normal(size=(1, 4, 3, 3)).astype(np.float32)),
     )
     assert shortcuts(model, ['conv']) == {'add': order.index('short')} and shortcuts(model, []) == {}
-    plain, whole = (to_int8(model, [feed], with_shortcuts=asked) for asked in (False, True))
+    plain, whole = (to_int8(model, [feed], form=Int8Form(shortcuts=asked)) for asked in (False, True))
     for converted, expected in ((plain, {'a', 'short'}), (whole, {'a', 'short_dequantized'})):
         (add,) = (node for node in converted.graph.node if node.op_type == 'Add')
         assert set(add.input) == expected
         # the pair in front of the convolution serves both
         assert [node.input[0] for node in converted.graph.node if node.op_type == 'QuantizeLinear'] == ['short']
         assert output_error(run_graph(model, [feed]), run_graph(converted, [feed])) < 0.02
-    assert 'short_dequantized' not in to_int8(model, [feed], ['conv'], with_shortcuts=True).SerializeToString().decode(
-        'latin-1'
-    )
+    kept = to_int8(model, [feed], ['conv'], form=Int8Form(shortcuts=True))
+    assert 'short_dequantized' not in {name for node in kept.graph.node for name in node.output}
 
 
 def test_a_sum_of_two_convolutions_has_no_shortcut(graph_of):
     assert shortcuts(residual(graph_of, other='Conv'), ['conv', 'shortcut']) == {}
+
+
+def bottleneck(graph_of):
+    """A convolution with a ReLU, one whose output is added to the shortcut, and one that is read by both."""
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(8, 8, 3, 3)).astype(np.float32) / 8 for name in 'abcd'}
+    biases = {f'{name}_bias': rng.normal(size=8).astype(np.float32) for name in 'abcd'}
+
+    def conv(name, source, target):
+        inputs = [source, name, f'{name}_bias']
+        return helper.make_node('Conv', inputs, [target], name=name, kernel_shape=[3, 3], pads=[1] * 4)
+
+    nodes = [
+        conv('a', 'x', 'a_out'),
+        helper.make_node('Relu', ['a_out'], ['short'], name='relu'),
+        conv('b', 'short', 'branch'),
+        helper.make_node('Add', ['branch', 'short'], ['sum'], name='add'),
+        conv('c', 'sum', 'c_out'),
+        helper.make_node('Sigmoid', ['c_out'], ['gate'], name='sigmoid'),
+        helper.make_node('Mul', ['c_out', 'gate'], ['silu'], name='mul'),
+        conv('d', 'silu', 'y'),
+    ]
+    return graph_of(nodes, weights | biases, shape=(2, 8, 9, 9))
+
+
+def optimised(model, path):
+    """The operators that ONNX Runtime makes of a graph, and its outputs for a function."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(path)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    return [node.op_type for node in onnx.load(path).graph.node], session
+
+
+def test_onnx_runtime_computes_convolutions_in_8_bits(graph_of, tmp_path):
+    model = bottleneck(graph_of)
+    feed = dict(x=np.random.default_rng(1).normal(size=(2, 8, 9, 9)).astype(np.float32))
+    assert convolution_outputs(model, 'abc') == dict(a='short', b='branch', c='c_out')
+    assert convolution_outputs(model, ['b']) == dict(b='branch')
+    whole = to_int8(model, [feed], form=BACKENDS['onnxruntime'].int8)
+    operators, session = optimised(whole, tmp_path / 'whole.onnx')
+    assert operators.count('QLinearConv') == 3 and 'Relu' not in operators
+    assert operators.count('Conv') == 1  # the last layer
+    assert optimised(to_int8(model, [feed]), tmp_path / 'plain.onnx')[0].count('QLinearConv') == 0
+    true = run_graph(model, [feed])
+    assert output_error(true, [dict(y=session.run(['y'], feed)[0])]) < 0.05
+    # the sum is float32, of both as the convolutions wrote them
+    made_by = makers(whole)
+    (add,) = (node for node in whole.graph.node if node.op_type == 'Add')
+    assert {made_by[name].op_type for name in add.input} == {'DequantizeLinear'}
+
+
+def test_unsigned_activations_and_biases_in_units_of_the_products(graph_of):
+    model = bottleneck(graph_of)
+    feed = dict(x=np.random.default_rng(1).normal(size=(2, 8, 9, 9)).astype(np.float32))
+    whole = to_int8(model, [feed], form=Int8Form(whole=True, unsigned=True, weight_levels=63))
+    made_by, stored = makers(whole), initializers(whole)
+    zeros = {node.input[0]: stored[node.input[2]] for node in whole.graph.node if node.op_type == 'QuantizeLinear'}
+    assert {name: int(zero) for name, zero in zeros.items()} == dict(x=128, short=0, branch=128, sum=128, c_out=128)
+    assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
+    for node in (node for node in whole.graph.node if node.op_type == 'Conv' and node.name != 'd'):
+        source, weight, bias = (made_by[name].input for name in node.input)
+        assert np.abs(stored[weight[0]]).max() == 63 and stored[bias[0]].dtype == np.int32
+        np.testing.assert_array_equal(stored[bias[1]], stored[source[1]] * stored[weight[1]])
+        true = initializers(model)[f'{node.name}_bias']
+        assert np.abs(stored[bias[0]] * stored[bias[1]] - true).max() <= stored[bias[1]].max()
+
+
+def test_the_bias_of_a_product_is_added_by_the_next_node(graph_of, tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(8, 8)).astype(np.float32) for name in ('w', 'v')}
+    nodes = [
+        helper.make_node('MatMul', ['x', 'w'], ['product'], name='first'),
+        helper.make_node('Add', ['bias', 'product'], ['sum'], name='add'),
+        helper.make_node('MatMul', ['sum', 'v'], ['y'], name='last'),
+    ]
+    model = graph_of(nodes, weights | dict(bias=rng.normal(size=8).astype(np.float32)), shape=(2, 5, 8))
+    feed = dict(x=rng.normal(size=(2, 5, 8)).astype(np.float32))
+    operators, session = optimised(to_int8(model, [feed], form=BACKENDS['onnxruntime'].int8), tmp_path / 'whole.onnx')
+    assert 'QGemm' in operators or 'MatMulIntegerToFloat' in operators, operators
+    assert output_error(run_graph(model, [feed]), [dict(y=session.run(['y'], feed)[0])]) < 0.03
+
+
+def test_a_large_bias_beside_tiny_weights_fits(graph_of):
+    model = bottleneck(graph_of)
+    for tensor in model.graph.initializer:
+        if tensor.name == 'b':  # whose products are tiny beside its bias
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1e-30, 'b'))
+        if tensor.name == 'b_bias':
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.linspace(-1e6, 1e6, 8, dtype=np.float32), 'b_bias'))
+    feed = dict(x=np.random.default_rng(1).normal(size=(2, 8, 9, 9)).astype(np.float32))
+    whole = to_int8(model, [feed], form=BACKENDS['onnxruntime'].int8)
+    stored = initializers(whole)
+    assert 2**29 < np.abs(stored['b_bias_quantized'].astype(np.int64)).max() <= 2**30
+    assert output_error(run_graph(model, [feed]), run_graph(whole, [feed])) < 0.05
 
 
 def test_a_tensor_is_quantised_once(int8):

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from ....errors import DeployError
-from ..base import Backend, Session
+from ..base import Backend, Int8Form, Session
 from .support import PACKAGES
 
 
@@ -33,9 +33,9 @@ def _describe(name: str, module: str, **settings: Any) -> Backend:
         precisions=('fp32', 'fp16', 'bf16', 'int8'),
         devices=('cuda',),
         engine_file='end2end.engine',
-        int8_beside='fp16',  # float32 layers would cost more than INT8 saves
-        # NVIDIA advises it for speed, which was not measured yet. What it costs is in docs/precision.md.
-        int8_shortcuts=False,
+        # Float32 layers would cost more than INT8 saves. NVIDIA advises `shortcuts` for speed, which was not measured
+        # yet; what it costs is in docs/precision.md.
+        int8=Int8Form(beside='fp16'),
         flavour='portable',  # TensorRT for RTX has no other, and no TensorRT has run a native graph of this project yet
         needs_shapes=True,
         **settings,
