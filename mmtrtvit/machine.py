@@ -8,32 +8,12 @@ from typing import Any
 import torch
 
 from .errors import ConfigError
-
-INSTRUCTIONS = (
-    *('avx2', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16'),
-    *('asimddp', 'i8mm', 'bf16'),
-)
-"""Instructions of x86 and ARM that matter to networks. INT8 arithmetic saturates on x86 without VNNI."""
+from .processor import processor
 
 BUSY_SHARE = 0.1
 """A machine is busy if other processes take more than this share of one core."""
 
-
 UNSEEN = 'other processes were not looked at, as psutil is not installed'
-
-
-def processor() -> dict:
-    """The CPU: its ``name``, and those of :data:`INSTRUCTIONS` that it has as ``features`` (only known on Linux)."""
-    told: dict[str, str] = {}
-    try:
-        with open('/proc/cpuinfo') as file:
-            for key, _, value in (line.partition(':') for line in file):
-                told.setdefault(key.strip().lower(), value.strip())
-    except OSError:
-        pass
-    flags = (told.get('flags') or told.get('features') or '').split()
-    name = told.get('model name') or platform.processor() or platform.machine()
-    return dict(name=name, features=[feature for feature in INSTRUCTIONS if feature in flags])
 
 
 def machine() -> dict:

@@ -17,7 +17,7 @@ from ..config import load_config, make_work_dir
 from ..datasets.class_checks import check_class_counts, check_trained_classes
 from ..datasets.findings import raise_errors
 from ..errors import CheckpointError, DataError
-from ..machine import processor
+from ..processor import processor
 from ..runtime import Network, Predictor
 from ..runtime.manifest import MANIFEST, listed_files, sha256, versions, write_manifest
 from ..runtime.precisions import PRECISIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..machine import processor
+from ..processor import processor
 from .devices import CPU_TILES, Device
 
 _SIDE = 1024

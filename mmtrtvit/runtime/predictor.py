@@ -3,12 +3,15 @@
 import functools
 import itertools
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..processor import processor, saturates
+from .backends import BACKENDS
 from .manifest import read_manifest
 from .network import Network, open_network
 from .postprocess import ClassScores, Detections, LabelMap, class_scores, detections, label_map
@@ -184,6 +187,19 @@ class Predictor:
         return detections(outputs, frame, self._classes, threshold)
 
 
+def _warn_of_saturation(manifest: Mapping) -> None:
+    proved_on = manifest.get('processor', {}).get('features', ())
+    if manifest['precision'] == 'int8' and 'cpu' in BACKENDS[manifest['backend']].devices and not saturates(proved_on):
+        here = processor()
+        if saturates(here['features']):
+            warnings.warn(
+                f'INT8 without VNNI: {here["name"]} cuts sums of two products off at 16 bits, and the CPU that proved '
+                'this network did not, so results may differ. Fix: evaluate the folder here, with tools/test.py CONFIG '
+                '--backend-dir, or deploy in another precision.',
+                stacklevel=3,
+            )
+
+
 def load(folder: str | os.PathLike, *, threads: int | None = None, device: str | None = None) -> Predictor:
     """Load an artefact that ``tools/deploy.py`` wrote.
 
@@ -198,8 +214,12 @@ def load(folder: str | os.PathLike, *, threads: int | None = None, device: str |
 
     Raises:
         DeployError: If the artefact is incomplete or was changed, or its backend is missing or cannot load it.
+
+    Warns:
+        If it is INT8 and this CPU, unlike that of its proof, computes INT8 less exactly.
     """
     manifest = read_manifest(folder)
+    _warn_of_saturation(manifest)
     predictor = Predictor(manifest, open_network(folder, manifest, threads=threads, device=device))
     predictor._loaded = os.path.abspath(folder), dict(threads=threads, device=device)
     return predictor
