@@ -155,6 +155,29 @@ def test_onnx_runtime_computes_convolutions_in_8_bits(graph_of, tmp_path):
     assert {made_by[name].op_type for name in add.input} == {'DequantizeLinear'}
 
 
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_a_convolution_behind_a_concatenation(graph_of, name, tmp_path):
+    """OpenVINO computes it wrongly where activations are INT8."""
+    rng = np.random.default_rng(0)
+    shapes = dict(u=(8, 4, 1, 1), v=(8, 16, 1, 1), w=(8, 8, 1, 1))
+    nodes = [
+        helper.make_node('Conv', ['x', 'u'], ['local'], name='first'),
+        helper.make_node('Relu', ['local'], ['positive'], name='relu'),
+        helper.make_node('Concat', ['local', 'positive'], ['both'], name='concat', axis=1),
+        helper.make_node('Conv', ['both', 'v'], ['mixed'], name='conv'),
+        helper.make_node('Conv', ['mixed', 'w'], ['y'], name='last'),
+    ]
+    weights = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    model = graph_of(nodes, weights, shape=(1, 4, 7, 7))
+    feed = dict(x=rng.normal(size=(1, 4, 7, 7)).astype(np.float32))
+    backend = BACKENDS[name]
+    onnx.save(to_int8(model, [feed], form=backend.int8), tmp_path / 'end2end.onnx')
+    if backend.convert:
+        backend.convert(tmp_path / 'end2end.onnx', tmp_path / backend.engine_file)
+    found = backend.open_session(tmp_path / backend.engine_file, precision='int8').run(feed)
+    assert output_error(run_graph(model, [feed]), [found]) < 0.03
+
+
 def test_unsigned_activations_and_biases_in_units_of_the_products(graph_of):
     model = bottleneck(graph_of)
     feed = dict(x=np.random.default_rng(1).normal(size=(2, 8, 9, 9)).astype(np.float32))
