@@ -44,6 +44,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, help='threads that read, and that draw and write (default: by CPU)')
     parser.add_argument('--device', help='device that the network runs on, such as cpu or cuda')
     parser.add_argument('--threads', type=int, help='CPU threads of the network (default: one for each core)')
+    parser.add_argument(
+        '--streams', type=int, metavar='N', help='images that run at the same time on a CPU, on its threads (default: 1)'
+    )
     parser.add_argument('--checkpoint', help='weights for a config: then the network runs in PyTorch')
     return parser.parse_args()
 
@@ -52,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = vars(parse_args())
     model, checkpoint = args.pop('model'), args.pop('checkpoint')
-    options = dict(device=args.pop('device'), threads=args.pop('threads'))
+    options = {name: args.pop(name) for name in ('device', 'threads', 'streams')}
     if checkpoint or model.endswith('.py'):
         from mmtrtvit.apis import load_pytorch
 

@@ -71,7 +71,12 @@ class PytorchPredictor:
 
 
 def load_pytorch(
-    config: str | os.PathLike, checkpoint: str | None, *, device: str | None = None, threads: int | None = None
+    config: str | os.PathLike,
+    checkpoint: str | None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    streams: int | None = None,
 ) -> PytorchPredictor:
     """Load a checkpoint.
 
@@ -80,6 +85,7 @@ def load_pytorch(
         checkpoint: Its checkpoint; it must fill the whole network.
         device: A device of PyTorch; by default a GPU if there is one.
         threads: CPU threads of PyTorch.
+        streams: Only 1, the default.
 
     Raises:
         ConfigError, CheckpointError: If they cannot be used.
@@ -89,6 +95,12 @@ def load_pytorch(
             f'The config {config} has no weights.',
             expected='a config with a checkpoint, or a folder of tools/deploy.py',
             fix='give the checkpoint with --checkpoint',
+        )
+    if streams not in (None, 1):
+        raise ConfigError(
+            f'A network in PyTorch does not work on {streams} images at the same time here.',
+            expected='--streams 1',
+            fix='leave --streams out, or give a folder of tools/deploy.py in place of config and checkpoint',
         )
     cfg = load_config(config)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')

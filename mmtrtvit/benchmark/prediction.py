@@ -86,6 +86,7 @@ def benchmark_prediction(
     images: int = 80,
     batch: int = 1,
     threads: int | None = None,
+    streams: int | None = None,
     iterations: int = 5,
     memory_images: int | None = None,
     timed: bool = True,
@@ -102,6 +103,7 @@ def benchmark_prediction(
         images: Number of images.
         batch: Images that go through the network together.
         threads: CPU threads of the network.
+        streams: Images that the network works on at the same time.
         iterations: Runs of each, in turn.
         memory_images: Number of images for the peak memory; by default ``images``.
         timed: Whether to time anything.
@@ -112,9 +114,9 @@ def benchmark_prediction(
     Raises:
         ConfigError, DataError, DeployError: For input that cannot be used.
     """
-    check_settings(images=images, batch=batch, threads=threads, iterations=iterations)
+    check_settings(images=images, batch=batch, threads=threads, streams=streams, iterations=iterations)
     results = Results(out, 'prediction')
-    predictor = load(folder, threads=threads)
+    predictor = load(folder, threads=threads, streams=streams)
     read = [read_image(item.path) for item in find_items(source)[:images] if not item.is_video]
     latency = _times(predictor, read, source, formats, batch, iterations) if timed else {}
     most, manifest = memory_images or len(read), predictor.manifest
@@ -130,11 +132,12 @@ def benchmark_prediction(
         pixels=statistics.fmean(image.shape[0] * image.shape[1] for image in read),
         batch=batch,
         threads=threads,
+        streams=streams or 1,
         **latency,
         peak_bytes=peaks,
         machine=machine(),
     )
-    results.add(row, ('network', 'backend', 'precision', 'formats', 'batch', 'threads', 'images'))
+    results.add(row, ('network', 'backend', 'precision', 'formats', 'batch', 'threads', 'streams', 'images'))
     shown = ', '.join(f'{name} {value:.1f} ms an image' for name, value in latency.get('milliseconds', {}).items())
     results.show([f'{row["network"]}, {row["formats"]}: {shown or "memory only"}'])
     return row

@@ -283,6 +283,7 @@ def benchmark_engine(
     batches: Sequence[int] = (1,),
     graph: bool = False,
     profiler: bool = False,
+    parts: bool = False,
     **settings,
 ) -> list[dict]:
     """Measure the engines of artefacts of ``tools/deploy.py``, called by themselves.
@@ -296,6 +297,7 @@ def benchmark_engine(
         batches: Numbers of images of those.
         graph: Replay a CUDA graph; TensorRT only.
         profiler: Measure each in mmdeploy's own wrapper and by its own counter as well, on the image.
+        parts: Profile the parts of the networks as well; ONNX Runtime and OpenVINO.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -312,7 +314,7 @@ def benchmark_engine(
     pixels = read_image(given)
     sweep = make_sweep(out, **settings)
     groups = [
-        [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph) for folder in folders]
+        [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph, parts) for folder in folders]
         for shape in inputs
     ]
     if profiler:

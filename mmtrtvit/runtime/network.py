@@ -90,15 +90,19 @@ class Network:
 
 
 def open_network(
-    folder: str | os.PathLike, manifest: Mapping, *, threads: int | None = None, device: str | None = None
+    folder: str | os.PathLike,
+    manifest: Mapping,
+    *,
+    threads: int | None = None,
+    streams: int | None = None,
+    device: str | None = None,
 ) -> Network:
     """Load the network of an artefact.
 
     Args:
         folder: Its folder.
         manifest: Its manifest, already checked.
-        threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
-        device: As in :func:`~mmtrtvit.runtime.load`.
+        threads, streams, device: As in :func:`~mmtrtvit.runtime.load`.
 
     Raises:
         DeployError: If the backend is missing or cannot load the network, or the network does not match the manifest.
@@ -108,6 +112,7 @@ def open_network(
         Path(folder) / manifest['engine'],
         precision=manifest['precision'],
         threads=threads,
+        streams=streams,
         device=device,
     )
     return Network(session, manifest['task'], manifest.get('profiles'))

@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -16,6 +17,7 @@ from .manifest import read_manifest
 from .network import Network, open_network
 from .postprocess import ClassScores, Detections, LabelMap, class_scores, detections, label_map
 from .preprocess import Frame, ImageLike, Preprocessing, read_image
+from .streams import run_streams
 from .tensor_names import OUTPUT
 from .tiles import check_tiling, merge, tiles_of
 from .windows import Window, slide
@@ -98,9 +100,10 @@ class Predictor:
     ) -> Iterator[Result]:
         """Run the network on any number of images, a batch at a time.
 
-        Images are taken from the iterable as they are needed, and no more than one batch is held in memory. On a GPU,
-        images of a batch that need the same input size go through the network together. On a CPU, they go through it
-        one after the other, and each result equals that of a single call bit for bit.
+        Images are taken from the iterable as they are needed, and no more than one batch is held in memory, or one for
+        each of several streams (see :func:`load`). On a GPU, images of a batch that need the same input size go through
+        the network together. On a CPU, each goes through it alone, and its result equals that of a single call bit for
+        bit.
 
         Args:
             images: Images as in :meth:`__call__`, for example a generator.
@@ -137,10 +140,14 @@ class Predictor:
             yield merge(cast(Iterator[Detections | LabelMap], results), tiles, size)
 
     def _results(self, images: Iterator[np.ndarray], batch_size: int) -> Iterator[Result]:
-        while several := list(itertools.islice(images, batch_size)):
-            found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(several)}
-            del several  # while the caller works on the results
-            yield from (found.pop(place) for place in range(len(found)))
+        batches = iter(lambda: list(itertools.islice(images, batch_size)), [])
+        for found in run_streams(self._batch, batches, self.network.session.streams):
+            while found:
+                yield found.popleft()
+
+    def _batch(self, images: Sequence[np.ndarray]) -> deque[Result]:
+        found = {place: self.result(outputs, frame) for place, outputs, frame in self._run(images)}
+        return deque(found[place] for place in range(len(found)))
 
     def outputs(self, image: ImageLike) -> tuple[dict[str, np.ndarray], Frame]:
         """The outputs of the network for one image, and the position of the image in the input.
@@ -200,12 +207,21 @@ def _warn_of_saturation(manifest: Mapping) -> None:
             )
 
 
-def load(folder: str | os.PathLike, *, threads: int | None = None, device: str | None = None) -> Predictor:
+def load(
+    folder: str | os.PathLike,
+    *,
+    threads: int | None = None,
+    streams: int | None = None,
+    device: str | None = None,
+) -> Predictor:
     """Load an artefact that ``tools/deploy.py`` wrote.
 
     Args:
         folder: The folder of the artefact.
         threads: Threads to use, if the backend has this option (ONNX Runtime, OpenVINO).
+        streams: Images of a list or stream that are worked on at the same time, each on its share of the threads, if
+            the backend has this option. More images a second, each of which takes longer, and more memory. 1 by
+            default.
         device: ``'cpu'`` or ``'cuda'`` for ONNX Runtime; ``'cpu'``, ``'gpu'``, ``'npu'`` or ``'auto'`` for OpenVINO.
             The first is the default.
 
@@ -220,6 +236,7 @@ def load(folder: str | os.PathLike, *, threads: int | None = None, device: str |
     """
     manifest = read_manifest(folder)
     _warn_of_saturation(manifest)
-    predictor = Predictor(manifest, open_network(folder, manifest, threads=threads, device=device))
-    predictor._loaded = os.path.abspath(folder), dict(threads=threads, device=device)
+    options = dict(threads=threads, streams=streams, device=device)
+    predictor = Predictor(manifest, open_network(folder, manifest, **options))
+    predictor._loaded = os.path.abspath(folder), options
     return predictor

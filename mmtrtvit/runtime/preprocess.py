@@ -4,6 +4,7 @@ Uses NumPy and OpenCV only.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -187,6 +188,12 @@ class Preprocessing:
             tuple(described['crop']) if described.get('crop') else None,
         )
 
+    @functools.cached_property
+    def _normalised(self) -> np.ndarray:
+        """``(3, 256)`` float32: what becomes of each value of a pixel, by channel of the input."""
+        mean, std = (np.array(values, np.float32)[:, None] for values in (self.mean, self.std))
+        return (np.arange(256, dtype=np.float32) - mean) / std
+
     def frame(self, image: np.ndarray) -> Frame:
         """The position that an image will have in the input."""
         original = image.shape[0], image.shape[1]
@@ -221,8 +228,7 @@ class Preprocessing:
             ``(B, 3, H, W)`` float32, and the position of each image in it.
         """
         frames = [self.frame(image) for image in images]
-        mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
-        batch = np.full((len(images), 3, *self.shape(frames[0])), self.pad_value, np.float32)
+        batch = np.empty((len(images), 3, *self.shape(frames[0])), np.float32)
         for place, image, frame in zip(batch, images, frames, strict=True):
             height, width = frame.resized
             if frame.resized != frame.original:
@@ -232,6 +238,8 @@ class Preprocessing:
                 top, left = (round((side - part) / 2) for side, part in zip(frame.resized, frame.crop, strict=True))
                 height, width = frame.crop
                 image = image[top : top + height, left : left + width]
-            pixels = image[..., ::-1] if self.rgb else image
-            place[:, :height, :width] = ((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+            place[:, height:] = place[:, :height, width:] = self.pad_value
+            planes = cv2.split(image)
+            for plane, values, target in zip(planes[:: -1 if self.rgb else 1], self._normalised, place, strict=True):
+                cv2.LUT(plane, values, target[:height, :width])
         return batch, frames

@@ -155,7 +155,7 @@ def test_pickling_keeps_the_folder_and_the_options(plain_segmentor, monkeypatch,
     text = pickle.dumps(load(folder.name, threads=1))
     monkeypatch.chdir(tmp_path)
     again = pickle.loads(text)
-    assert again._loaded == (str(folder), dict(threads=1, device=None))
+    assert again._loaded == (str(folder), dict(threads=1, streams=None, device=None))
     assert copy.deepcopy(again).manifest == again.manifest
     (folder / 'end2end.onnx').unlink()
     with pytest.raises(DeployError, match='end2end.onnx is missing'):

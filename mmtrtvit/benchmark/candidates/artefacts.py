@@ -1,11 +1,10 @@
 """Candidates made from an artefact of ``tools/deploy.py``: its engine by itself, and its whole way."""
 
-import dataclasses
 import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from ...runtime.backends import BACKENDS
 from ...runtime.manifest import read_manifest
 from ...runtime.postprocess import Detections
 from ...runtime.preprocess import read_image
+from ...runtime.tensor_names import ONNX_FILE
+from ..parts import Part, profile_parts
 from .candidate import REPEATS, Candidate, Loaded, Workshop
 from .sessions import engine_call
 
@@ -37,7 +38,12 @@ def artefact_facts(folder: str | os.PathLike, scope: str, device: str) -> dict:
 
 
 def engine_candidate(
-    folder: str | os.PathLike, image: np.ndarray, shape: Sequence[int] | None, device: str, graph: bool = False
+    folder: str | os.PathLike,
+    image: np.ndarray,
+    shape: Sequence[int] | None,
+    device: str,
+    graph: bool = False,
+    parts: bool = False,
 ) -> Candidate:
     """The engine of an artefact of ``tools/deploy.py``, called by itself.
 
@@ -47,6 +53,7 @@ def engine_candidate(
         shape: ``(B, 3, H, W)`` of another input, random; by default that of the image.
         device: The device that it runs on.
         graph: See :func:`engine_call`.
+        parts: Profile its parts as well: ``parts_ms``, and their multiply-accumulates as ``parts_macs`` in ``extra``.
     """
     facts = artefact_facts(folder, 'engine', device)
 
@@ -58,12 +65,33 @@ def engine_candidate(
             else np.random.default_rng(0).standard_normal(shape, np.float32)
         )
         session = predictor.network.session
-        session({session.inputs[0].name: batch})  # which checks the shape
-        loaded = engine_call(session, {session.inputs[0].name: batch}, graph)
-        return dataclasses.replace(loaded, facts=dict(shape=list(batch.shape)))
+        feeds = {session.inputs[0].name: batch}
+        session(feeds)  # which checks the shape
+        loaded = engine_call(session, feeds, graph)
+
+        def profiled() -> dict:
+            found = _profiled(folder, feeds, workshop.threads)
+            return dict(
+                loaded.finish(),
+                macs=sum(part.macs for part in found.values()),
+                parts_ms={name: part.ms for name, part in found.items()},
+                extra=dict(facts['extra'], parts_macs={name: part.macs for name, part in found.items()}),
+            )
+
+        return Loaded(loaded.run, dict(shape=list(batch.shape)), profiled if parts else loaded.finish)
 
     shown = dict(facts, mode='graph') if graph else facts
     return Candidate(dict(shown, shape=None if shape is None else list(shape)), load_it)
+
+
+def _profiled(folder: str | os.PathLike, feeds: Mapping[str, np.ndarray], threads: int) -> dict[str, Part]:
+    """The parts of the network of an artefact."""
+    manifest = read_manifest(folder)
+    options = dict(threads=threads)
+    if manifest['backend'] == 'openvino':
+        options.update(precision=manifest['precision'])
+    path = Path(folder)
+    return profile_parts(manifest['backend'], path / manifest['engine'], path / ONNX_FILE, feeds, **options)
 
 
 def _predictor(folder: str | os.PathLike, backend: str, workshop: Workshop) -> Predictor:

@@ -44,10 +44,12 @@ class Session(abc.ABC):
     Attributes:
         device: Device it computes on: ``'cpu'``, ``'cuda'``, or OpenVINO's ``'gpu'`` or ``'npu'``. Compare latencies on
             the same device only.
+        streams: Number of runs that should go on at the same time.
         inputs, outputs: Tensors it takes and returns, in the order of the graph.
     """
 
     device: str = 'cpu'
+    streams: int = 1
     inherited: bool = False
     """Whether this process was forked from the one that loaded the network, so that the backend's threads are gone."""
     inputs: tuple[TensorSpec, ...]
@@ -83,7 +85,10 @@ class Session(abc.ABC):
                     fix='give an image of that size, or export with --dynamic for sizes that vary',
                 )
         outputs = self.run({spec.name: feeds[spec.name] for spec in self.inputs})
-        return {name: array.astype(np.float32) if array.dtype.kind == 'f' else array for name, array in outputs.items()}
+        return {
+            name: array.astype(np.float32, copy=False) if array.dtype.kind == 'f' else array
+            for name, array in outputs.items()
+        }
 
     def __reduce__(self) -> NoReturn:
         raise DeployError(
@@ -150,8 +155,8 @@ class Backend:
             reads ONNX, or if its engines are built in :mod:`mmtrtvit.deploy.engines`.
         engine_file: The file that it runs.
         weights_file: The file with the weights, if they are stored separately.
-        session_options: Options a user may set when loading an artefact (``threads``, ``device``), and ``precision``
-            if the session needs it.
+        session_options: Options a user may set when loading an artefact (``threads``, ``streams``, ``device``), and
+            ``precision`` if the session needs it.
         build_options: Options a user may set when building an engine.
         precisions_by_setting: Precisions that it applies to the float32 graph by a setting of the session.
         int8: The form of its INT8 graphs.
@@ -209,11 +214,33 @@ class Backend:
             raise DeployError(f'There is no file {path} for {self.name}.', fix='export it with tools/deploy.py')
         if 'device' in given:
             given['device'] = str(given['device']).lower()
+        _check_streams(given)
         if 'precision' in self.session_options:
             given['precision'] = precision
         session = self.open(path, **given)
         _OPEN.add(session)
         return session
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _check_streams(options: Mapping[str, Any]) -> None:
+    """Raise an error if options name a number of streams that the threads of a CPU cannot serve."""
+    streams, device = options.get('streams', 1), options.get('device', 'cpu')
+    most = options.get('threads') or available_cores()
+    if device != 'cpu' and streams != 1:
+        raise DeployError(
+            f'streams={streams} was given for device={device!r}.', expected='streams on the CPU only', fix='leave it out'
+        )
+    if isinstance(streams, bool) or not isinstance(streams, int) or not 1 <= streams <= most:
+        raise DeployError(
+            f'streams={streams!r} was given, and there are {most} threads to share.',
+            expected=f'a number from 1 to {most}',
+            fix='choose such a number',
+        )
 
 
 def import_package(module: str) -> ModuleType:

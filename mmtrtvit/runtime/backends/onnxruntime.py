@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DeployError
-from .base import Backend, Int8Form, Session, TensorSpec, import_package
+from .base import Backend, Int8Form, Session, TensorSpec, available_cores, import_package
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 """Device to execution provider."""
@@ -26,14 +26,26 @@ class OnnxRuntimeSession(Session):
 
     Args:
         path: The file.
-        threads: Threads that one operator may use; by default one per core.
+        threads: Threads to use in all; by default one per core.
+        streams: Runs that go on at the same time and share the threads.
         device: ``'cpu'`` or ``'cuda'`` (which needs the package ``onnxruntime-gpu``).
+        profile: Start of the name of a file for the times of its kernels; None for no times.
+        optimise: Whether nodes of the graph are joined and its layouts changed.
 
     Raises:
         DeployError: If the package, the device or the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike, *, threads: int | None = None, device: str = 'cpu') -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        threads: int | None = None,
+        streams: int = 1,
+        device: str = 'cpu',
+        profile: str | None = None,
+        optimise: bool = True,
+    ) -> None:
         onnxruntime = import_package('onnxruntime')
         provider = PROVIDERS.get(device)
         if provider not in onnxruntime.get_available_providers():
@@ -43,11 +55,18 @@ class OnnxRuntimeSession(Session):
                 expected=f'one of {", ".join(offered)}',
                 fix='for cuda install onnxruntime-gpu in place of onnxruntime',
             )
-        self.device = device
+        self.device, self.streams = device, streams
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3  # hides a warning for every fused node
-        if threads:
+        if streams > 1:
+            # a run takes its caller's thread, and all runs share the others
+            settings.intra_op_num_threads = max((threads or available_cores()) - streams, 0) + 1
+        elif threads:
             settings.intra_op_num_threads = threads
+        if profile:
+            settings.enable_profiling, settings.profile_file_prefix = True, profile
+        if not optimise:
+            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Operators without a CUDA kernel run on the CPU.
         providers = list(dict.fromkeys([provider, PROVIDERS['cpu']]))
         try:
@@ -73,6 +92,10 @@ class OnnxRuntimeSession(Session):
         names = [spec.name for spec in self.outputs]
         return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
 
+    def end_profile(self) -> str:
+        """Write the file of ``profile``, and return its name."""
+        return self._session.end_profiling()
+
 
 ONNXRUNTIME = Backend(
     name='onnxruntime',
@@ -83,6 +106,6 @@ ONNXRUNTIME = Backend(
     # It computes layers in float32 unless all that belongs to them is quantised.
     int8=Int8Form(whole=True, unsigned=True),
     devices=tuple(PROVIDERS),
-    session_options=('threads', 'device'),
+    session_options=('threads', 'streams', 'device'),
     remarks={'fp16': 'which computes FP16 in float32'},
 )
