@@ -45,7 +45,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='device that the network runs on, such as cpu or cuda')
     parser.add_argument('--threads', type=int, help='CPU threads of the network (default: one for each core)')
     parser.add_argument(
-        '--streams', type=int, metavar='N', help='images that run at the same time on a CPU, on its threads (default: 1)'
+        '--streams',
+        type=int,
+        metavar='N',
+        help='images that run at the same time on a CPU (default: 1)',
     )
     parser.add_argument('--checkpoint', help='weights for a config: then the network runs in PyTorch')
     return parser.parse_args()

@@ -28,6 +28,9 @@ from ..runtime.backends.openvino import OpenVinoSession
 INPUT = 'input'
 """The part that reads the input alone, before any module."""
 
+PRODUCTS = ('Conv', 'ConvTranspose', 'MatMul', 'Gemm')
+"""Operators whose multiply-accumulates are counted."""
+
 _KERNEL = '_kernel_time'
 """Suffix of a kernel's event in a profile of ONNX Runtime."""
 
@@ -97,15 +100,36 @@ def parts_of(model: onnx.ModelProto, module: Callable[[str], str] = module_of) -
     return found
 
 
-def _part(names: tuple[str, ...], parts: Mapping[str, str]) -> str | None:
-    """The part of the first name that the graph knows, perhaps without what a backend has appended to it."""
-    for name in names:
-        name = name.removeprefix('fused ')
-        while name and name not in parts:
-            name = name[: max(name.rfind(mark) for mark in '/_')] if re.search('.[/_]', name) else ''
-        if name:
-            return parts[name]
-    return None
+class _Finder:
+    """Finds the part of a kernel by names that a backend gave it.
+
+    Args:
+        model: The exported graph.
+        module: As in :func:`parts_of`.
+    """
+
+    def __init__(self, model: onnx.ModelProto, module: Callable[[str], str]) -> None:
+        self.parts = parts_of(model, module)
+        self._nodes = {name: node for node in model.graph.node for name in (*node.output, node.name) if name}
+
+    def part(self, names: tuple[str, ...], operator: str) -> str | None:
+        """The part of the first name that the graph knows, perhaps without what a backend has appended to it."""
+        for name in names:
+            name = name.removeprefix('fused ')
+            while name and name not in self.parts:
+                name = name[: max(name.rfind(mark) for mark in '/_')] if re.search('.[/_]', name) else ''
+            if name:
+                return self.parts[self._product(name) if operator in PRODUCTS else name]
+        return None
+
+    def _product(self, name: str) -> str:
+        """The convolution or matrix product that a node ends: a backend may name both by the last."""
+        last = name
+        while (node := self._nodes.get(last)) is not None:
+            if node.op_type in PRODUCTS:
+                return node.output[0]
+            last = node.input[0] if node.input else ''
+        return name
 
 
 # --- profiles ---------------------------------------------------------------------------------------------------------
@@ -175,7 +199,7 @@ def count_macs(path: str | os.PathLike, feeds: Mapping[str, np.ndarray]) -> dict
     found: dict[str, int] = defaultdict(int)
     for event in _events(path, feeds, 1, optimise=False):
         about = event['args']
-        if about['op_name'] in ('Conv', 'ConvTranspose', 'MatMul', 'Gemm'):
+        if about['op_name'] in PRODUCTS:
             inputs = [next(iter(shape.values())) for shape in about['input_type_shape']]
             output = next(iter(about['output_type_shape'][0].values()))
             found[event['name'].removesuffix(_KERNEL)] += _macs(about['op_name'], inputs, output)
@@ -219,17 +243,17 @@ def profile_parts(
             expected=' or '.join(BACKENDS[name].title for name in _PROFILES),
             fix='measure it without --parts',
         )
-    parts = parts_of(onnx.load(exported, load_external_data=False), module)
-    found = {part: Part() for part in parts.values()}
+    finder = _Finder(onnx.load(exported, load_external_data=False), module)
+    found = {part: Part() for part in finder.parts.values()}
     current = next(iter(found))
     for kernel in _PROFILES[backend](path, feeds, runs, **options):
         # a kernel that the graph does not know converts what the one before it made
-        current = _part(kernel.names, parts) or current
+        current = finder.part(kernel.names, kernel.operator) or current
         part = found[current]
         part.ms += kernel.ms
         part.operators[kernel.operator] = part.operators.get(kernel.operator, 0.0) + kernel.ms
     for name, macs in count_macs(exported, feeds).items():
-        found[_part((name,), parts) or current].macs += macs
+        found[finder.part((name,), 'Conv') or current].macs += macs
     for part in found.values():
         part.operators = dict(sorted(part.operators.items(), key=lambda entry: -entry[1]))
     return {name: part for name, part in found.items() if part.ms or part.macs}

@@ -269,10 +269,13 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
     if output.dtype.kind != 'f':
         height, width = frame.resized
         return nearest_labels(output[0, :height, :width], frame.original)
-    best = np.full(frame.original, -np.inf, np.float32)
-    labels = np.zeros(frame.original, np.int64)
+    best, better = np.full(frame.original, -np.inf, np.float32), np.empty(frame.original, bool)
+    labels = np.zeros(frame.original, np.uint8 if len(output) <= 256 else np.uint16)
+    own = np.empty_like(labels)
     for label, plane in enumerate(_planes(output, frame)):
-        better = plane > best
-        best[better] = plane[better]
-        labels[better] = label
-    return labels
+        np.greater(plane, best, out=better)
+        np.fmax(plane, best, out=best)
+        # labels grow, so the largest one is the last that was better: quicker than to assign where it is
+        np.multiply(better, labels.dtype.type(label), out=own)
+        np.maximum(labels, own, out=labels)
+    return labels.astype(np.int64)

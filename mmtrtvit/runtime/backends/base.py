@@ -233,7 +233,9 @@ def _check_streams(options: Mapping[str, Any]) -> None:
     most = options.get('threads') or available_cores()
     if device != 'cpu' and streams != 1:
         raise DeployError(
-            f'streams={streams} was given for device={device!r}.', expected='streams on the CPU only', fix='leave it out'
+            f'streams={streams} was given for device={device!r}.',
+            expected='streams on the CPU only',
+            fix='leave it out',
         )
     if isinstance(streams, bool) or not isinstance(streams, int) or not 1 <= streams <= most:
         raise DeployError(

@@ -18,6 +18,7 @@ def take_equal_values_by_place(model: Any) -> None:
         model: An ``openvino.Model`` read from ONNX; changed in place.
     """
     operators = importlib.import_module('openvino').opset13
+    known = {node.get_name() for node in model.get_ordered_ops()}
     for node in model.get_ordered_ops():
         if node.get_type_name() != 'TopK':
             continue
@@ -32,6 +33,10 @@ def take_equal_values_by_place(model: Any) -> None:
         for old, new in zip(node.outputs(), (found[0], index.output(0)), strict=True):
             for reader in old.get_target_inputs():
                 reader.replace_source_output(new)
+        # their names say what they stand for, as a profile needs it
+        for number, made in enumerate(node for node in model.get_ordered_ops() if node.get_name() not in known):
+            known.add(made.get_name())
+            made.set_friendly_name(f'{node.get_friendly_name()}/{number}')
 
 
 def _by_place(operators: ModuleType, values: Any, k: Any, axis: int) -> tuple:
