@@ -208,8 +208,8 @@ def test_what_is_unknown(onnx_file, tmp_path):
         DeployError, match="backend 'onnx-runtime' is unknown.*\n.*onnxruntime, openvino, .*\n.*'onnxruntime'"
     ):
         open_session('onnx-runtime', onnx_file)
-    with pytest.raises(DeployError, match='openvino has no option streams'):
-        open_session('openvino', onnx_file, streams=2)
+    with pytest.raises(DeployError, match='openvino has no option requests'):
+        open_session('openvino', onnx_file, requests=2)
     for backend in BACKENDS:
         with pytest.raises(DeployError, match=f'no file .*none.onnx for {backend}'):
             open_session(backend, tmp_path / 'none.onnx')
