@@ -16,13 +16,15 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
+from ..config import load_config
 from ..engine.cpu_amp import amp_is_quicker, bfloat16_slowdown, use_amp
-from ..errors import DeployError
+from ..errors import ConfigError, DeployError
 from ..latency import measure
 from ..machine import machine
 from ..testing.random_inputs import random_batch
-from ..zoo.configs import Entry, select_configs
+from ..zoo.configs import select_configs
 from ..zoo.methods import METHODS
 from .memory import forget_peak, memory
 from .rows import Results, check_settings
@@ -34,15 +36,24 @@ VARIANTS: dict[str, dict[str, bool]] = {
     'checkpointing': dict(checkpointing=True, amp=False),
     'AMP': dict(checkpointing=False, amp=True),
     'AMP, checkpointing': dict(checkpointing=True, amp=True),
+    'channels last': dict(checkpointing=False, amp=False, channels_last=True),
 }
 """Settings that are compared: gradient checkpointing of the backbone, mixed precision (bfloat16 on a CPU, float16 on a
-GPU)."""
+GPU), maps with channels last."""
+
+USUAL = ('plain', 'checkpointing', 'AMP', 'AMP, checkpointing')
+"""Those that are measured unless others are named."""
 
 _MODULES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmtrtvit')
 
 
 def build_training(
-    config: Config, size: int, checkpointing: bool, amp: bool, device: torch.device
+    config: Config,
+    size: int,
+    checkpointing: bool,
+    amp: bool,
+    device: torch.device,
+    channels_last: bool = False,
 ) -> tuple[BaseModel, OptimWrapper]:
     """The network of a config in training mode, without pretrained weights, and its optimiser wrapper.
 
@@ -52,6 +63,7 @@ def build_training(
         checkpointing: Compute activations of the backbone again in the backward pass.
         amp: Mixed precision, as ``tools/train.py --amp``.
         device: Device of the network.
+        channels_last: Keep maps and kernels with the channels last in memory.
     """
     config = copy.deepcopy(config)
     config.model.backbone.update(with_cp=checkpointing, init_cfg=None)
@@ -61,6 +73,8 @@ def build_training(
         use_amp(config)
     init_default_scope(config.default_scope)
     network = MODELS.build(dict(config.model, _scope_=config.default_scope)).to(device).train()
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
     return network, build_optim_wrapper(network, config.optim_wrapper)
 
 
@@ -80,13 +94,17 @@ def _serve(
         forget_peak(device.type)
         built, _ = memory(device.type)
         connection.send(dict(threads=torch.get_num_threads(), device=device.type))
+        macs = None
         while connection.recv() == 'step':
-            # fresh samples: networks write into them
-            losses = network.train_step(copy.deepcopy(data), wrapper)
+            counter = FlopCounterMode(display=False) if macs is None else contextlib.nullcontext()
+            with counter:
+                # fresh samples: networks write into them
+                losses = network.train_step(copy.deepcopy(data), wrapper)
+            macs = counter.get_total_flops() // 2 if isinstance(counter, FlopCounterMode) else macs
             if device.type == 'cuda':
                 torch.cuda.synchronize()
             connection.send({name: value.item() for name, value in losses.items()})
-        connection.send(dict(built=built, peak=memory(device.type)[1]))
+        connection.send(dict(built=built, peak=memory(device.type)[1], macs=macs))
     except EOFError:
         pass  # the other side has gone
     except Exception as error:
@@ -128,7 +146,10 @@ class _Trainer:
         return self._receive()
 
     def memory(self) -> dict[str, int]:
-        """End the process and return its memory in bytes: after the network was ``built``, and the ``peak`` since."""
+        """End the process and return its memory in bytes: after the network was ``built``, and the ``peak`` since.
+
+        ``macs`` are the multiply-accumulates of an iteration: of forward and backward pass, without the optimiser.
+        """
         self.connection.send('end')
         return self._receive()
 
@@ -141,12 +162,12 @@ class _Trainer:
 
 
 @contextlib.contextmanager
-def _trainers(entry: Entry, variants: Mapping[str, dict], *settings) -> Iterator[dict[str, _Trainer]]:
+def _trainers(subjects: Mapping[str, tuple[Path, dict]], *settings) -> Iterator[dict[str, _Trainer]]:
     trainers: dict[str, _Trainer] = {}
     try:
         # built one after the other, so that they do not slow each other down
-        for name, variant in variants.items():
-            trainers[name] = _Trainer(str(entry.path), variant, *settings)
+        for name, (path, variant) in subjects.items():
+            trainers[name] = _Trainer(str(path), variant, *settings)
             trainers[name].ready()
         yield trainers
     finally:
@@ -164,8 +185,10 @@ def benchmark_training(
     iterations: int = 3,
     out: str | os.PathLike = 'work_dirs/bench',
     threads: int | None = None,
+    variants: Sequence[str] = USUAL,
+    beside: Sequence[str] = (),
 ) -> dict:
-    """Measure time and memory of one training iteration of each method and size, in each of :data:`VARIANTS`.
+    """Measure time and memory of one training iteration of each method and size, in several of :data:`VARIANTS`.
 
     An iteration is that of mmengine's runner on a loaded batch: preprocessing, forward pass, losses,
     backward pass, step of the optimiser of the config. Images and truth are random, weights are as constructed.
@@ -185,6 +208,8 @@ def benchmark_training(
         iterations: Timed iterations of each variant, after one untimed iteration.
         out: Folder for ``training.json``.
         threads: Threads of PyTorch; its own choice by default.
+        variants: Names in :data:`VARIANTS`.
+        beside: Other configs, such as mmdet's, that are measured plain and in turn with each network.
 
     Returns:
         The content of ``training.json``: ``training`` rows.
@@ -194,17 +219,24 @@ def benchmark_training(
         DeployError: If memory cannot be measured, or a process ends early.
     """
     check_settings(size=size, batch=batch, iterations=iterations, threads=threads)
+    for name in variants:
+        if name not in VARIANTS:
+            raise ConfigError(
+                f'--variants {name!r} is unknown.', expected=f'some of {", ".join(VARIANTS)}', fix='correct --variants'
+            )
     entries = select_configs(Path(root), family, methods, archs)
+    others = {path.stem: (path, VARIANTS['plain']) for path in map(Path, beside) if load_config(path)}
     console, results = Console(highlight=False), Results(out, 'training')
-    variants = VARIANTS
-    if not amp_is_quicker():
-        variants = {name: variant for name, variant in VARIANTS.items() if not variant['amp']}
+    chosen = {name: VARIANTS[name] for name in variants}
+    if any(variant['amp'] for variant in chosen.values()) and not amp_is_quicker():
+        chosen = {name: variant for name, variant in chosen.items() if not variant['amp']}
         console.print(f'Without AMP: on this CPU bfloat16 is {bfloat16_slowdown():.1f} times slower than float32.')
     rows: list[dict] = []
     for number, entry in enumerate(entries, start=1):
         console.print(f'[{number}/{len(entries)}] {entry.about.title} on {entry.title}', markup=False)
         load = round(os.getloadavg()[0], 1)
-        with _trainers(entry, variants, batch, size, threads) as trainers:
+        subjects = {name: (entry.path, variant) for name, variant in chosen.items()} | others
+        with _trainers(subjects, batch, size, threads) as trainers:
             facts = next(iter(trainers.values())).facts
             settings = dict(
                 config=f'configs/{entry.path.name}',
@@ -229,7 +261,10 @@ def benchmark_training(
                 max_seconds=float('inf'),
                 until_steady=False,
             )
-            rows += [dict(row.to_dict(), **VARIANTS[row.name], memory=trainers[row.name].memory()) for row in timed]
+            for row in timed:
+                found = trainers[row.name].memory()
+                macs = found.pop('macs')
+                rows.append(dict(row.to_dict(), **subjects[row.name][1], memory=found, macs=macs))
         result = dict(training=rows)
         results.write(result)  # after each network: an hour of work is not lost to the last one
     results.show(

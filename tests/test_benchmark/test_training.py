@@ -39,17 +39,22 @@ def checkout(request, tmp_path_factory):
 @pytest.fixture(scope='module')
 def outcome(checkout, tmp_path_factory):
     out = tmp_path_factory.mktemp('bench')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, 'VARIANTS', {name: training.VARIANTS[name] for name in ('plain', 'AMP, checkpointing')})
-        return benchmark_training(checkout, methods=['semfpn'], size=64, iterations=3, out=out, threads=1), out
+    other = out / 'other.py'
+    other.write_text(f'_base_ = {str(next((checkout / "configs").iterdir()))!r}\n')
+    settings = dict(methods=['semfpn'], size=64, iterations=3, threads=1)
+    variants = ['plain', 'AMP, checkpointing']
+    return benchmark_training(checkout, out=out, variants=variants, beside=[str(other)], **settings), out
 
 
 def test_rows_say_what_they_were_measured_on(outcome):
     result, out = outcome
     assert json.loads((out / 'training.json').read_text()) == result
     rows = result['training']
-    expected = [(False, False), (True, True)] if amp_is_quicker() else [(False, False)]
-    assert [(row['checkpointing'], row['amp']) for row in rows] == expected
+    expected = [('plain', False), *([('AMP, checkpointing', True)] if amp_is_quicker() else []), ('other', False)]
+    assert [(row['name'], row['amp']) for row in rows] == expected
+    assert all(row['checkpointing'] == row['amp'] for row in rows)
+    # forward and backward pass of 2 images; the other config is the same network
+    assert rows[0]['macs'] == rows[-1]['macs'] > 2 * 1e6
     for row in rows:
         assert (row['kind'], row['scope'], row['unit'], row['runs']) == ('measured', 'training iteration', 'ms', 3)
         assert (row['shape'], row['batch'], row['config']) == ('2x3x64x64', 2, 'configs/semfpn_trtvit_a_ade20k.py')
@@ -83,6 +88,10 @@ def test_what_is_built(root, monkeypatch):
     assert both.backbone.with_cp
     assert type(wrapper).__name__ == ('AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper')
     assert config.optim_wrapper.type == 'OptimWrapper' and not config.model.backbone.get('with_cp')
+    settings = dict(checkpointing=False, amp=False, device=torch.device('cpu'))
+    last, _ = training.build_training(config, 96, channels_last=True, **settings)
+    kernels = [module.weight for module in last.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -113,6 +122,8 @@ def test_batches_are_random_but_reproducible(root, method):
         (dict(archs=['e']), '--archs e'),
         (dict(methods=['fcn']), '--methods fcn.*maskrcnn'),
         (dict(family='resnet'), '--family resnet'),
+        (dict(variants=['quick']), "--variants 'quick'.*channels last"),
+        (dict(beside=['none.py']), 'none.py'),
     ],
 )
 def test_bad_input(checkout, settings, message, tmp_path):

@@ -83,6 +83,29 @@ def test_outputs_do_not_depend_on_the_batch(plain_segmentor, images, backend):
         assert outputs_equal(outputs, predict.network(batch[place : place + 1])[0])
 
 
+def test_large_outputs_are_lent(plain_segmentor, images, monkeypatch):
+    """OpenVINO's own memory: whoever holds a part of it keeps it from being overwritten."""
+    monkeypatch.setattr('mmtrtvit.runtime.backends.openvino.LARGE', 1)
+    predict = load(plain_segmentor('openvino', layers=4), threads=1)
+    session = predict.network.session
+    (first, _), wanted = predict.outputs(images[0]), predict.outputs(images[0])[0]['output'].copy()
+    part = first['output'][1:]
+    del first
+    gc.collect()
+    assert not session._permits  # the part is held
+    held = [predict.outputs(image)[0]['output'] for image in images[1:4]]
+    np.testing.assert_array_equal(part, wanted[1:])
+    for image, output in zip(images[1:4], held, strict=True):
+        np.testing.assert_array_equal(output, predict.outputs(image)[0]['output'])
+    requests = len(session._free)
+    del part
+    gc.collect()
+    assert len(session._free) == requests + 1 and session._permits
+    for image in images:
+        predict(image)
+    assert len(session._free) == requests + 1 == 2
+
+
 def test_an_engine_of_a_fixed_batch_size(plain_segmentor, images):
     """Batches are filled up."""
     free, fixed = load(plain_segmentor(layers=2)), load(plain_segmentor(layers=2, batch=4))

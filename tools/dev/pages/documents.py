@@ -74,11 +74,16 @@ MEASURED = {
     'latency-batch': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.BATCH), 'make bench'),
     'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
     'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
+    'network-parts': Measured('networks', measured.parts_table, 'python tools/benchmark.py engine DIR --parts'),
+    'network-changes': Measured('networks', measured.changes_table, 'python tools/benchmark.py end-to-end DIR'),
     'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
     'peers': Measured('backbones', backbones.peers_table, f'{_BACKBONES} --timm MODEL'),
     'changes': Measured('changes', backbones.changes_table, _BACKBONES),
     'demo': Measured('demo', measured.demo_table, 'make demo'),
     'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
+    'training-beside': Measured(
+        'training_beside', measured.training_beside_table, 'python tools/benchmark.py training --beside CONFIG'
+    ),
     'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
     'precisions': Measured('precisions', measured.precisions_table, _PRECISIONS),
     'cells-runs': Measured('cells_runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),

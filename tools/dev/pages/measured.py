@@ -1,6 +1,7 @@
 """Tables of recorded rows: latency, training, artefacts. Each takes the content of its file of rows."""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from mmtrtvit.report.published import Notes, Published
 from mmtrtvit.runtime.backends import BACKENDS
@@ -135,6 +136,75 @@ def artefacts_table(result: Mapping) -> str:
     return render(columns, lines, conditions(rows))
 
 
+def _config_of(row: Mapping) -> str:
+    """The config of a measured artefact, without its suffix."""
+    return f'`{Path(row["extra"]["config"]).stem}`'
+
+
+def parts_table(result: Mapping) -> str:
+    """``networks.jsonl``: the parts of the engines of whole networks, those of a network in one run."""
+    rows = [row for row in result['rows'] if row['status'] == 'OK' and row['scope'] == 'engine' and row['parts_ms']]
+    lines = []
+    for row in rows:
+        whole = sum(row['parts_ms'].values())
+        total = dict(network=_config_of(row), title=_with_precision(row), ms=_reached(row))
+        lines.append(dict(total, part='**all**', macs=row['macs'] / 1e9, time='100 %'))
+        for name, ms in row['parts_ms'].items():
+            macs = row['extra']['parts_macs'][name]
+            if ms < 0.005 * whole:
+                continue
+            reached = dict(rate=f'{macs / ms / 1e6:.0f}', macs=macs / 1e9) if macs else {}
+            lines.append(dict(reached, part=f'`{name}`', ms=f'{ms:.1f}', time=f'{ms / whole:.1%}'))
+    columns = [
+        ('network', '{network}'),
+        ('backend', '{title}'),
+        ('part', '{part}'),
+        ('ms', '{ms}'),
+        ('of the time', '{time}'),
+        ('MACs G', '{macs:.1f}'),
+        ('GMAC/s', '{rate}'),
+    ]
+    if not rows:
+        return ''
+    rates = pivot([dict(row['limit'], run=row['run']) for row in rows], ('of',), 'run')
+    fastest = ', '.join(
+        f'{of} {max(limit["macs_per_second"] for limit in limits.values()) / 1e9:.0f} GMAC/s'
+        for (of,), limits in rates.items()
+    )
+    where = conditions(rows).replace('in turn, in one run', 'both backends of a network in turn')
+    return render(
+        columns,
+        lines,
+        f'{where} The share behind a latency is that of the matrix product in the same run; the fastest of these: '
+        f'{fastest}. The times of parts are those of a profile. Parts below 0.5 % are left out.',
+    )
+
+
+def changes_table(result: Mapping) -> str:
+    """``networks.jsonl``: artefacts as users run them, before and after a change (``change`` in ``extra``)."""
+    rows = [row for row in result['rows'] if row['status'] == 'OK' and row['scope'] == 'end-to-end']
+    lines = []
+    for row in rows:
+        parts = row['parts_ms']
+        outside = 1 - parts['network'] / sum(parts.values())
+        about = dict(
+            network=_config_of(row), title=_with_precision(row), outside=f'{outside:.1%}', change=row['extra']['change']
+        )
+        lines.append({**about, **{f'{name}_ms': ms for name, ms in parts.items()}, 'ms': _reached(row)})
+    columns = [
+        ('artefact', '{network}'),
+        ('backend', '{title}'),
+        ('', '{change}'),
+        ('whole: p50 / p90 ms', '{ms}'),
+        ('decoding', '{decoding_ms:.1f}'),
+        ('preprocessing', '{preprocessing_ms:.1f}'),
+        ('network', '{network_ms:.1f}'),
+        ('postprocessing', '{postprocessing_ms:.1f}'),
+        ('outside of the network', '{outside}'),
+    ]
+    return render(columns, lines, conditions(rows)) if rows else ''
+
+
 def comparison_table(result: Mapping, published: Published) -> str:
     """The backbones of all families, counted, published and measured; and those of others in the same run."""
     recorded = one_run(result['rows'], scope='backbone', shape=IMAGENET, precision='fp32')
@@ -231,6 +301,37 @@ def training_table(result: Mapping) -> str:
         f'turn; {where} ({machine["torch_threads"]} threads); AMP is {amp}. Memory is the {memory}, less the amount '
         'when the network was built: gradients, optimiser state and activations, without the weights. '
         f'{versions(first)}.{unsteady_note(recorded)}'
+    )
+    return render(columns, rows, note)
+
+
+def training_beside_table(result: Mapping) -> str:
+    """``training_beside.json``: iterations of networks that were measured in turn, by their multiply-accumulates."""
+    rows = [
+        dict(
+            row,
+            seconds=row['median'] / 1e3,
+            memory=(row['memory']['peak'] - row['memory']['built']) / 2**30,
+            network=Path(row['config']).stem,
+            teramacs=row['macs'] / 1e12,
+            unsteady=unsteady_mark(row['steady']),
+            each=row['median'] / 1e3 / (row['macs'] / 1e12),
+        )
+        for row in result['training']
+    ]
+    columns = [
+        ('in turn with', '`{network}`'),
+        ('measured', '{name}'),
+        ('s', '{seconds:.2f}{unsteady}'),
+        ('GiB', '{memory:.2f}'),
+        ('MACs T', '{teramacs:.3f}'),
+        ('s for 10¹² MACs', '{each:.2f}'),
+    ]
+    first = rows[0]
+    note = (
+        f'*Measured*: medians of {first["runs"]} iterations of {first["batch"]} images, input {first["shape"]}, those of a '
+        f'network in turn, on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
+        f'{versions(first)}. Multiply-accumulates are those of the forward and the backward pass.{unsteady_note(rows)}'
     )
     return render(columns, rows, note)
 
@@ -476,6 +577,7 @@ def prediction_table(result: Mapping) -> str:
                 row,
                 title=f'{row["network"]}, {BACKENDS[row["backend"]].title} {row["precision"].upper()}',
                 megapixels=row['pixels'] / 1e6,
+                streams=row.get('streams', 1),
                 alone=f'{row["milliseconds"]["network"]:.1f}' if 'ratio' in row else '',
                 whole=f'{row["milliseconds"]["predict"]:.1f}' if 'ratio' in row else '',
                 relative=f'{row["ratio"]:.3f}{unsteady_mark(row["steady"])}' if 'ratio' in row else '',
@@ -487,6 +589,8 @@ def prediction_table(result: Mapping) -> str:
         ('formats', '{formats}'),
         ('images', '{images}'),
         ('megapixels each', '{megapixels:.2f}'),
+        ('threads', '{threads}'),
+        ('streams', '{streams}'),
         ('network alone, ms an image', '{alone}'),
         ('whole run, ms an image', '{whole}'),
         ('ratio', '{relative}'),
@@ -495,8 +599,8 @@ def prediction_table(result: Mapping) -> str:
     return render(
         columns,
         rows,
-        f'*Measured* on {where["processor"]} ({where["cores"]} cores), which did other work too; both in turn, the '
-        f'network on {result["rows"][0]["threads"]} thread. The network alone gets images that are in memory; a run '
+        f'*Measured* on {where["processor"]} ({where["cores"]} cores), which did other work too; both in turn. '
+        'The network alone gets images that are in memory; a run '
         'also reads, draws, encodes and writes. The ratio is the median over the rounds. Peak memory is that of a '
         'process of its own.',
         *([UNSTEADY] if any('(u)' in row['relative'] for row in rows) else []),
