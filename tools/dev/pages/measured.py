@@ -202,7 +202,12 @@ def changes_table(result: Mapping) -> str:
         ('postprocessing', '{postprocessing_ms:.1f}'),
         ('outside of the network', '{outside}'),
     ]
-    return render(columns, lines, conditions(rows)) if rows else ''
+    if not rows:
+        return ''
+    where = conditions(rows).replace(
+        'in turn, in one run', 'both backends in turn, before and after in runs of their own'
+    )
+    return render(columns, lines, where)
 
 
 def comparison_table(result: Mapping, published: Published) -> str:
