@@ -75,7 +75,7 @@ MEASURED = {
     'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
     'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
     'network-parts': Measured('networks', measured.parts_table, 'python tools/benchmark.py engine DIR --parts'),
-    'network-changes': Measured('networks', measured.changes_table, 'python tools/benchmark.py end-to-end DIR'),
+    'network-changes': Measured('networks', measured.network_changes_table, 'python tools/benchmark.py end-to-end DIR'),
     'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
     'peers': Measured('backbones', backbones.peers_table, f'{_BACKBONES} --timm MODEL'),
     'changes': Measured('changes', backbones.changes_table, _BACKBONES),

@@ -180,7 +180,7 @@ def parts_table(result: Mapping) -> str:
     )
 
 
-def changes_table(result: Mapping) -> str:
+def network_changes_table(result: Mapping) -> str:
     """``networks.jsonl``: artefacts as users run them, before and after a change (``change`` in ``extra``)."""
     rows = [row for row in result['rows'] if row['status'] == 'OK' and row['scope'] == 'end-to-end']
     lines = []
@@ -334,8 +334,8 @@ def training_beside_table(result: Mapping) -> str:
     ]
     first = rows[0]
     note = (
-        f'*Measured*: medians of {first["runs"]} iterations of {first["batch"]} images, input {first["shape"]}, those of a '
-        f'network in turn, on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
+        f'*Measured*: medians of {first["runs"]} iterations of {first["batch"]} images, input {first["shape"]}, those of '
+        f'a network in turn, on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
         f'{versions(first)}. Multiply-accumulates are those of the forward and the backward pass.{unsteady_note(rows)}'
     )
     return render(columns, rows, note)
