@@ -335,7 +335,7 @@ def training_beside_table(result: Mapping) -> str:
     first = rows[0]
     note = (
         f'*Measured*: medians of {first["runs"]} iterations of {first["batch"]} images, input {first["shape"]}, '
-        f'those of a network in turn, on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
+        f'all in turn, on {first["machine"]["processor"]} ({first["machine"]["torch_threads"]} threads); '
         f'{versions(first)}. Multiply-accumulates are those of the forward and the backward pass.{unsteady_note(rows)}'
     )
     return render(columns, rows, note)
