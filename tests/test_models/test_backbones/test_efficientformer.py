@@ -301,8 +301,8 @@ def test_for_one_size_the_bias_becomes_a_constant(small, tmp_path):
     session, operators, optimised = exported(backbone, tmp_path, dynamic=False)
     assert operators['Abs'] and operators['Clip']
     assert not any(optimised[name] for name in ('Abs', 'Clip', 'Range', 'Shape', 'Gather', 'Expand'))
-    # For each attention: its projection, scores, values, projection, and the two layers of the MLP.
-    assert optimised['MatMul'] + optimised['Gemm'] == 3 * 6
+    # For each attention: queries, keys, values, scores, values, projection, and the two layers of the MLP.
+    assert optimised['MatMul'] + optimised['Gemm'] == 3 * 8
     x = torch.randn(1, 3, 64, 96)
     given = [torch.from_numpy(y) for y in session.run(None, {'image': x.numpy()})]
     assert_close(given, outputs(backbone, x), 1e-5)

@@ -253,5 +253,5 @@ def test_the_last_stage_is_mix_block_c_with_half_the_channels_global():
     for block in backbone.stages[-1]:
         assert block.global_channels == block.local_channels == 512
         attention = block.transformer.attn
-        assert (attention.heads, attention.head_dim) == (16, 32)
+        assert (attention.qkv.heads, attention.qkv.sizes) == (16, [32, 32, 32])
         assert block.transformer.mlp[0].out_features == 3 * 512
