@@ -14,7 +14,7 @@ PACKAGE = 'mmtrtvit'
 
 FOLDERS = (
     *('runtime', 'prediction', 'serving', 'datasets', 'engine', 'models', 'weights', 'visualization'),
-    *('deploy', 'zoo', 'testing', 'benchmark', 'roofline', 'report', 'apis'),
+    *('deploy', 'zoo', 'testing', 'benchmark', 'roofline', 'report', 'study', 'apis'),
 )
 """Folders of the package from the ground up, above its own modules. A folder imports from those before it only."""
 

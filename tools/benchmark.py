@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from mmtrtvit.errors import command_line
-from mmtrtvit.options import config_options
+from mmtrtvit.options import INPUTS, MEASURING, add_options, config_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
 OPTIONS = {
+    **MEASURING,
+    **INPUTS,
     'config': dict(help='model config'),
     'checkpoint': dict(help='checkpoint of that model'),
     'work_dirs': dict(nargs='+', metavar='WORK_DIR', help='work dirs of tools/train.py'),
@@ -33,14 +35,7 @@ OPTIONS = {
     ),
     '--backends': dict(nargs='+', default=['onnxruntime', 'openvino'], metavar='BACKEND', help='backends'),
     '--precisions': dict(nargs='+', metavar='PRECISION', help='precisions (None: all of a backend)'),
-    '--modes': dict(
-        nargs='+',
-        default=['eager'],
-        metavar='MODE',
-        help='modes of PyTorch: eager, compiled, channels_last, graph (CUDA), or two joined: compiled+channels_last',
-    ),
     '--shapes': dict(nargs='+', metavar='SIZE', help='sizes of the input: 224, or 800x1344 (height x width)'),
-    '--batches': dict(nargs='+', type=int, default=[1], metavar='N', help='numbers of images in the input'),
     '--image': dict(metavar='FILE', help='the image (None: random pixels)'),
     '--graph': dict(action='store_true', help='replay a CUDA graph (TensorRT)'),
     '--profiler': dict(action='store_true', help="time it by mmdeploy's wrapper and counter as well, on the image"),
@@ -50,7 +45,6 @@ OPTIONS = {
     '--images': dict(type=int, help='images to compare on'),
     '--iterations': dict(type=int, default=3, help='timed iterations of each'),
     '--memory-images': dict(type=int, help='images for the peak memory (None: as many as --images)'),
-    '--threads': dict(type=int, help='threads (None: as many as PyTorch takes)'),
     '--variants': dict(
         nargs='+',
         default=['plain', 'checkpointing', 'AMP', 'AMP, checkpointing'],
@@ -60,12 +54,6 @@ OPTIONS = {
     '--beside': dict(nargs='+', default=[], metavar='CONFIG', help='other configs, measured plain in the same runs'),
     '--streams': dict(type=int, help='images that the network works on at the same time (None: 1)'),
     '--parts': dict(action='store_true', help='profile the parts of the network as well (ONNX Runtime, OpenVINO)'),
-    '--device': dict(choices=['cpu', 'cuda'], help='preferred device (None: a GPU if there is one)'),
-    '--busy-ok': dict(action='store_true', help='measure on a busy machine too; the rows say so'),
-    '--min-runs': dict(type=int, default=30, help='runs of each that count, at least'),
-    '--min-seconds': dict(type=float, default=3.0, help='their time, at least'),
-    '--warmup-seconds': dict(type=float, default=1.0, help='time of the runs before, of each'),
-    '--max-seconds': dict(type=float, default=1000.0, help='end of the whole run; unsteady rows are flagged'),
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'),
 }
@@ -73,22 +61,9 @@ OPTIONS = {
 
 HOW = {
     '--out': dict(default='work_dirs/benchmark'),
-    **dict.fromkeys(('--threads', '--device', '--busy-ok', '--min-runs', '--min-seconds'), {}),
-    **dict.fromkeys(('--warmup-seconds', '--max-seconds'), {}),
+    **MEASURING,
 }
 """Options of every command that measures latency: how it does."""
-
-WHERE = {
-    '--batches': {},
-    '--shapes': dict(default=['224']),
-    '--backends': dict(
-        default=['pytorch', 'onnxruntime', 'openvino'],
-        help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx',
-    ),
-    '--modes': {},
-    '--precisions': dict(default=['fp32'], help='fp32, tf32, bf16, fp16, int8; each backend in those that it has'),
-}
-"""Options of networks that are measured in several backends."""
 
 COMMANDS = {
     'suite': dict(
@@ -103,7 +78,7 @@ COMMANDS = {
         module='speed',
         summary='backbones: ours, those of configs, and those of timm',
         description='Measure backbones in turn, in every backend, mode and precision that is named.',
-        options={'--families': {}, '--archs': {}, '--configs': {}, '--timm': {}, **WHERE, **HOW},
+        options={'--families': {}, '--archs': {}, '--configs': {}, '--timm': {}, **INPUTS, **HOW},
     ),
     'network': dict(
         module='speed',
@@ -152,7 +127,7 @@ COMMANDS = {
         description='Measure ONNX files with one image input.',
         options={
             'files': {},
-            **WHERE,
+            **INPUTS,
             **HOW,
             '--modes': None,
             '--backends': dict(help='onnxruntime, openvino, tensorrt, tensorrt-rtx'),
@@ -265,9 +240,7 @@ def parse_args() -> argparse.Namespace:
             description=about['description'],
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
-        for option, changes in about['options'].items():
-            if changes is not None:
-                command.add_argument(option, **{**OPTIONS[option], **changes})
+        add_options(command, OPTIONS, about['options'])
         if about.get('rooted'):
             command.set_defaults(root=ROOT)
     return parser.parse_args()

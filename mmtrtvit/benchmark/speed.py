@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,17 @@ def parse_shape(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def _known(option: str, given: Iterable[str], known: Iterable[str]) -> None:
+def known_names(option: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Make sure that names are known.
+
+    Args:
+        option: The option that they were given by.
+        given: The names.
+        known: Those that can be given.
+
+    Raises:
+        ConfigError: If one is not known.
+    """
     known = list(known)
     for name in given:
         if name not in known:
@@ -57,7 +68,7 @@ def check_backends(backends: Iterable[str]) -> None:
     Raises:
         ConfigError: If one is not.
     """
-    _known('--backends', backends, (PYTORCH, *BACKENDS))
+    known_names('--backends', backends, (PYTORCH, *BACKENDS))
 
 
 def _positive(**numbers: float | None) -> None:
@@ -81,7 +92,7 @@ def candidates_of(
     Args:
         source: The network.
         shape: ``(B, 3, H, W)``.
-        backends, modes, precisions: As in :func:`measure_sources`.
+        backends, modes, precisions: As in :func:`measure_inputs`.
         device: Preferred device; a backend without it runs on its own default.
     """
     found = []
@@ -112,10 +123,7 @@ def measure_sources(
     *,
     batches: Sequence[int] = (1,),
     shapes: Sequence[str] = ('224',),
-    backends: Sequence[str] = (PYTORCH, 'onnxruntime', 'openvino'),
-    modes: Sequence[str] = ('eager',),
-    precisions: Sequence[str] = ('fp32',),
-    **settings: float | str | bool | None,
+    **settings: Any,
 ) -> list[dict]:
     """Measure networks with one image input: those of one batch and shape in turn.
 
@@ -124,6 +132,33 @@ def measure_sources(
         out: Folder of ``rows.jsonl``; rows are added to those that are there.
         batches: Numbers of images.
         shapes: Sizes of the input: ``'224'`` or ``'800x1344'``.
+        settings: Further arguments of :func:`measure_inputs`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: If a size is not one, and as :func:`measure_inputs`.
+    """
+    sizes = [parse_shape(text) for text in shapes]
+    groups = [[(source, (batch, 3, *size)) for source in sources] for size in sizes for batch in batches]
+    return measure_inputs(groups, out, **settings)
+
+
+def measure_inputs(
+    groups: Sequence[Sequence[tuple[Source, Sequence[int]]]],
+    out: str | os.PathLike,
+    *,
+    backends: Sequence[str] = (PYTORCH, 'onnxruntime', 'openvino'),
+    modes: Sequence[str] = ('eager',),
+    precisions: Sequence[str] = ('fp32',),
+    **settings: float | str | bool | None,
+) -> list[dict]:
+    """Measure networks on inputs of their own: those of one group in turn.
+
+    Args:
+        groups: Networks, each with the shape of its input, ``(B, C, H, W)``.
+        out: Folder of ``rows.jsonl``; rows are added to those that are there.
         backends: ``'pytorch'`` and names in :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         modes: Modes of PyTorch, some of :data:`~mmtrtvit.benchmark.candidates.pytorch.MODES`.
         precisions: Precisions; each backend is measured in those that it has.
@@ -136,31 +171,30 @@ def measure_sources(
         ConfigError: If a name is unknown, a number is not positive, or the machine is busy.
     """
     check_backends(backends)
-    _known('--modes', modes, MODES)
+    known_names('--modes', modes, MODES)
     able = {p for names in PYTORCH_PRECISIONS.values() for p in names} | {
         p for backend in BACKENDS.values() for p in backend.precisions
     }
-    _known('--precisions', precisions, sorted(able))
-    for batch in batches:
-        _positive(batches=batch)
-    sizes = [parse_shape(text) for text in shapes]
+    known_names('--precisions', precisions, sorted(able))
+    for group in groups:
+        for _, shape in group:
+            _positive(batches=shape[0])
     sweep = make_sweep(out, **settings)
-    groups = [
+    candidates = [
         [
             candidate
-            for source in sources
-            for candidate in candidates_of(source, (batch, 3, *size), backends, modes, precisions, sweep.device)
+            for source, shape in group
+            for candidate in candidates_of(source, shape, backends, modes, precisions, sweep.device)
         ]
-        for size in sizes
-        for batch in batches
+        for group in groups
     ]
-    if not any(groups):
+    if not any(candidates):
         raise ConfigError(
             f'No backend of {", ".join(backends)} has the precision {", ".join(precisions)} on {sweep.device}.',
             expected='; '.join(f'{backend.name}: {" ".join(backend.precisions)}' for backend in BACKENDS.values()),
             fix='choose another precision or backend',
         )
-    return sweep(groups)
+    return sweep(candidates)
 
 
 def make_sweep(out: str | os.PathLike, **settings) -> Sweep:
@@ -236,7 +270,7 @@ def benchmark_network(
     Args:
         configs: Model configs.
         out: Folder of ``rows.jsonl``.
-        batches, shapes, modes, precisions: As in :func:`measure_sources`.
+        batches, shapes, modes, precisions: As in :func:`measure_sources` and :func:`measure_inputs`.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -245,8 +279,8 @@ def benchmark_network(
     Raises:
         ConfigError: If a config cannot be read, a name is unknown, a number is not positive, or the machine is busy.
     """
-    _known('--modes', modes, MODES)
-    _known('--precisions', precisions, PYTORCH_PRECISIONS['cuda'])
+    known_names('--modes', modes, MODES)
+    known_names('--precisions', precisions, PYTORCH_PRECISIONS['cuda'])
     for batch in batches:
         _positive(batches=batch)
     loaded = {path: load_config(path) for path in configs}

@@ -114,7 +114,7 @@ class NetworkComplexity(Complexity):
         return self.total_macs - self.attention_macs
 
 
-def _count(work: Callable, *inputs) -> tuple[object, dict[str, int], dict[str, int], dict[str, int]]:
+def count_operators(work: Callable, *inputs) -> tuple[object, dict[str, int], dict[str, int], dict[str, int]]:
     """The output of ``work``, its multiply-accumulates by operator and by module, and the operators left out."""
     # PyTorch does not count the fused attention of CPUs
     with (
@@ -138,7 +138,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, ...]) -> Complexity:
         shape: Shape of the input.
     """
     device = next((tensor.device for tensor in model.parameters()), torch.device('cpu'))
-    _, by_operator, by_module, skipped = _count(model, torch.empty(shape, device=device))
+    _, by_operator, by_module, skipped = count_operators(model, torch.empty(shape, device=device))
     parts: dict[str, list[int]] = {}
     # Stages are lists of blocks that the backbone runs one by one: a stage is the sum of its blocks.
     for name, macs in by_module.items():
@@ -264,7 +264,7 @@ def _count_network(config: Config, name: str, method: Method, shape: tuple[int, 
     macs, skipped, parts = Counter(), Counter(), {}
 
     def count(part: str, module: nn.Module, inputs: object) -> object:
-        output, by_operator, _, left_out = _count(module, inputs)
+        output, by_operator, _, left_out = count_operators(module, inputs)
         macs.update(by_operator)
         skipped.update(left_out)
         parts[part] = (sizes.get(part, _size(module)), sum(by_operator.values()))

@@ -15,16 +15,18 @@ from mmtrtvit.benchmark.rows import read_rows
 from mmtrtvit.errors import DataError
 from mmtrtvit.measurement import read_measurements
 from mmtrtvit.report.published import Published
+from mmtrtvit.study.networks import STUDIES
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from . import backbones, counted, measured, predicted
+from . import backbones, counted, measured, predicted, studied
 from .gpu import gpu_table
 from .metafile import metafiles
 from .plots import (
     digest_of,
     draw_pretraining,
     draw_roofline,
+    draw_study,
     draw_training,
     drawn_from,
 )
@@ -43,6 +45,7 @@ class Measured:
         command: The command that makes the rows.
         picture: Name of the picture below ``docs/images`` that stands under the table, one of :data:`CAPTIONS`.
         cites: Whether ``render`` takes the published figures too.
+        beside: Name of other rows that ``render`` takes too; None where there are none.
         absent: What is said where there is nothing to show.
     """
 
@@ -51,11 +54,12 @@ class Measured:
     command: str
     picture: str = ''
     cites: bool = False
+    beside: str = ''
     absent: str = 'No run is recorded yet'
 
-    def table(self, result: Mapping | None, published: Published) -> str:
+    def table(self, result: Mapping | None, published: Published, beside: Mapping | None = None) -> str:
         """The table; where there is nothing to show, the command that makes rows."""
-        given = (result, published) if self.cites else (result,)
+        given = [result, *([published] if self.cites else []), *([beside] if self.beside else [])]
         text = '' if result is None else self.render(*given)
         return text or f'*{self.absent}: `{self.command}` makes rows.*'
 
@@ -67,6 +71,7 @@ _BACKBONES = 'python tools/benchmark.py backbone'
 _PRECISIONS = 'python tools/benchmark.py precisions CONFIG CHECKPOINT'
 _ROOFLINE = 'python tools/dev/validate_roofline.py predict'
 _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
+_STUDY = 'python tools/study.py networks'
 
 MEASURED = {
     'latency': Measured(SPEED, measured.latency_table, 'make bench'),
@@ -100,12 +105,20 @@ MEASURED = {
     'roofline-t4': Measured('roofline', predicted.t4_table, _ROOFLINE),
     'roofline-paper': Measured('roofline', predicted.paper_table, _ROOFLINE),
     'roofline-worst': Measured('roofline', predicted.worst_table, _ROOFLINE),
+    'study-blocks': Measured('study', studied.blocks_table, 'python tools/study.py blocks', 'study.png'),
+    **{
+        f'study-{name}': Measured('study', functools.partial(studied.networks_table, study=name), _STUDY)
+        for name in STUDIES
+    },
+    'study-accuracy': Measured('study_accuracy', studied.trained_table, 'python tools/study.py train DATA'),
+    'study-guidelines': Measured('study', studied.guidelines_table, _STUDY, beside='study_accuracy'),
     'exports': Measured('exports', measured.exports_table, 'version 0.1'),
     'gpu': Measured('gpu', gpu_table, 'make gpu', absent='No GPU has been measured yet'),
 }
 """Tables of recorded rows by name."""
 
 CAPTIONS = {
+    'study.png': 'TeraFLOPS and TeraParams of the blocks over the stages, for each backend',
     'roofline.png': 'Predicted against published or measured latency, a panel for each device',
     'training.png': 'Seconds and added memory of one training iteration',
     'pretraining.png': 'Validation figures over epochs: a classifier, and a detector with and without its backbone',
@@ -116,6 +129,7 @@ PICTURES: dict[str, tuple[str, Callable[[Mapping, Path], None]]] = {
     'training.png': ('training', draw_training),
     'pretraining.png': ('pretraining', draw_pretraining),
     'roofline.png': ('roofline', draw_roofline),
+    'study.png': ('study', draw_study),
 }
 """Pictures of recorded rows: name of the rows, and what draws them."""
 
@@ -176,13 +190,14 @@ def rendered(root: Path) -> dict[Path, str]:
     """
     published = Published.read(root)
     by_counting = counted_tables(root, published)
-    rows = {about.rows: recorded_rows(root / RESULTS / about.rows) for about in MEASURED.values()}
+    names = {name for about in MEASURED.values() for name in (about.rows, about.beside) if name}
+    rows = {name: recorded_rows(root / RESULTS / name) for name in names}
 
     def fill(found: re.Match, document: Path) -> str:
         name = found['name']
         if name in MEASURED:
             about = MEASURED[name]
-            text = about.table(rows[about.rows], published)
+            text = about.table(rows[about.rows], published, rows.get(about.beside))
             if about.picture and rows[about.rows] is not None:
                 picture = Path(os.path.relpath(root / IMAGES / about.picture, document.parent)).as_posix()
                 text += f'\n\n![{CAPTIONS[about.picture]}]({picture})'

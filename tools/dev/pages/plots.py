@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mmtrtvit.atomic import atomic_file
+from mmtrtvit.study.guidelines import runs_of
+from mmtrtvit.study.plot import block_figure
 from mmtrtvit.zoo.methods import METHODS
 
 _PART_COLOURS = ('#9aa5b1', '#bfd7ea', '#7fb2d6', '#3d82b8', '#c8553d')
@@ -151,3 +153,13 @@ def draw_roofline(result: Mapping, path: str | os.PathLike) -> None:
         axis.legend(frameon=False, fontsize=7, loc='upper left')
     figure.suptitle('Predicted, not measured. The band is 15 %.', fontsize=9)
     _save(figure, path, result)
+
+
+def draw_study(result: Mapping, path: str | os.PathLike) -> None:
+    """Draw the densities of the blocks over the stages.
+
+    Args:
+        result: Rows of ``study.jsonl``.
+        path: The PNG file to write.
+    """
+    _save(block_figure(runs_of(result['rows'], 'block')[0]), path, result)
