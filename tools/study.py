@@ -36,7 +36,7 @@ OPTIONS = {
     '--seeds': dict(nargs='+', type=int, default=[0, 1, 2], metavar='SEED', help='runs of each network'),
     '--size': dict(type=int, default=96, help='height and width of the input, pixels'),
     '--width': dict(type=float, default=0.25, help='factor of all channels'),
-    '--epochs': dict(type=int, default=40, help='epochs of each run'),
+    '--epochs': dict(type=int, default=30, help='epochs of each run'),
     '--batch': dict(type=int, default=16, help='images in an iteration'),
     '--lr': dict(type=float, default=1e-3, help='learning rate'),
     '--accuracy': dict(metavar='FILE', help='study_accuracy.json of the training'),

@@ -22,18 +22,12 @@ class Figure:
     """A measured figure.
 
     Attributes:
-        value: Its value.
-        spread: How far it may be off. Of a latency: half of the range that the middle half of the runs is in. Of an
-            accuracy: half of the 95 % interval of the mean over seeds, and at least one image.
+        value: Its value: the median of a latency, the mean of an accuracy over seeds.
+        spread: Half of its 95 % interval. That of an accuracy is at least one image.
     """
 
     value: float
     spread: float
-
-    def over(self, other: 'Figure') -> 'Figure':
-        """The ratio of two figures."""
-        value = self.value / other.value
-        return Figure(value, value * math.hypot(self.spread / self.value, other.spread / other.value))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +37,19 @@ class Quantity:
     Attributes:
         title: Its name in tables.
         text: Format of its values.
-        power: The power of the latency in it, for its spread; 0 for accuracy.
+        count: The field of a row that it is per second of; empty for latency and accuracy.
     """
 
     title: str
     text: str
-    power: int
+    count: str = ''
 
 
 QUANTITIES = {
-    'latency': Quantity('latency, ms', '{:.2f}', 1),
-    'flops': Quantity('TeraFLOPS', '{:.4f}', -1),
-    'params': Quantity('TeraParams', '{:.5f}', -1),
-    'top1': Quantity('top-1 from scratch, %', '{:.1f}', 0),
+    'latency': Quantity('latency, ms', '{:.2f}'),
+    'flops': Quantity('TeraFLOPS', '{:.4f}', 'macs'),
+    'params': Quantity('TeraParams', '{:.5f}', 'params'),
+    'top1': Quantity('top-1 from scratch, %', '{:.1f}'),
 }
 """Quantities of claims by name."""
 
@@ -168,18 +162,55 @@ def tera(row: Mapping, count: str) -> float:
     return row[count] / row['p50_ms'] * 1e-9
 
 
-def judge(less: Figure, more: Figure, slack: float = 1.0) -> str:
-    """Whether the first figure is below the second (times ``slack``), by more than both spreads together."""
-    limit, spread = more.value * slack, math.hypot(less.spread, more.spread * slack)
-    if not math.isfinite(spread) or abs(limit - less.value) <= spread:
-        return UNDECIDED
-    return SUPPORTED if less.value < limit else NOT_SUPPORTED
+def judge(low: float, high: float) -> str:
+    """Whether one thing is less than another, from the 95 % interval of their difference."""
+    return SUPPORTED if high < 0 else NOT_SUPPORTED if low > 0 else UNDECIDED
 
 
-def _measured(row: Mapping, quantity: str) -> Figure:
-    power = QUANTITIES[quantity].power
-    value = row['p50_ms'] if quantity == 'latency' else tera(row, 'macs' if quantity == 'flops' else 'params')
-    return Figure(value, abs(power) * value * row['variation'] / 2)
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a median, by the order of the values; infinite for fewer than six."""
+    place = math.floor(len(values) / 2 - 0.98 * math.sqrt(len(values)))
+    ordered = sorted(values)
+    return (ordered[place], ordered[-1 - place]) if place >= 0 else (-math.inf, math.inf)
+
+
+def _rounds(rows: Sequence[Mapping], quantity: str) -> list[list[float]]:
+    """The quantity of each row in the rounds that count for all of them; in all rounds if there are none such."""
+    start, stop = max(row['first_counted'] for row in rows), min(len(row['values_ms']) for row in rows)
+    start = start if start < stop else 0
+    count = QUANTITIES[quantity].count
+    return [[row[count] / ms * 1e-9 if count else ms for ms in row['values_ms'][start:stop]] for row in rows]
+
+
+def compare_rounds(claim: Claim, rows: Mapping[str, Mapping]) -> tuple[Figure, Figure, str]:
+    """Hold a claim against rows that were measured in turn, round by round: so a drift of the machine cancels out.
+
+    Args:
+        claim: The claim.
+        rows: Name to row.
+
+    Returns:
+        Both figures and the verdict.
+    """
+    names = (*claim.less, *claim.more)
+    values = dict(zip(names, _rounds([rows[name] for name in names], claim.quantity), strict=True))
+    sides = [
+        values[side[0]] if len(side) == 1 else [a / b for a, b in zip(*(values[name] for name in side), strict=True)]
+        for side in (claim.less, claim.more)
+    ]
+    figures = []
+    for side in sides:
+        low, high = median_interval(side)
+        figures.append(Figure(statistics.median(side), (high - low) / 2))
+    low, high = median_interval([less / more - claim.slack for less, more in zip(*sides, strict=True)])
+    return (*figures, judge(low, high))
+
+
+def compare_seeds(claim: Claim, figures: Mapping[str, Figure]) -> tuple[Figure, Figure, str]:
+    """Hold a claim about accuracy against figures by name; as :func:`compare_rounds`."""
+    less, more = figures[claim.less[0]], figures[claim.more[0]]
+    spread = math.hypot(less.spread, more.spread)
+    return less, more, judge(less.value - more.value - spread, less.value - more.value + spread)
 
 
 def accuracy_of(rows: Sequence[Mapping]) -> Figure:
@@ -244,26 +275,21 @@ def findings(rows: Iterable[Mapping], accuracy: Iterable[Mapping] = ()) -> list[
         A finding for each claim, and each backend or recipe that has both of its subjects.
     """
     rows = list(rows)
-    figures: dict[str, list[tuple[str, Mapping[str, Figure]]]] = {}
-    for scope in ('block', 'backbone'):
-        for run in runs_of(rows, scope):
-            for case, named in cases_of(run).items():
-                batch = next(iter(named.values()))['batch']
-                for quantity in ('latency', 'flops', 'params'):
-                    found = {name: _measured(row, quantity) for name, row in named.items()}
-                    figures.setdefault(quantity, []).append((f'{case}, batch {batch}', found))
+    timed = [
+        (f'{case}, batch {run[0]["batch"]}' + (f', {run[0]["shape"][2]} pixels' if scope == 'backbone' else ''), named)
+        for scope in ('block', 'backbone')
+        for run in runs_of(rows, scope)
+        for case, named in cases_of(run).items()
+    ]
+    trained = []
     for runs in by_recipe(accuracy):
         first = next(iter(runs.values()))[0]
         where = f'{first["data"]}, {first["recipe"]["epochs"]} epochs, {first["val_images"]} images'
-        figures.setdefault('top1', []).append((where, {name: accuracy_of(found) for name, found in runs.items()}))
+        trained.append((where, {name: accuracy_of(found) for name, found in runs.items()}))
     answers = []
     for claim in CLAIMS:
-        for where, found in figures.get(claim.quantity, ()):
+        compare, cases = (compare_seeds, trained) if claim.quantity == 'top1' else (compare_rounds, timed)
+        for where, found in cases:
             if all(name in found for name in (*claim.less, *claim.more)):
-                less, more = (_ratio(found, names) for names in (claim.less, claim.more))
-                answers.append(Finding(claim, where, less, more, judge(less, more, claim.slack)))
+                answers.append(Finding(claim, where, *compare(claim, found)))
     return answers
-
-
-def _ratio(found: Mapping[str, Figure], names: Sequence[str]) -> Figure:
-    return found[names[0]] if len(names) == 1 else found[names[0]].over(found[names[1]])

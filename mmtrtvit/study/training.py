@@ -67,7 +67,7 @@ class Recipe:
 
     size: int = 96
     width: float = 0.25
-    epochs: int = 40
+    epochs: int = 30
     batch: int = 16
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -275,8 +275,6 @@ def study_training(
     known_names('--networks', networks, NETWORKS)
     check_settings(threads=threads)
     recipe = _recipe(**settings)
-    for name in networks:
-        NETWORKS[name].backbone(recipe.width)  # refuses channels that cannot be shared out to heads
     folders = read_class_folders(data)
     results = Results(out, ROWS)
     done = {_key(row) for row in (read_rows(results.path) or {}).get('rows', []) if row['status'] == 'OK'}
@@ -319,6 +317,12 @@ def _recipe(**settings: float) -> Recipe:
     for name in wrong:
         raise ConfigError(
             f'--{name} {getattr(recipe, name)} is too small.', expected='a number above 0', fix=f'correct --{name}'
+        )
+    if recipe.width % 0.125:
+        raise ConfigError(
+            f'--width {recipe.width} does not share the channels out to heads of attention.',
+            expected='a multiple of 0.125',
+            fix='correct --width',
         )
     return recipe
 

@@ -22,10 +22,11 @@ def quick(monkeypatch) -> dict:
 
 @pytest.fixture
 def measured() -> Callable[..., dict]:
-    """Make a row of a block or a network; its runs differ by ``spread`` of the median between the quartiles."""
+    """Make a row of twelve runs, up to ``spread`` around the median; ``shift`` moves them on by rounds."""
 
-    def make(name: str, ms: float, scope: str = 'backbone', spread: float = 0.0, **facts) -> dict:
-        values = [ms * (1 + spread * place) for place in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+    def make(name: str, ms: float, scope: str = 'backbone', spread: float = 0.0, shift: int = 0, **facts) -> dict:
+        noise = [-1.0, 0.8, -0.6, 0.4, -0.2, 0.0, 0.0, 0.2, -0.4, 0.6, -0.8, 1.0]
+        values = [ms * (1 + spread * noise[(place + shift) % 12]) for place in range(12)]
         study = dict(types='C-C-C-M', depths=[3, 4, 6, 3], shrink_ratio=0.5)
         given = dict(backend='openvino', precision='fp32', device='cpu', device_name='CPU', threads=2, run='1')
         given.update(shape=[1, 3, 224, 224], params=2_000_000, macs=10**9, extra=dict(study=study), origin='ours')

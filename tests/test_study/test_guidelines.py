@@ -14,10 +14,10 @@ from mmtrtvit.study.guidelines import (
     QUANTITIES,
     SUPPORTED,
     UNDECIDED,
-    Figure,
     accuracy_of,
     findings,
     judge,
+    median_interval,
     runs_of,
     tera,
 )
@@ -27,19 +27,23 @@ from mmtrtvit.study.tables import study_page
 
 
 @pytest.mark.parametrize(
-    ('less', 'more', 'slack', 'verdict'),
+    ('low', 'high', 'verdict'),
     [
-        (Figure(1, 0.1), Figure(2, 0.1), 1.0, SUPPORTED),
-        (Figure(2, 0.1), Figure(1, 0.1), 1.0, NOT_SUPPORTED),
-        (Figure(1, 0.8), Figure(2, 0.7), 1.0, UNDECIDED),
-        (Figure(1, 0.0), Figure(1, 0.0), 1.0, UNDECIDED),
-        (Figure(1, math.inf), Figure(9, 0.0), 1.0, UNDECIDED),
-        (Figure(1.02, 0.01), Figure(1, 0.01), 1.05, SUPPORTED),
-        (Figure(1.02, 0.01), Figure(1, 0.01), 1.0, UNDECIDED if math.hypot(0.01, 0.01) >= 0.02 else NOT_SUPPORTED),
+        (-2.0, -1.0, SUPPORTED),
+        (1.0, 2.0, NOT_SUPPORTED),
+        (-1.0, 1.0, UNDECIDED),
+        (0.0, 0.0, UNDECIDED),
+        (-math.inf, math.inf, UNDECIDED),
     ],
 )
-def test_a_verdict_needs_more_than_the_spread(less, more, slack, verdict):
-    assert judge(less, more, slack) == verdict
+def test_a_verdict_needs_an_interval_on_one_side(low, high, verdict):
+    assert judge(low, high) == verdict
+
+
+def test_the_interval_of_a_median_is_that_of_the_binomial_distribution():
+    assert median_interval(range(30)) == (9, 20)  # from tables: the 10th and 21st value of 30
+    assert median_interval([3, 1, 2, 5, 4, 6]) == (1, 6)
+    assert median_interval([1, 2, 3]) == (-math.inf, math.inf)
 
 
 def test_every_claim_is_about_what_is_measured():
@@ -56,21 +60,36 @@ def test_densities_are_counts_over_the_latency(measured):
     assert tera(row, 'params') == pytest.approx(0.001)
 
 
-def test_latency_decides_by_the_spread_of_its_runs(measured):
-    def verdict(mixed, spread):
-        rows = [measured('MixNetV', 10.0, spread=spread), measured('MixNetC', mixed, spread=spread)]
-        (found,) = (f for f in findings(rows) if f.claim.text == 'MixNetC is faster than MixNetV')
-        assert found.less.value == pytest.approx(mixed) and found.where == 'OpenVINO fp32, batch 1'
+def verdict_of(rows, text, accuracy=()):
+    (found,) = (f for f in findings(rows, accuracy) if f.claim.text == text)
+    return found
+
+
+def test_latency_decides_round_by_round(measured):
+    def verdict(mixed, spread, shift):
+        rows = [measured('MixNetV', 10.0, spread=spread), measured('MixNetC', mixed, spread=spread, shift=shift)]
+        found = verdict_of(rows, 'MixNetC is faster than MixNetV')
+        assert found.where == 'OpenVINO fp32, batch 1, 224 pixels'
+        assert (found.less.value, found.more.value) == pytest.approx((mixed, 10.0))
         return found.verdict
 
-    assert verdict(9.0, 0.01) == SUPPORTED
-    assert verdict(11.0, 0.01) == NOT_SUPPORTED
-    assert verdict(9.0, 0.3) == UNDECIDED
+    assert verdict(9.0, 0.01, 3) == SUPPORTED
+    assert verdict(11.0, 0.01, 3) == NOT_SUPPORTED
+    assert verdict(9.0, 0.5, 3) == UNDECIDED
+    assert verdict(9.0, 0.5, 0) == SUPPORTED  # both drift alike: the ratio is steady
 
 
-def test_a_ratio_of_two_rows_has_the_spread_of_both(measured):
+def test_no_slower_means_within_the_slack(measured):
+    def verdict(refined):
+        rows = [measured('ResNet', 10.0), measured('Refined-ResNet', refined)]
+        return verdict_of(rows, 'Refined-ResNet is no slower than ResNet').verdict
+
+    assert (verdict(10.4), verdict(10.6)) == (SUPPORTED, NOT_SUPPORTED)
+
+
+def test_a_claim_about_a_ratio_compares_ratios(measured):
     rows = [
-        measured(f'{name}, stage {stage}', ms, 'block', 0.02, macs=10**9)
+        measured(f'{name}, stage {stage}', ms, 'block', 0.3, macs=10**9)
         for name, stage, ms in (
             ('BottleNeck', 1, 1.0),
             ('Transformer', 1, 10.0),
@@ -80,7 +99,17 @@ def test_a_ratio_of_two_rows_has_the_spread_of_both(measured):
     ]
     found = next(f for f in findings(rows) if len(f.claim.less) == 2)
     assert (found.less.value, found.more.value) == (pytest.approx(0.1), pytest.approx(0.5))
-    assert found.less.spread == pytest.approx(0.1 * math.hypot(0.01, 0.01)) and found.verdict == SUPPORTED
+    assert found.less.spread == pytest.approx(0) and found.verdict == SUPPORTED and 'pixels' not in found.where
+
+
+def test_rounds_before_the_steady_ones_do_not_count(measured):
+    rows = [measured('MixNetV', 10.0), measured('MixNetC', 9.0)]
+    rows[1].update(values_ms=[99.0] * 6 + [9.0] * 12, first_counted=6)
+    rows[0].update(values_ms=[10.0] * 18, first_counted=0)
+    found = verdict_of(rows, 'MixNetC is faster than MixNetV')
+    assert (found.verdict, found.less.value) == (SUPPORTED, 9.0)
+    rows[0].update(values_ms=[10.0] * 6)  # it stepped out before: all rounds that both have
+    assert verdict_of(rows, 'MixNetC is faster than MixNetV').less.value == 99.0
 
 
 def test_rows_are_compared_within_one_run(measured):

@@ -129,7 +129,7 @@ def test_another_image_size_changes_the_costs(small, tmp_path, quick):
 def test_wrong_input_is_refused(small, tmp_path, quick):
     network = small('detection')
     config = str(network.file)
-    (tmp_path / 'none.py').write_text('a = 1\n')
+    (tmp_path / 'none.py').write_text("model = dict(type='A')\n")
     with pytest.raises(ConfigError, match='(?s)no model.backbone.*Fix: '):
         study_modules(str(tmp_path / 'none.py'), out=tmp_path, **quick)
     with pytest.raises(CheckpointError, match='(?s)Fix: '):

@@ -114,7 +114,7 @@ def test_the_rate_rises_and_falls_to_zero():
     [
         (dict(networks=['ResNett']), '--networks ResNett'),
         (dict(epochs=0), '--epochs 0'),
-        (dict(width=0.1), 'heads'),
+        (dict(width=0.3), '--width 0.3'),
         (dict(threads=0), '--threads 0'),
         (dict(lr=-1.0), '--lr -1'),
     ],
