@@ -47,8 +47,8 @@ class Quantity:
 
 QUANTITIES = {
     'latency': Quantity('latency, ms', '{:.2f}'),
-    'flops': Quantity('TeraFLOPS', '{:.4f}', 'macs'),
-    'params': Quantity('TeraParams', '{:.5f}', 'params'),
+    'flops': Quantity('TeraFLOPS', '{:.3g}', 'macs'),
+    'params': Quantity('TeraParams', '{:.3g}', 'params'),
     'top1': Quantity('top-1 from scratch, %', '{:.1f}'),
 }
 """Quantities of claims by name."""
@@ -143,6 +143,7 @@ class Finding:
         where: Backend and precision, or the recipe of the training.
         less: Figure of the subject that is said to have less.
         more: That of the other one.
+        compared: Their ratio, or the difference of accuracies in points.
         verdict: :data:`SUPPORTED`, :data:`NOT_SUPPORTED` or :data:`UNDECIDED`.
     """
 
@@ -150,6 +151,7 @@ class Finding:
     where: str
     less: Figure
     more: Figure
+    compared: Figure
     verdict: str
 
 
@@ -182,7 +184,7 @@ def _rounds(rows: Sequence[Mapping], quantity: str) -> list[list[float]]:
     return [[row[count] / ms * 1e-9 if count else ms for ms in row['values_ms'][start:stop]] for row in rows]
 
 
-def compare_rounds(claim: Claim, rows: Mapping[str, Mapping]) -> tuple[Figure, Figure, str]:
+def compare_rounds(claim: Claim, rows: Mapping[str, Mapping]) -> tuple[Figure, Figure, Figure, str]:
     """Hold a claim against rows that were measured in turn, round by round: so a drift of the machine cancels out.
 
     Args:
@@ -190,7 +192,7 @@ def compare_rounds(claim: Claim, rows: Mapping[str, Mapping]) -> tuple[Figure, F
         rows: Name to row.
 
     Returns:
-        Both figures and the verdict.
+        Both figures, the median of their ratio, and the verdict.
     """
     names = (*claim.less, *claim.more)
     values = dict(zip(names, _rounds([rows[name] for name in names], claim.quantity), strict=True))
@@ -198,19 +200,22 @@ def compare_rounds(claim: Claim, rows: Mapping[str, Mapping]) -> tuple[Figure, F
         values[side[0]] if len(side) == 1 else [a / b for a, b in zip(*(values[name] for name in side), strict=True)]
         for side in (claim.less, claim.more)
     ]
-    figures = []
-    for side in sides:
-        low, high = median_interval(side)
-        figures.append(Figure(statistics.median(side), (high - low) / 2))
-    low, high = median_interval([less / more - claim.slack for less, more in zip(*sides, strict=True)])
-    return (*figures, judge(low, high))
+    ratios = [less / more for less, more in zip(*sides, strict=True)]
+    low, high = median_interval(ratios)
+    return (*map(_median, (*sides, ratios)), judge(low - claim.slack, high - claim.slack))
 
 
-def compare_seeds(claim: Claim, figures: Mapping[str, Figure]) -> tuple[Figure, Figure, str]:
+def _median(values: Sequence[float]) -> Figure:
+    low, high = median_interval(values)
+    return Figure(statistics.median(values), (high - low) / 2)
+
+
+def compare_seeds(claim: Claim, figures: Mapping[str, Figure]) -> tuple[Figure, Figure, Figure, str]:
     """Hold a claim about accuracy against figures by name; as :func:`compare_rounds`."""
     less, more = figures[claim.less[0]], figures[claim.more[0]]
-    spread = math.hypot(less.spread, more.spread)
-    return less, more, judge(less.value - more.value - spread, less.value - more.value + spread)
+    difference = Figure(less.value - more.value, math.hypot(less.spread, more.spread))
+    low, high = difference.value - difference.spread, difference.value + difference.spread
+    return less, more, difference, judge(low, high)
 
 
 def accuracy_of(rows: Sequence[Mapping]) -> Figure:

@@ -35,7 +35,6 @@ def block_figure(run: Sequence[Mapping]) -> 'Figure':
                 values = [tera(rows[f'{name}, stage {stage}'], count) for stage in stages]
                 if values:
                     axis.plot(stages, values, marker='o', markersize=4, color=colour, label=name)
-            axis.set_ylim(bottom=0)
             axis.spines[['top', 'right']].set_visible(False)
             if count == 'macs':
                 axis.set_title(case, fontsize=10)
@@ -44,6 +43,8 @@ def block_figure(run: Sequence[Mapping]) -> 'Figure':
                 axis.set_xticks(
                     range(1, len(STAGES) + 1), [f'{stage}\n{side}x{side}' for stage, (_, side) in enumerate(STAGES, 1)]
                 )
+    axes[0, 0].set_ylim(bottom=0)  # at the end: it stops the axes from growing
+    axes[1, 0].set_yscale('log')
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=len(BLOCKS), frameon=False)
     figure.suptitle(f'Blocks, batch {run[0]["batch"]}, {run[0]["device_name"]}', fontsize=9)
     return figure

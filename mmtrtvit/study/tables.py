@@ -47,7 +47,7 @@ def block_table(run: Sequence[Mapping]) -> str:
             line = [name, stage, f'{channels} x {side} x {side}', f'{first["params"] / 1e6:.2f}']
             line.append(f'{first["macs"] / 1e9:.3f}')
             for row in rows.values():
-                densities = [f'{tera(row, "macs"):.4f}', f'{tera(row, "params"):.5f}'] if row else ['', '']
+                densities = [f'{tera(row, count):.3g}' for count in ('macs', 'params')] if row else ['', '']
                 line += [_time(row) if row else '', *densities]
             cells.append(line)
     header = ['block', 'stage', 'map', 'params M', 'MACs G']
@@ -137,8 +137,10 @@ def guideline_table(rows: Iterable[Mapping], accuracy: Iterable[Mapping] = ()) -
             for names, figure in ((claim.less, finding.less), (claim.more, finding.more))
         ]
         within = f' (within {claim.slack - 1:.0%})' if claim.slack != 1 else ''
-        cells.append([f'{claim.guideline}. {claim.text}{within}', finding.where, title, *figures, finding.verdict])
-    header = ['claim', 'where', 'quantity', 'said to be less', 'said to be more', 'verdict']
+        compared = _with_spread(finding.compared, '{:.1f}' if claim.quantity == 'top1' else '{:.2f}')
+        line = [f'{claim.guideline}. {claim.text}{within}', finding.where, title, *figures, compared, finding.verdict]
+        cells.append(line)
+    header = ['claim', 'where', 'quantity', 'said to be less', 'said to be more', 'less over more', 'verdict']
     return table(header, cells, numbers=False) if cells else ''
 
 

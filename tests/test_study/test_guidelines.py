@@ -170,7 +170,7 @@ def test_the_page_has_every_table_and_the_plot(study_rows, trained, tmp_path, ca
         'Guidelines',
     ):
         assert f'## {title}\n' in text
-    assert '| BottleNeck | 1 | 256 x 56 x 56 | 2.00 | 1.000 | 5.00 / 5.00 | 0.2000 | 0.00040 |' in text
+    assert '| BottleNeck | 1 | 256 x 56 x 56 | 2.00 | 1.000 | 5.00 / 5.00 | 0.2 | 0.0004 |' in text
     assert '60.0 (one run)' in text and '243 photographs' in text
     assert (tmp_path / 'out' / 'study.png').stat().st_size > 10_000
     assert 'supported' in capsys.readouterr().out
