@@ -137,7 +137,7 @@ def guideline_table(rows: Iterable[Mapping], accuracy: Iterable[Mapping] = ()) -
             for names, figure in ((claim.less, finding.less), (claim.more, finding.more))
         ]
         within = f' (within {claim.slack - 1:.0%})' if claim.slack != 1 else ''
-        compared = _with_spread(finding.compared, '{:.1f}' if claim.quantity == 'top1' else '{:.2f}')
+        compared = _with_spread(finding.compared, '{:.1f}' if claim.quantity == 'top1' else '{:.3g}')
         line = [f'{claim.guideline}. {claim.text}{within}', finding.where, title, *figures, compared, finding.verdict]
         cells.append(line)
     header = ['claim', 'where', 'quantity', 'said to be less', 'said to be more', 'less over more', 'verdict']
