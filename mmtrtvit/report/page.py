@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..zoo.families import FAMILIES
 from .rows import GROWTH, baselines, fronts, growth, ran, ratios, summary
-from .tables import BACKENDS, case_title
+from .tables import TITLES, case_title
 
 try:
     from bokeh import models, plotting
@@ -201,7 +201,7 @@ class _Page:
                 plots={title: plot.name for title, plot in plots.items()},
                 colours=self.colours,
                 stages=self.stages,
-                marks={BACKENDS.get(name, name): _MARKERS[marker] for name, marker in self.markers.items()},
+                marks={TITLES.get(name, name): _MARKERS[marker] for name, marker in self.markers.items()},
                 failed=[row for row in self.rows if row['status'] == 'FAILED'],
                 sources=list(dict.fromkeys(row['accuracy_of'] for row in self.rows if row['accuracy_of'])),
             ),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..markdown import table
+from ..runtime.backends import BACKENDS
 from .rows import GROWTH, SUBJECT, growth, ran, ratios, summary
 
 _TOGETHER = ('scope', 'input', 'threads', 'device_name')
@@ -11,13 +12,7 @@ _TOGETHER = ('scope', 'input', 'threads', 'device_name')
 _COLUMN = ('backend', 'mode', 'precision')
 """Settings that have columns."""
 
-BACKENDS = {
-    'pytorch': 'PyTorch',
-    'onnxruntime': 'ONNX Runtime',
-    'openvino': 'OpenVINO',
-    'tensorrt': 'TensorRT',
-    'tensorrt-rtx': 'TensorRT for RTX',
-}
+TITLES = {'pytorch': 'PyTorch', **{name: backend.title for name, backend in BACKENDS.items()}}
 """Names of backends in titles."""
 
 
@@ -86,7 +81,7 @@ def _latency_table(group: Sequence[tuple[Mapping, float | None]], baseline: tupl
 def case_title(case: Sequence[str]) -> str:
     """A backend, its mode and its precision in words, such as ``'PyTorch compiled fp32'``."""
     backend, mode, precision = case
-    return ' '.join(filter(None, (BACKENDS.get(backend, backend), mode if mode != 'plain' else None, precision)))
+    return ' '.join(filter(None, (TITLES.get(backend, backend), mode if mode != 'plain' else None, precision)))
 
 
 def _number(value: float | None) -> str:

@@ -54,7 +54,8 @@ def onnx_file(network, tmp_path_factory):
 @pytest.mark.parametrize('backend', RUN_HERE)
 @pytest.mark.parametrize('options', [{}, {'threads': 1}, {'threads': None}])
 def test_outputs_are_pytorchs_for_every_shape(network, onnx_file, backend, options):
-    session = open_session(backend, onnx_file, **options)
+    known = BACKENDS[backend].session_options
+    session = open_session(backend, onnx_file, **{name: value for name, value in options.items() if name in known})
     assert session.device == 'cpu'
     assert [spec.name for spec in session.inputs] == ['input'] and session.inputs[0].dtype == 'float32'
     assert [(spec.name, spec.dtype) for spec in session.outputs] == [('features', 'float32'), ('labels', 'int64')]
@@ -136,8 +137,9 @@ def test_files_that_are_no_networks(onnx_file, backend, content, tmp_path):
 
 @pytest.mark.parametrize('backend', RUN_HERE)
 def test_a_package_that_is_not_installed(onnx_file, backend, monkeypatch):
-    monkeypatch.setitem(sys.modules, backend, None)
-    with pytest.raises(DeployError, match=f'The package {backend}, needed for .*\n.*pip install "{backend}') as caught:
+    module = BACKENDS[backend].module
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DeployError, match=f'The package {module}, needed for .*\n.*pip install "{module}') as caught:
         open_session(backend, onnx_file)
     assert str(caught.value).count('Fix') == 1
 
