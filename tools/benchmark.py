@@ -72,7 +72,7 @@ COMMANDS = {
         description='Measure all families of backbones in PyTorch, ONNX Runtime and OpenVINO, TRT-ViT in every '
         'precision, larger batches and images, and how cost grows. Loading comes on top of '
         '--max-seconds: about 20 minutes on 2 cores in all (predicted).',
-        options={**HOW, '--min-runs': dict(default=15), '--timm': {}, '--folders': {}, '--image': {}},
+        options={**HOW, '--min-runs': dict(default=15), '--timm': {}, '--folders': {}, '--image': {}, '--profiler': {}},
     ),
     'backbone': dict(
         module='speed',

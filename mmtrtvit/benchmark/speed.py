@@ -352,10 +352,15 @@ def benchmark_engine(
         for shape in inputs
     ]
     if profiler:
-        from .candidates.mmdeploy_profiler import profiler_candidate
-
-        groups[0] += [profiler_candidate(folder, given, device_of(folder, sweep)) for folder in folders]
+        groups[0] += profiler_candidates(folders, given, sweep)
     return sweep(groups)
+
+
+def profiler_candidates(folders: Sequence[str], image: str | np.ndarray, sweep: Sweep) -> list[Candidate]:
+    """The engines of artefacts in mmdeploy's own wrapper. Needs mmdeploy, which the other measurements do not."""
+    from .candidates.mmdeploy_profiler import profiler_candidate
+
+    return [profiler_candidate(folder, image, device_of(folder, sweep)) for folder in folders]
 
 
 def device_of(folder: str, sweep: Sweep) -> str:

@@ -7,7 +7,7 @@ from ..runtime.preprocess import read_image
 from .candidates import PYTORCH, Candidate, end_to_end_candidate, engine_candidate
 from .growth import growth_groups
 from .sources import Source, our_backbones, timm_backbone
-from .speed import candidates_of, device_of, image_or_noise, make_sweep
+from .speed import candidates_of, device_of, image_or_noise, make_sweep, profiler_candidates
 
 BACKENDS = ('onnxruntime', 'openvino')
 
@@ -35,6 +35,7 @@ def benchmark_suite(
     timm: Sequence[str] = (),
     folders: Sequence[str] = (),
     image: str | None = None,
+    profiler: bool = False,
     **settings,
 ) -> list[dict]:
     """Measure everything that the tables of the documentation show.
@@ -47,6 +48,7 @@ def benchmark_suite(
         timm: Models of timm to measure with the families.
         folders: Artefacts of ``tools/deploy.py``, whose engines and ``load(folder)(image)`` are measured as well.
         image: The image for them; random pixels by default.
+        profiler: Measure their engines in mmdeploy's own wrapper and by its own counter as well.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -69,5 +71,7 @@ def benchmark_suite(
             end_to_end_candidate(folder, given, device_of(folder, sweep)),
         )
     ]
+    if profiler:
+        artefacts += profiler_candidates(folders, given, sweep)
     groups = [*_groups(sweep.device, theirs), *growth_groups('trtvit', ('openvino',), sweep.device)]
     return sweep([*([artefacts] if artefacts else []), *groups])

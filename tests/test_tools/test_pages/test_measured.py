@@ -142,10 +142,15 @@ def test_artefacts_are_split_into_their_parts():
     facts = dict(shape=None, limit=None, name='RetinaNet, folder')
     rows = [
         speed(None, None, 'openvino', [5.0, 5.0, 5.0], **facts, scope='engine'),
+        speed(None, None, 'openvino', [6.0, 6.0, 6.0], **facts, scope='engine', mode="mmdeploy's profiler"),
         speed(None, None, 'openvino', [9.0, 9.0, 9.0], **facts, scope='end-to-end', parts_ms=dict(network=5.25)),
     ]
     found = cells(artefacts_table(dict(rows=rows)))
-    assert [row[2:] for row in found] == [['engine', '5.0 / 5.0', ''], ['end-to-end', '9.0 / 9.0', 'network 5.2']]
+    assert [row[2:] for row in found] == [
+        ['engine', '5.0 / 5.0', ''],
+        ["engine, mmdeploy's profiler", '6.0 / 6.0', ''],
+        ['end-to-end', '9.0 / 9.0', 'network 5.2'],
+    ]
 
 
 def test_demo(summary):

@@ -81,7 +81,7 @@ def _side_by_side(rows: Iterable[Mapping], column: Callable[[Mapping], str]) -> 
 
 LIMIT = (
     'Each cell is p50 / p90 in ms and the share of the limit: the rate of one large matrix product in the same '
-    'backend, precision and run.'
+    'precision and run, in the backend that is the fastest at it.'
 )
 
 
@@ -120,7 +120,7 @@ def artefacts_table(result: Mapping) -> str:
         dict(
             network=row['name'],
             title=_with_precision(row),
-            scope=row['scope'],
+            scope=row['scope'] if row['mode'] == 'plain' else f'{row["scope"]}, {row["mode"]}',
             ms=_reached(row),
             parts=', '.join(f'{name} {value:.1f}' for name, value in (row['parts_ms'] or {}).items()),
         )
