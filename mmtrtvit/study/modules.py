@@ -19,6 +19,7 @@ from ..benchmark.candidates import PYTORCH, Candidate, Loaded, Workshop
 from ..benchmark.speed import image_or_noise, make_sweep
 from ..config import load_config
 from ..deploy.proof.reference import Reference, build_pytorch_model
+from ..deploy.steps import quiet
 from ..errors import ConfigError, DeployError
 from ..markdown import table
 from ..runtime.preprocess import read_image
@@ -146,7 +147,8 @@ def build_network(config: Config, checkpoint: str | None) -> nn.Module:
         config = copy.deepcopy(config)
         config.model.backbone.init_cfg = None
         network = MODELS.build(config.model)
-        network.init_weights()
+        with quiet():
+            network.init_weights()
         noise = np.random.default_rng(0).integers(0, 256, (2, 320, 320, 3), dtype=np.uint8)
         with contextlib.suppress(ConfigError):  # of a method that this package does not know
             method_of(config)
