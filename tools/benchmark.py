@@ -78,7 +78,7 @@ COMMANDS = {
         module='speed',
         summary='backbones: ours, those of configs, and those of timm',
         description='Measure backbones in turn, in every backend, mode and precision that is named.',
-        options={'--families': {}, '--archs': {}, '--configs': {}, '--timm': {}, **INPUTS, **HOW},
+        options={'--families': {}, '--archs': {}, '--configs': {}, '--timm': {}, '--parts': {}, **INPUTS, **HOW},
     ),
     'network': dict(
         module='speed',

@@ -12,6 +12,7 @@ import os
 import re
 import statistics
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import torch.nn as nn
 
 from ..errors import DeployError
+from ..models import PyramidBackbone
 from ..runtime.backends import BACKENDS
 from ..runtime.backends.onnxruntime import OnnxRuntimeSession
 from ..runtime.backends.openvino import OpenVinoSession
@@ -72,6 +75,26 @@ def module_of(name: str) -> str:
     """
     first, *inner = name.strip('/').split('/')
     return re.sub(r'\.\d.*', '', first) if name.startswith('/') and inner else ''
+
+
+_STAGE, _BLOCK = re.compile(r'stages[._](\d+)'), re.compile(r'(?:stages\.\d+|blocks)\.(\d+)')
+
+_OTHERS = {'stem': re.compile(r'/stem[._/]'), 'outputs': re.compile(r'/(?:output_norms|final_norm|[A-Z]\w*$)')}
+"""Nodes that are in no stage: those of the stem, and those of the backbone itself, which makes its outputs."""
+
+
+def block_of(name: str) -> str:
+    """The part of a backbone in the name of a node.
+
+    Returns:
+        ``'stem'``, ``'stage 1.0'`` (the first block of the first stage), ``'stage 2'`` (layers of timm's that stand
+        before its blocks) or ``'outputs'`` (norms and layout of the maps that are returned); empty if it tells none.
+    """
+    name = name.removeprefix('/backbone')
+    if stage := _STAGE.search(name):
+        block = _BLOCK.search(name)
+        return f'stage {int(stage[1]) + 1}' + (f'.{block[1]}' if block else '')
+    return next((part for part, begins in _OTHERS.items() if begins.match(name)), '')
 
 
 def parts_of(model: onnx.ModelProto, module: Callable[[str], str] = module_of) -> dict[str, str]:
@@ -257,3 +280,40 @@ def profile_parts(
     for part in found.values():
         part.operators = dict(sorted(part.operators.items(), key=lambda entry: -entry[1]))
     return {name: part for name, part in found.items() if part.ms or part.macs}
+
+
+def module_times(network: nn.Module, run: Callable[[], object]) -> dict[str, float] | None:
+    """Time of the stem and the blocks of a backbone in PyTorch, and of everything after them.
+
+    Args:
+        network: The network; only backbones of this package tell their parts.
+        run: Runs it once.
+
+    Returns:
+        Medians, milliseconds; None for any other network.
+    """
+    if not isinstance(network, PyramidBackbone):
+        return None
+    modules = {'stem': network.stem}
+    for number, stage in enumerate(network.stages, start=1):
+        modules.update({f'stage {number}.{place}': block for place, block in enumerate(stage)})
+    began: dict[str, float] = {}
+    spent: dict[str, float] = {}
+    hooks = []
+    for name, module in modules.items():
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: began.update({name: time.perf_counter()})))
+        hooks.append(
+            module.register_forward_hook(lambda *_, name=name: spent.update({name: time.perf_counter() - began[name]}))
+        )
+    runs = []
+    try:
+        for _ in range(5):
+            start = time.perf_counter()
+            run()
+            whole = time.perf_counter() - start
+            found = {name: seconds * 1e3 for name, seconds in spent.items()}
+            runs.append({**found, 'outputs': whole * 1e3 - sum(found.values())})
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}

@@ -86,6 +86,7 @@ def candidates_of(
     modes: Sequence[str],
     precisions: Sequence[str],
     device: str,
+    parts: bool = False,
 ) -> list[Candidate]:
     """One candidate for each backend, mode of PyTorch and precision that go together.
 
@@ -94,6 +95,7 @@ def candidates_of(
         shape: ``(B, 3, H, W)``.
         backends, modes, precisions: As in :func:`measure_inputs`.
         device: Preferred device; a backend without it runs on its own default.
+        parts: Time the blocks too, where a backend tells.
     """
     found = []
     for backend in backends:
@@ -101,7 +103,7 @@ def candidates_of(
             if source.onnx is None:
                 able = PYTORCH_PRECISIONS[device]
                 found += [
-                    pytorch_candidate(source, shape, mode, precision, device)
+                    pytorch_candidate(source, shape, mode, precision, device, parts)
                     for mode in modes
                     for precision in precisions
                     if precision in able
@@ -110,7 +112,7 @@ def candidates_of(
         about = BACKENDS[backend]
         runs_on = device if device in about.devices else about.devices[0]
         found += [
-            session_candidate(source, shape, backend, precision, runs_on)
+            session_candidate(source, shape, backend, precision, runs_on, parts)
             for precision in precisions
             if precision in about.precisions
         ]
@@ -152,6 +154,7 @@ def measure_inputs(
     backends: Sequence[str] = (PYTORCH, 'onnxruntime', 'openvino'),
     modes: Sequence[str] = ('eager',),
     precisions: Sequence[str] = ('fp32',),
+    parts: bool = False,
     **settings: float | str | bool | None,
 ) -> list[dict]:
     """Measure networks on inputs of their own: those of one group in turn.
@@ -162,6 +165,7 @@ def measure_inputs(
         backends: ``'pytorch'`` and names in :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         modes: Modes of PyTorch, some of :data:`~mmtrtvit.benchmark.candidates.pytorch.MODES`.
         precisions: Precisions; each backend is measured in those that it has.
+        parts: Time the blocks of backbones too, where a backend tells.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -184,7 +188,7 @@ def measure_inputs(
         [
             candidate
             for source, shape in group
-            for candidate in candidates_of(source, shape, backends, modes, precisions, sweep.device)
+            for candidate in candidates_of(source, shape, backends, modes, precisions, sweep.device, parts)
         ]
         for group in groups
     ]

@@ -16,6 +16,7 @@ from ...errors import ConfigError
 from ...testing.random_inputs import random_batch
 from ...testing.untrained import spread_outputs
 from ...zoo.complexity import network_complexity
+from ..parts import module_times
 from ..sources import Source
 from .candidate import PYTORCH, Candidate, Loaded, Workshop
 from .cuda import between_events, captured
@@ -74,7 +75,9 @@ def pytorch_run(
     return run if device == 'cpu' else lambda: between_events(run)
 
 
-def pytorch_candidate(source: Source, shape: Sequence[int], mode: str, precision: str, device: str) -> Candidate:
+def pytorch_candidate(
+    source: Source, shape: Sequence[int], mode: str, precision: str, device: str, parts: bool = False
+) -> Candidate:
     """A network in PyTorch.
 
     Args:
@@ -83,13 +86,17 @@ def pytorch_candidate(source: Source, shape: Sequence[int], mode: str, precision
         mode: One of :data:`MODES`.
         precision: One of :data:`PYTORCH_PRECISIONS`; the whole network is of that type.
         device: ``'cpu'`` or ``'cuda'``.
+        parts: Time the blocks of a backbone of this package, in the modes of a CPU in which they run one by one.
     """
     facts = dict(source.facts, backend=PYTORCH, mode=mode, precision=precision, device=device, shape=list(shape))
 
     def load_it(workshop: Workshop) -> Loaded:
         with torch.device(device):  # random weights are made sooner there
             network = source.build()
-        return Loaded(pytorch_run(network, shape, mode, precision, device), source.count(shape))
+        run = pytorch_run(network, shape, mode, precision, device)
+        if parts and device == 'cpu' and mode in ('eager', 'channels_last'):
+            return Loaded(run, source.count(shape), lambda: dict(parts_ms=module_times(network, run)))
+        return Loaded(run, source.count(shape))
 
     return Candidate(facts, load_it)
 

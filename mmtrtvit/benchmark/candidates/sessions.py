@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from ...deploy.engines.tensorrt_builder import build_engine
 from ...deploy.precision import to_bf16, to_fp16, to_int8
 from ...errors import ConfigError
 from ...runtime.backends import BACKENDS, Backend, Session
+from ..parts import block_of, profile_parts
 from ..sources import Source, export_backbone
 from .candidate import REPEATS, Candidate, Loaded, Workshop
 from .cuda import between_events, captured
@@ -87,14 +90,20 @@ def converted(workshop: Workshop, key: tuple, exported: Path, backend: Backend, 
     return workshop.file((*key, backend.name, precision), backend.engine_file, make)
 
 
+def _options(workshop: Workshop, backend: Backend, **options: Any) -> dict[str, Any]:
+    """The options of a session that a backend has: the device and the threads of the workshop, and others."""
+    options.update(threads=workshop.threads, device=workshop.device_of(backend.name))
+    return {name: value for name, value in options.items() if name in backend.session_options}
+
+
 def opened(workshop: Workshop, path: Path, backend: Backend, precision: str) -> Session:
     """The session of a file, on the device and with the threads of the workshop."""
-    options = dict(threads=workshop.threads, device=workshop.device_of(backend.name))
-    given = {name: value for name, value in options.items() if name in backend.session_options}
-    return backend.open_session(path, precision=precision, **given)
+    return backend.open_session(path, precision=precision, **_options(workshop, backend))
 
 
-def session_candidate(source: Source, shape: Sequence[int], backend: str, precision: str, device: str) -> Candidate:
+def session_candidate(
+    source: Source, shape: Sequence[int], backend: str, precision: str, device: str, parts: bool = False
+) -> Candidate:
     """A network in a backend, exported for this shape.
 
     Args:
@@ -103,10 +112,12 @@ def session_candidate(source: Source, shape: Sequence[int], backend: str, precis
         backend: A key of :data:`~mmtrtvit.runtime.backends.BACKENDS`.
         precision: One of the backend's.
         device: The device that it runs on.
+        parts: Profile the blocks of a backbone as well: ``parts_ms``, and in ``extra`` their multiply-accumulates
+            (``parts_macs``) and the time of each operator (``operators_ms``).
     """
     about, key = BACKENDS[backend], (source.facts['name'], source.onnx, tuple(shape))
 
-    def prepare(workshop: Workshop) -> tuple[Path, dict]:
+    def prepare(workshop: Workshop) -> tuple[Path, Path, dict]:
         image = torch.rand(*shape)
         if source.onnx is None:
             torch.manual_seed(0)
@@ -116,13 +127,30 @@ def session_candidate(source: Source, shape: Sequence[int], backend: str, precis
             exported = source.onnx
             name = onnx.load(exported, load_external_data=False).graph.input[0].name
         feeds = {name: image.numpy()}
-        return converted(workshop, key, exported, about, precision, feeds), feeds
+        return converted(workshop, key, exported, about, precision, feeds), exported, feeds
 
     def load_it(workshop: Workshop) -> Loaded:
-        path, feeds = prepare(workshop)
-        return dataclasses.replace(
+        path, exported, feeds = prepare(workshop)
+        loaded = dataclasses.replace(
             engine_call(opened(workshop, path, about, precision), feeds), facts=source.count(shape)
         )
+        options = _options(workshop, about, precision=precision)
+
+        def profiled() -> dict[str, Any]:
+            found = profile_parts(backend, path, exported, feeds, module=block_of, **options)
+            operators: Counter[str] = Counter()
+            for part in found.values():
+                operators.update(part.operators)
+            return dict(
+                parts_ms={name: part.ms for name, part in found.items()},
+                extra=dict(
+                    source.facts.get('extra', {}),
+                    parts_macs={name: part.macs for name, part in found.items()},
+                    operators_ms=dict(operators.most_common()),
+                ),
+            )
+
+        return dataclasses.replace(loaded, finish=profiled) if parts and not about.needs_shapes else loaded
 
     facts = dict(source.facts, backend=backend, precision=precision, device=device, shape=list(shape))
     return Candidate(facts, load_it, prepare)

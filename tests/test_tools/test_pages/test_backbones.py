@@ -2,7 +2,7 @@
 
 from mmtrtvit.latency import Latency
 from mmtrtvit.measurement import measurement_row
-from pages.backbones import changes_table, peers_table
+from pages.backbones import blocks_table, changes_table, peers_table
 
 LARGE = [1, 3, 800, 1344]
 
@@ -34,6 +34,29 @@ def cells(table):
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
 
+def test_blocks_are_added_up_to_stages_with_their_share():
+    extra = dict(
+        parts_macs={'stem': 200_000_000, 'stage 1.0': 100_000_000, 'stage 1.1': 150_000_000, 'outputs': 0},
+        operators_ms={
+            'Convolution': 5.0,
+            'FullyConnected': 2.5,
+            'MVN': 0.5,
+            'Transpose': 1.0,
+            'Reorder': 0.5,
+            'X': 0.75,
+        },
+    )
+    parts = {'stem': 4.0, 'stage 1.0': 2.0, 'stage 1.1': 3.0, 'outputs': 0.25}
+    rows = [
+        row('TRT-ViT-A', [30.0] * 4, parts_ms=parts, extra=extra),
+        row('TRT-ViT-A', [40.0] * 4, backend='onnxruntime'),  # without parts
+    ]
+    (line,) = cells(blocks_table(dict(rows=rows)))
+    assert (line['backbone'], line['input'], line['whole']) == ('TRT-ViT-A', '224x224', '30.0, 93%')
+    assert (line['stem'], line['stage 1'], line['stage 2'], line['outputs']) == ('4.0, 50%', '5.0, 50%', '', '0.2')
+    assert (line['products'], line['norms'], line['copies'], line['all others']) == ('7.5', '0.5', '1.5', '0.8')
+
+
 def test_a_peer_is_the_same_network_in_the_same_run_and_backend():
     ours, theirs = dict(family='nextvit', arch='s'), dict(origin='timm', family=None, arch=None, source='nextvit_small')
     rows = [
@@ -57,4 +80,4 @@ def test_changes_pair_the_rows_of_a_run():
 
 
 def test_nothing_is_made_of_no_rows():
-    assert [make(dict(rows=[])) for make in (peers_table, changes_table)] == ['', '']
+    assert [make(dict(rows=[])) for make in (blocks_table, peers_table, changes_table)] == ['', '', '']

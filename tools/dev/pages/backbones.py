@@ -1,4 +1,4 @@
-"""Tables on the speed of the backbones: beside timm's, and before and after changes."""
+"""Tables on the speed of the backbones: where their time goes, beside timm's, and before and after changes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,6 +16,21 @@ PEERS = {
     ('efficientformer', 'l7'): 'efficientformer_l7',
 }
 """Family and size to the same network in timm."""
+
+KINDS = {
+    'products': (
+        *('Convolution', 'FullyConnected', 'MatMul', 'Gemm', 'Conv', 'FusedConv', 'FusedMatMul', 'FusedGemm'),
+        'GroupConvolution',
+    ),
+    'norms': ('MVN', 'LayerNormalization', 'InstanceNormalization', 'SkipLayerNormalization'),
+    'copies': (
+        *('Reorder', 'Transpose', 'Split', 'VariadicSplit', 'Concat', 'Concatenation', 'Reshape', 'Pad', 'Slice'),
+        *('StridedSlice', 'ReorderInput', 'ReorderOutput', 'Gather'),
+    ),
+}
+"""Groups of operators, as backends name them. OpenVINO joins the two products of attention with its softmax."""
+
+OTHERS = 'all others'
 
 RATIO = 'Ratio: the median over the rounds, in each of which both took their turn.'
 
@@ -42,6 +57,56 @@ def _ratio(of: Mapping, to: Mapping) -> float:
         for name, row in (('of', of), ('to', to))
     ]
     return ratio(latencies, 'of', 'to')
+
+
+def _stages(parts: Mapping[str, float]) -> dict[str, float]:
+    """Parts such as ``stage 1.0`` added up to their stage, in order."""
+    found: dict[str, float] = {}
+    for part, value in parts.items():
+        stage = part.split('.')[0]
+        found[stage] = found.get(stage, 0) + value
+    return found
+
+
+def _grouped(operators: Mapping[str, float]) -> dict[str, float]:
+    """Time of each group of :data:`KINDS`, and of all other operators."""
+    of = {operator: group for group, names in KINDS.items() for operator in names}
+    found = dict.fromkeys((*KINDS, OTHERS), 0.0)
+    for operator, ms in operators.items():
+        found[of.get(operator, OTHERS)] += ms
+    return found
+
+
+def blocks_table(result: Mapping) -> str:
+    """``backbones.jsonl``: time of each stage with its share of the limit, and of each group of operators."""
+
+    def line(row: Mapping) -> dict[str, str]:
+        rate, macs = row['limit']['macs_per_second'], _stages(row['extra']['parts_macs'])
+        cells = dict(name=row['name'], input=_input(row), runtime=_runtime(row))
+        cells['whole'] = f'{row["p50_ms"]:.1f}, {row["limit"]["share"]:.0%}{unsteady_mark(row["steady"])}'
+        for stage, ms in _stages(row['parts_ms']).items():
+            cells[stage] = f'{ms:.1f}' + (f', {macs[stage] / ms / rate * 1e3:.0%}' if macs.get(stage) else '')
+        cells.update((group, f'{ms:.1f}') for group, ms in _grouped(row['extra']['operators_ms']).items())
+        return cells
+
+    rows = [
+        row
+        for rows in _by_input(result['rows'])
+        for row in rows
+        if row['origin'] == 'ours' and row['limit'] and row['parts_ms'] and 'operators_ms' in row['extra']
+    ]
+    if not rows:
+        return ''
+    columns = [
+        *(('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}'), ('whole', '{whole}')),
+        *((part, f'{{{part}}}') for part in ('stem', 'stage 1', 'stage 2', 'stage 3', 'stage 4', 'outputs')),
+        *((group, f'{{{group}}}') for group in (*KINDS, OTHERS)),
+    ]
+    note = (
+        'Milliseconds, and the share of the limit: the rate of one large matrix product in the same backend and run. '
+        'Stages and groups of operators are of profiled runs beside those of the whole.'
+    )
+    return render(columns, map(line, rows), note, conditions(rows))
 
 
 def peers_table(result: Mapping) -> str:

@@ -82,6 +82,7 @@ MEASURED = {
     'network-parts': Measured('networks', measured.parts_table, 'python tools/benchmark.py engine DIR --parts'),
     'network-changes': Measured('networks', measured.network_changes_table, 'python tools/benchmark.py end-to-end DIR'),
     'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
+    'blocks': Measured('backbones', backbones.blocks_table, f'{_BACKBONES} --parts'),
     'peers': Measured('backbones', backbones.peers_table, f'{_BACKBONES} --timm MODEL'),
     'changes': Measured('changes', backbones.changes_table, _BACKBONES),
     'demo': Measured('demo', measured.demo_table, 'make demo'),
