@@ -47,6 +47,7 @@ def faults(*schedulers, epochs=None, iterations=None, steps=1000):
             dict(epochs=36),
             '25 of 36 epochs come after its last milestone',
         ),
+        (({**COSINE, 'begin': 2},), dict(epochs=12), 'T_max is 12, but it runs for 10 epochs: the rate does not come'),
         (({**COSINE, 'T_max': 6},), dict(epochs=12), 'T_max is 6, but it runs for 12 epochs: the rate rises again'),
         (
             (dict(type='OneCycleLR', total_steps=90, by_epoch=False),),
@@ -71,7 +72,9 @@ def test_faults_are_named_with_a_remedy(schedulers, length, said):
         ((WARM_UP,), dict(epochs=2)),
         ((), dict(epochs=2)),
         ((dict(type='ExponentialLR', gamma=0.9),), dict(epochs=2)),
-        # one phase after the other
+        # a cosine behind its warm-up, and one phase after the other
+        ((dict(WARM_UP, end=2, by_epoch=True), {**COSINE, 'begin': 2, 'T_max': 10}), dict(epochs=12)),
+        (({**COSINE, 'begin': 2, 'T_max': 10, 'end': None},), dict(epochs=12)),
         ((COSINE, dict(type='ConstantLR', by_epoch=True, factor=1, begin=12, end=15)), dict(epochs=15)),
     ],
 )

@@ -118,7 +118,7 @@ def test_one_onnx_file_serves_every_size_and_batch(family, randomise, tmp_path):
     onnx.checker.check_model(model, full_check=True)
     operators = collections.Counter(node.op_type for node in model.graph.node)
     assert {node.domain for node in model.graph.node} == {''}
-    assert not operators['BatchNormalization'] and operators['Softmax']
+    assert not operators['BatchNormalization']
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     for shape in [(1, 3, 64, 96), (2, 3, 128, 64), (3, 3, 70, 45), (1, 3, 33, 47)]:
         x = torch.randn(shape)
