@@ -46,7 +46,7 @@ def test_blocks_are_added_up_to_stages_with_their_share():
             'X': 0.75,
         },
     )
-    parts = {'stem': 4.0, 'stage 1.0': 2.0, 'stage 1.1': 3.0, 'outputs': 0.25}
+    parts = {'input': 0.5, 'stem': 4.0, 'stage 1.0': 2.0, 'stage 1.1': 3.0, 'outputs': 0.25}
     rows = [
         row('TRT-ViT-A', [30.0] * 4, parts_ms=parts, extra=extra),
         row('TRT-ViT-A', [40.0] * 4, backend='onnxruntime'),  # without parts

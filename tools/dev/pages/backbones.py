@@ -82,7 +82,7 @@ def blocks_table(result: Mapping) -> str:
 
     def line(row: Mapping) -> dict[str, str]:
         rate, macs = row['limit']['macs_per_second'], _stages(row['extra']['parts_macs'])
-        cells = dict(name=row['name'], input=_input(row), runtime=_runtime(row))
+        cells = dict(name=row['name'], size=_input(row), runtime=_runtime(row))  # OpenVINO has a part `input`
         cells['whole'] = f'{row["p50_ms"]:.1f}, {row["limit"]["share"]:.0%}{unsteady_mark(row["steady"])}'
         for stage, ms in _stages(row['parts_ms']).items():
             cells[stage] = f'{ms:.1f}' + (f', {macs[stage] / ms / rate * 1e3:.0%}' if macs.get(stage) else '')
@@ -98,12 +98,13 @@ def blocks_table(result: Mapping) -> str:
     if not rows:
         return ''
     columns = [
-        *(('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}'), ('whole', '{whole}')),
+        *(('backbone', '{name}'), ('input', '{size}'), ('backend', '{runtime}'), ('whole', '{whole}')),
         *((part, f'{{{part}}}') for part in ('stem', 'stage 1', 'stage 2', 'stage 3', 'stage 4', 'outputs')),
         *((group, f'{{{group}}}') for group in (*KINDS, OTHERS)),
     ]
     note = (
-        'Milliseconds, and the share of the limit: the rate of one large matrix product in the same backend and run. '
+        'Milliseconds, and the share of the limit: the rate of one large matrix product in the same run, in the faster '
+        'backend. '
         'Stages and groups of operators are of profiled runs beside those of the whole.'
     )
     return render(columns, map(line, rows), note, conditions(rows))

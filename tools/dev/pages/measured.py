@@ -119,7 +119,7 @@ def artefacts_table(result: Mapping) -> str:
     lines = [
         dict(
             network=row['name'],
-            title=_with_precision(row),
+            title=f'{RUNTIMES[row["backend"]]} {row["precision"].upper()}',
             scope=row['scope'] if row['mode'] == 'plain' else f'{row["scope"]}, {row["mode"]}',
             ms=_reached(row),
             parts=', '.join(f'{name} {value:.1f}' for name, value in (row['parts_ms'] or {}).items()),
