@@ -1,22 +1,19 @@
 """Pictures show the rows that they carry the digest of."""
 
 import copy
-import json
 
 import pytest
 from PIL import Image
 
-from pages.documents import PICTURES
+from pages.documents import PICTURES, recorded_rows
 from pages.plots import digest_of, drawn_from
 
 
 @pytest.mark.parametrize('name', PICTURES)
 def test_recorded_rows_are_drawn(root, tmp_path, name):
     rows, draw = PICTURES[name]
-    path = root / 'docs' / 'results' / f'{rows}.json'
-    if not path.is_file():
-        pytest.skip(f'no rows are recorded in {path.name}')
-    result = json.loads(path.read_text())
+    result = recorded_rows(root / 'docs' / 'results' / f'{rows}.json')
+    assert result, f'no rows are recorded in {rows}'
     draw(result, tmp_path / 'x.png')
     other = copy.deepcopy(result)
     other['another'] = 1
