@@ -110,7 +110,7 @@ check: $(READY)  ## show what is installed and what is missing
 demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 8 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
-bench: $(READY)  ## measure latency, and make a page of it (about 20 minutes on 2 quiet cores, predicted)
+bench: $(READY)  ## measure latency, and make a page of it (about 18 minutes on 2 quiet cores)
 	$(RUN) tools/benchmark.py suite --out $(BENCH) $(ARGS)
 	$(RUN) tools/report.py $(BENCH)/rows.jsonl --out $(BENCH)/page.html
 

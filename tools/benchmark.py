@@ -71,7 +71,7 @@ COMMANDS = {
         summary='everything that the tables of the documentation show (make bench)',
         description='Measure all families of backbones in PyTorch, ONNX Runtime and OpenVINO, TRT-ViT in every '
         'precision, larger batches and images, and how cost grows. Loading comes on top of '
-        '--max-seconds: about 20 minutes on 2 cores in all (predicted).',
+        '--max-seconds: about 18 minutes on 2 cores in all.',
         options={**HOW, '--min-runs': dict(default=15), '--timm': {}, '--folders': {}, '--image': {}, '--profiler': {}},
     ),
     'backbone': dict(
