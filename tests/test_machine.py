@@ -5,6 +5,7 @@ import io
 import pytest
 
 from mmtrtvit import machine as host
+from mmtrtvit import processor as cpu
 from mmtrtvit.errors import ConfigError
 
 QUIET = dict(load_average=3.0, others=[dict(name='sshd', share=0.03)], frequency_mhz=None, gpu=None)
@@ -34,8 +35,8 @@ def test_the_processor_and_its_instructions(monkeypatch, told, name, features):
             raise FileNotFoundError
         return io.StringIO(told)
 
-    monkeypatch.setattr(host, 'open', opened, raising=False)
-    found = host.processor()
+    monkeypatch.setattr(cpu, 'open', opened, raising=False)
+    found = cpu.processor()
     assert found['features'] == features and found['name'] and (name is None or found['name'] == name)
 
 

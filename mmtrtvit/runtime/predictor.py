@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -236,7 +236,7 @@ def load(
     """
     manifest = read_manifest(folder)
     _warn_of_saturation(manifest)
-    options = dict(threads=threads, streams=streams, device=device)
+    options: dict[str, Any] = dict(threads=threads, streams=streams, device=device)
     predictor = Predictor(manifest, open_network(folder, manifest, **options))
     predictor._loaded = os.path.abspath(folder), options
     return predictor

@@ -89,7 +89,7 @@ class BiasedAttention(nn.Module):
         return (rows[:, :, None] @ columns).flatten(3, 4).flatten(1, 2)
 
     def forward(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        q, k, v = (part.transpose(1, 2) for part in self.qkv(x))
+        q, k, v = (part.transpose(1, 2) for part in self.qkv.of_heads(x))
         bias = self.last_size.get(
             self.attention_biases, (height, width, q.dtype), lambda: self.bias(height, width).to(q.dtype)
         )

@@ -143,7 +143,7 @@ class MaskUnitAttention(nn.Module):
         return mixed[:, :height, :width].flatten(1, 2)
 
     def forward(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        q, k, v = self.qkv(x)
+        q, k, v = self.qkv.of_heads(x)
         if self.side:
             q, k, v = (as_map(part, height, width) for part in (q, k, v))
             return self.proj(self._attend_inside_units(self._pooled(q), k, v))

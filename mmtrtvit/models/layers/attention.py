@@ -44,7 +44,9 @@ class ExplicitAttention(nn.Module):
 
 
 class QKV(nn.Linear):
-    """Training form of queries, keys and values: one linear layer, as checkpoints hold it, whose output is split.
+    """Training form of queries, keys and values: one linear layer, as checkpoints hold it.
+
+    Like that of any linear layer its output is one tensor, ``(..., C)``; :meth:`of_heads` gives the three parts.
 
     Args:
         dim: Channels of the input.
@@ -52,9 +54,6 @@ class QKV(nn.Linear):
         sizes: Channels of queries, keys and values of one head.
         head_first: Whether the output has these three for one head after the other, as in EfficientFormer. By default
             it has the queries of all heads, then all keys, then all values.
-
-    Shape:
-        ``(..., dim)`` -> three of ``(..., heads, size)``
     """
 
     def __init__(self, dim: int, heads: int, sizes: Sequence[int], head_first: bool = False) -> None:
@@ -68,8 +67,9 @@ class QKV(nn.Linear):
         parts = x.split([self.heads * size for size in self.sizes], dim=-1)
         return [part.unflatten(-1, (self.heads, -1)) for part in parts]
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self._parts(super().forward(x)))
+    def of_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries, keys and values: ``(..., dim)`` to three of ``(..., heads, size)``."""
+        return tuple(self._parts(self(x)))
 
     @torch.no_grad()
     def separate(self) -> 'SeparateQKV':
@@ -93,7 +93,7 @@ class SeparateQKV(nn.Module):
         layers: Weight and bias of queries, keys and values.
 
     Shape:
-        As :class:`QKV`.
+        ``(..., dim)`` -> three of ``(..., heads, size)``
     """
 
     def __init__(self, heads: int, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -113,6 +113,10 @@ class SeparateQKV(nn.Module):
             layer(x).reshape(*x.shape[:-1], self.heads, layer.out_features // self.heads)
             for layer in (self.q, self.k, self.v)
         )
+
+    def of_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """As :meth:`QKV.of_heads`."""
+        return self(x)
 
 
 class MultiHeadSelfAttention(nn.Module):
@@ -143,7 +147,7 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (part.transpose(1, 2) for part in self.qkv(x))
+        q, k, v = (part.transpose(1, 2) for part in self.qkv.of_heads(x))
         return self.proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
 
     def switch_to_deploy(self) -> None:

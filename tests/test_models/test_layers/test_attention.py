@@ -64,8 +64,9 @@ def test_separate_layers_give_what_the_one_layer_of_the_checkpoint_gives(randomi
     }
     x = torch.randn(2, 5, 8, dtype=torch.float64)
     with torch.no_grad():
-        q, k, v = one(x)
-        found = one.separate()(x)
+        q, k, v = one.of_heads(x)
+        found = one.separate().of_heads(x)
+        assert torch.equal(one(x), F.linear(x, one.weight, one.bias))  # hooks see a linear layer
     assert [tuple(part.shape) for part in found] == [(2, 5, 3, size) for size in sizes]
     for given, expected in zip(found, (q / 2, k, v), strict=True):
         torch.testing.assert_close(given, expected, rtol=1e-12, atol=1e-12)
