@@ -89,3 +89,30 @@ def add_options(
     for option, changes in chosen.items():
         if changes is not None:
             parser.add_argument(option, **{**known[option], **changes})
+
+
+def add_commands(
+    parser: argparse.ArgumentParser, title: str, commands: Mapping[str, Mapping], known: Mapping[str, Mapping]
+) -> dict[str, argparse.ArgumentParser]:
+    """Add the commands of a tool, whose choice is ``what`` of the parsed arguments.
+
+    Args:
+        parser: The command line.
+        title: Their title in the help.
+        commands: Name to ``summary``, ``description`` and ``options`` (see :func:`add_options`).
+        known: Option to arguments of ``add_argument``.
+
+    Returns:
+        Name to the command line of each.
+    """
+    group = parser.add_subparsers(dest='what', title=title, required=True)
+    found = {}
+    for name, about in commands.items():
+        found[name] = group.add_parser(
+            name,
+            help=about['summary'],
+            description=about['description'],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        add_options(found[name], known, about['options'])
+    return found

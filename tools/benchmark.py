@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mmtrtvit.errors import command_line
-from mmtrtvit.options import INPUTS, MEASURING, add_options, config_options
+from mmtrtvit.options import INPUTS, MEASURING, add_commands, config_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -232,16 +232,8 @@ COMMANDS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Measure networks.')
-    commands = parser.add_subparsers(dest='what', title='what to measure', required=True)
-    for name, about in COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=about['summary'],
-            description=about['description'],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        add_options(command, OPTIONS, about['options'])
-        if about.get('rooted'):
+    for name, command in add_commands(parser, 'what to measure', COMMANDS, OPTIONS).items():
+        if COMMANDS[name].get('rooted'):
             command.set_defaults(root=ROOT)
     return parser.parse_args()
 

@@ -6,7 +6,7 @@ import importlib
 import sys
 
 from mmtrtvit.errors import command_line
-from mmtrtvit.options import INPUTS, MEASURING, add_options, config_options
+from mmtrtvit.options import INPUTS, MEASURING, add_commands, config_options
 
 OPTIONS = {
     **MEASURING,
@@ -99,15 +99,7 @@ COMMANDS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The paper's study, with the project's own tools.")
-    commands = parser.add_subparsers(dest='what', title='what to study', required=True)
-    for name, about in COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=about['summary'],
-            description=about['description'],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        add_options(command, OPTIONS, about['options'])
+    add_commands(parser, 'what to study', COMMANDS, OPTIONS)
     return parser.parse_args()
 
 

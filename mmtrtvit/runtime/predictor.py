@@ -194,17 +194,21 @@ class Predictor:
         return detections(outputs, frame, self._classes, threshold)
 
 
-def _warn_of_saturation(manifest: Mapping) -> None:
-    proved_on = manifest.get('processor', {}).get('features', ())
-    if manifest['precision'] == 'int8' and 'cpu' in BACKENDS[manifest['backend']].devices and not saturates(proved_on):
-        here = processor()
-        if saturates(here['features']):
-            warnings.warn(
-                f'INT8 without VNNI: {here["name"]} cuts sums of two products off at 16 bits, and the CPU that proved '
-                'this network did not, so results may differ. Fix: evaluate the folder here, with tools/test.py CONFIG '
-                '--backend-dir, or deploy in another precision.',
-                stacklevel=3,
-            )
+def _warn_of_saturation(manifest: Mapping, device: str | None) -> None:
+    """Warn of INT8 that is computed less exactly here than where it was proved, as far as the manifest tells."""
+    on_cpu = (device or BACKENDS[manifest['backend']].devices[0]).lower() == 'cpu'
+    told = manifest.get('processor')
+    proved_on = told.get('features') if isinstance(told, Mapping) else None
+    if manifest['precision'] != 'int8' or not on_cpu or not proved_on or saturates(proved_on):
+        return
+    here = processor()
+    if saturates(here['features']):
+        warnings.warn(
+            f'INT8 without VNNI: {here["name"]} cuts sums of two products off at 16 bits, and the CPU that proved '
+            'this network did not, so results may differ. Fix: evaluate the folder here, with tools/test.py CONFIG '
+            '--backend-dir, or deploy in another precision.',
+            stacklevel=3,
+        )
 
 
 def load(
@@ -235,7 +239,7 @@ def load(
         If it is INT8 and this CPU, unlike that of its proof, computes INT8 less exactly.
     """
     manifest = read_manifest(folder)
-    _warn_of_saturation(manifest)
+    _warn_of_saturation(manifest, device)
     options: dict[str, Any] = dict(threads=threads, streams=streams, device=device)
     predictor = Predictor(manifest, open_network(folder, manifest, **options))
     predictor._loaded = os.path.abspath(folder), options

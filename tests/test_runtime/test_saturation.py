@@ -27,12 +27,15 @@ def test_which_cpus_saturate():
         ('int8', PLAIN, PLAIN, False),  # its proof has seen it
         ('int8', VNNI, ARM, False),
         ('fp32', VNNI, PLAIN, False),
+        ('int8', None, PLAIN, False),  # an older artefact does not tell
     ],
 )
 def test_who_is_warned(tmp_path, monkeypatch, precision, proved_on, here, warned):
     make_detector(tmp_path)
     content = {k: v for k, v in read_manifest(tmp_path).items() if k not in ('format', 'versions', 'files')}
-    content |= dict(precision=precision, processor=dict(name='the first', features=proved_on))
+    content |= dict(precision=precision)
+    if proved_on is not None:
+        content |= dict(processor=dict(name='the first', features=proved_on))
     write_manifest(tmp_path, content)
     monkeypatch.setattr(predictor, 'processor', lambda: dict(name='the second', features=here))
     with warnings.catch_warnings(record=True) as caught:
