@@ -46,11 +46,11 @@ def _channel_axis(node: onnx.NodeProto, weight: np.ndarray) -> int:
     return 0 if first else 1 if node.op_type == 'ConvTranspose' else weight.ndim - 1
 
 
-def _scales(weight: np.ndarray, axis: int, levels: int) -> np.ndarray:
+def _scales(weight: np.ndarray, axis: int) -> np.ndarray:
     others = tuple(number for number in range(weight.ndim) if number != axis)
     largest = np.abs(weight).max(axis=others)
     # any scale is right for a channel of zeros
-    return np.maximum(np.where(largest > 0, largest, 1.0) / levels, SMALLEST_SCALE).astype(np.float32)
+    return np.maximum(np.where(largest > 0, largest, 1.0) / LARGEST, SMALLEST_SCALE).astype(np.float32)
 
 
 def int8_candidates(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = ()) -> tuple[str, ...]:
@@ -244,7 +244,7 @@ class _Quantiser:
         for name, node in self.layers.items():
             weight = self.weights[node.input[1]]
             key = node.input[1], _channel_axis(node, weight)
-            least = found.get(key, _scales(weight, key[1], self.form.weight_levels))
+            least = found.get(key, _scales(weight, key[1]))
             if name in self.biases:
                 bias = self.weights[self.biases[name].tensor]
                 least = np.maximum(least, np.abs(bias) / (self._step(node.input[0]) * LARGEST_BIAS))
@@ -278,9 +278,9 @@ class _Quantiser:
 
     def _weight(self, name: str, axis: int) -> str:
         if (name, axis) not in self.done:
-            weight, scales, levels = self.weights[name], self.scales[name, axis], self.form.weight_levels
+            weight, scales = self.weights[name], self.scales[name, axis]
             shape = [-1 if number == axis else 1 for number in range(weight.ndim)]
-            integers = np.clip(np.rint(weight / scales.reshape(shape)), -levels, levels).astype(np.int8)
+            integers = np.clip(np.rint(weight / scales.reshape(shape)), -LARGEST, LARGEST).astype(np.int8)
             self.done[name, axis] = self._constant(name, integers, scales, axis)
         return self.done[name, axis]
 

@@ -129,14 +129,12 @@ class Int8Form:
         whole: Whether biases, and outputs of convolutions, are quantised as well.
         unsigned: Whether activations are UINT8 rather than INT8: with zero point 0 where they are never negative, which
             makes a ReLU part of the rounding, and 128 elsewhere.
-        weight_levels: The largest quantised weight.
     """
 
     beside: str = 'fp32'
     shortcuts: bool = False
     whole: bool = False
     unsigned: bool = False
-    weight_levels: int = 127
 
 
 @dataclasses.dataclass(frozen=True)

@@ -181,14 +181,14 @@ def test_a_convolution_behind_a_concatenation(graph_of, name, tmp_path):
 def test_unsigned_activations_and_biases_in_units_of_the_products(graph_of):
     model = bottleneck(graph_of)
     feed = dict(x=np.random.default_rng(1).normal(size=(2, 8, 9, 9)).astype(np.float32))
-    whole = to_int8(model, [feed], form=Int8Form(whole=True, unsigned=True, weight_levels=63))
+    whole = to_int8(model, [feed], form=Int8Form(whole=True, unsigned=True))
     made_by, stored = makers(whole), initializers(whole)
     zeros = {node.input[0]: stored[node.input[2]] for node in whole.graph.node if node.op_type == 'QuantizeLinear'}
     assert {name: int(zero) for name, zero in zeros.items()} == dict(x=128, short=0, branch=128, sum=128, c_out=128)
     assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
     for node in (node for node in whole.graph.node if node.op_type == 'Conv' and node.name != 'd'):
         source, weight, bias = (made_by[name].input for name in node.input)
-        assert np.abs(stored[weight[0]]).max() == 63 and stored[bias[0]].dtype == np.int32
+        assert np.abs(stored[weight[0]]).max() == 127 and stored[bias[0]].dtype == np.int32
         np.testing.assert_array_equal(stored[bias[1]], stored[source[1]] * stored[weight[1]])
         true = initializers(model)[f'{node.name}_bias']
         assert np.abs(stored[bias[0]] * stored[bias[1]] - true).max() <= stored[bias[1]].max()
