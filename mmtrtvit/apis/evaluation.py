@@ -94,7 +94,7 @@ def evaluate(
         raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
     cfg = load_config(config, cfg_options, variants)
     cfg.launcher = launcher
-    cfg.load_from = None
+    cfg.load_from, cfg.resume = None, False  # mmengine would load what they name over the checkpoint
     for key in ('runner_type', 'strategy'):
         cfg.pop(key, None)
     set_work_dir(cfg, Path(config), work_dir)

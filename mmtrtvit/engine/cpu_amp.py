@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper
 
 from ..errors import ConfigError
 from ..registry import OPTIM_WRAPPERS
+from .heads import head_outputs_through
 
 
 @functools.cache
@@ -50,26 +51,20 @@ def _in_float32(value: Any) -> Any:
     return value
 
 
-def is_head(module: nn.Module) -> bool:
-    """True if a module turns features into predictions: heads of mmdet and mmseg compute a loss, those of mmpretrain
-    have logits."""
-    return any(hasattr(module, name) for name in ('loss_by_feat', 'loss_and_target', 'pre_logits'))
-
-
 @contextlib.contextmanager
 def _float32_outside_autocast(model: nn.Module) -> Iterator[None]:
     """Give float32 to modules without a bfloat16 form (RoI extractors) and to outputs that need it (boxes).
 
     bfloat16 has 8 significant bits: a box coordinate of 1333 pixels would be rounded by up to 4.
     """
-    hooks = []
-    for module in model.modules():
-        if hasattr(module, 'roi_layers'):
-            hooks.append(module.register_forward_pre_hook(lambda _, inputs: _in_float32(inputs)))
-        elif is_head(module):
-            hooks.append(module.register_forward_hook(lambda _, __, outputs: _in_float32(outputs)))
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: _in_float32(inputs))
+        for module in model.modules()
+        if hasattr(module, 'roi_layers')
+    ]
     try:
-        yield
+        with head_outputs_through(model, lambda _, outputs: _in_float32(outputs)):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

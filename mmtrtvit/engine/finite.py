@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from ..checkpoint import not_finite
 from ..errors import CheckpointError, TrainingError
 from ..registry import HOOKS
-from .cpu_amp import is_head
+from .heads import head_outputs_through
 from .resume import latest_checkpoint
 
 PATIENCE = 20
@@ -118,7 +118,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
         CheckpointError: If a head gives such values.
     """
 
-    def check(name: str, outputs: Any) -> None:
+    def check(name: str, outputs: Any) -> Any:
         if any(value.is_floating_point() and not value.isfinite().all() for value in _tensors(outputs)):
             raise CheckpointError(
                 f'The network gives values that are infinite or not a number (in {name}), although its weights are '
@@ -126,14 +126,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
                 expected='a checkpoint of a training that has not diverged',
                 fix='give an earlier checkpoint, or train again with a lower learning rate or gradient clipping',
             )
+        return outputs
 
-    hooks = [
-        module.register_forward_hook(lambda _, __, outputs, name=name: check(name, outputs))
-        for name, module in model.named_modules()
-        if is_head(module)
-    ]
-    try:
+    with head_outputs_through(model, check):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

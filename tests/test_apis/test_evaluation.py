@@ -64,6 +64,15 @@ def test_weights_are_really_loaded(evaluated, toy, toy_run, tmp_path):
     assert ours[0]['pred_instances']['scores'].tolist() != theirs[0]['pred_instances']['scores'].tolist()
 
 
+def test_a_config_that_resumes_does_not_replace_the_checkpoint(evaluated, toy, toy_run, toy_checkpoint, tmp_path):
+    """A resumed run leaves such a config in its work dir, and mmengine would load the latest checkpoint of that."""
+    (tmp_path / 'last_checkpoint').write_text(str(toy_run / 'epoch_2.pth'))
+    out = tmp_path / 'found.pkl'
+    evaluate(toy.config, str(toy_checkpoint), work_dir=str(tmp_path), out=str(out), cfg_options={'resume': True})
+    ours, theirs = (pickle.loads(path.read_bytes()) for path in (evaluated[1] / 'found.pkl', out))
+    assert ours[0]['pred_instances']['scores'].tolist() == theirs[0]['pred_instances']['scores'].tolist()
+
+
 def test_augmentation_evaluates_boxes(toy, toy_checkpoint, tmp_path):
     options = {f'tta_pipeline.1.transforms.0.{i}.scale': (side, side) for i, side in enumerate((96, 128, 160))}
     options['test_dataloader.dataset.indices'] = 2

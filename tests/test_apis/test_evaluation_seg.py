@@ -10,8 +10,9 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmtrtvit.apis import evaluate, load_config
-from mmtrtvit.checkpoint import load_checkpoint
+from mmtrtvit.checkpoint import load_checkpoint, read_checkpoint
 from mmtrtvit.datasets.toy import CLASSES
+from mmtrtvit.errors import CheckpointError
 
 SCOPE = 'mmseg'
 
@@ -163,3 +164,12 @@ def test_augmentation_averages_probabilities(run, toy_seg, model):
         assert clear.mean() > 0.99
         np.testing.assert_array_equal(merged[clear], total.argmax(0).numpy()[clear])
     assert any((ours != theirs).mean() > 0.01 for ours, theirs in zip(found, plain, strict=True))
+
+
+def test_logits_that_are_not_finite_are_refused(toy_seg, tmp_path):
+    """They would become a label map of the wrong classes. mmseg calls its heads in a way that hooks do not see."""
+    weights = dict(read_checkpoint(toy_seg.checkpoint)['state_dict'])
+    weights['decode_head.conv_seg.weight'] = torch.full_like(weights['decode_head.conv_seg.weight'], 3e38)
+    torch.save(dict(state_dict=weights), tmp_path / 'broken.pth')
+    with pytest.raises(CheckpointError, match=r'infinite or not a number \(in decode_head\)'):
+        evaluate(toy_seg.config, str(tmp_path / 'broken.pth'), work_dir=str(tmp_path / 'work'))

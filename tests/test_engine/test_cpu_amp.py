@@ -206,6 +206,7 @@ def test_predictions_and_regions_are_float32(network):
         features = network[0](x)
         extractor([features, features], rois)
         y, (listed, named), mask = head(features)
+        assert head.forward(features)[0].dtype == torch.float32  # as mmseg calls its heads
     assert features.dtype == torch.bfloat16
     assert set(extractor.dtypes) == {torch.float32}
     assert y.dtype == listed.dtype == named['y'].dtype == torch.float32 and mask.dtype == torch.bool

@@ -128,5 +128,13 @@ def test_predictions_that_are_not_finite_are_refused(value):
         pass
 
 
+def test_heads_that_call_their_own_forward_are_watched_too():
+    """As those of mmseg, for which PyTorch runs no hooks."""
+    network = torch.nn.ModuleDict({'decode_head': Head(torch.nan)})
+    with finite_outputs(network), pytest.raises(CheckpointError, match='in decode_head'):
+        network['decode_head'].forward(torch.ones(2))
+    assert 'forward' not in vars(network['decode_head'])
+
+
 def test_it_is_registered():
     assert HOOKS.get('mmtrtvit.FiniteHook') is FiniteHook
