@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 import glob
-import itertools
 import math
 import os
 import re
@@ -17,6 +16,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..runtime.image_header import ends_early
 from ..runtime.preprocess import read_image
+from ..unique_names import UniqueNames
 from .ahead import done
 
 IMAGES = ('.bmp', '.dib', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -127,20 +127,12 @@ def _names(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     top = os.path.commonpath([os.path.dirname(path) for path in whole])
     below = [Path(os.path.relpath(path, top)) for path in whole]
     stems = collections.Counter(path.with_suffix('').as_posix().lower() for path in below)
-    taken: set[str] = set()
-    names = []
+    unique, names = UniqueNames(), []
     for path in below:
         stem = path.with_suffix('').as_posix()
-        # a.jpg and a.png of one folder; upper and lower case are one on some file systems
-        first = stem if stems[stem.lower()] == 1 else path.as_posix()
-        name = next(name for number in itertools.count(1) if (name := _numbered(first, number)).lower() not in taken)
-        taken.add(name.lower())
-        names.append(name)
+        # a.jpg and a.png of one folder
+        names.append(unique(stem if stems[stem.lower()] == 1 else path.as_posix()))
     return names, [path.as_posix() for path in below]
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f'{name}_{number}'
 
 
 def find_items(

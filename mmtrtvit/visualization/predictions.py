@@ -20,6 +20,7 @@ from ..config import load_config, pipeline_of, with_pipeline
 from ..datasets.preflight import check_data
 from ..engine.finite import finite_outputs
 from ..errors import ConfigError, DataError, library_errors_explained
+from ..unique_names import UniqueNames
 from .sheet import DRAWN_ABOVE, draw_side_by_side
 
 TRUTH = {'pred_instances': 'gt_instances', 'pred_sem_seg': 'gt_sem_seg', 'pred_label': 'gt_label'}
@@ -41,7 +42,9 @@ def image_files(paths: Sequence[str | os.PathLike]) -> list[Path]:
             raise DataError(f'There is no image or folder {path}.', fix='correct --images')
         found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not found:
-            raise DataError(f'There is no image in the folder {path}.', expected=' '.join(SUFFIXES))
+            raise DataError(
+                f'There is no image in the folder {path}.', expected=' '.join(SUFFIXES), fix='correct --images'
+            )
         files += found
     return files
 
@@ -88,34 +91,37 @@ def _draw(
     truth: BaseDataElement | None,
     found: BaseDataElement,
     metainfo: Mapping,
-    out: Path,
+    written: Path,
     score_thr: float = DRAWN_ABOVE,
-) -> Path:
-    """Draw image, truth if there is any, and prediction of one image; return the PNG, named after the image."""
+) -> None:
+    """Draw image, truth if there is any, and prediction of one image into a PNG file."""
     predicted = next(name for name in TRUTH if name in found)
     columns = {path.name: None}
     if truth is not None and TRUTH[predicted] in truth:
         columns['truth'] = _shown(truth.get(TRUTH[predicted]))
     scores = found.get('pred_score') if predicted == 'pred_label' else None
     columns['prediction'] = _shown(found.get(predicted), scores)
-    written = out / f'{path.stem}.png'
     draw_side_by_side([(_read(path), columns)], metainfo, written, score_thr=score_thr)
-    return written
 
 
 class DrawPredictions(Hook):
     """Draw image, truth and prediction of every image of a test split side by side, one PNG per image.
 
     Args:
-        out: Folder for the pictures, which take the names of the images.
+        out: Folder for the pictures, which take the names of the images, with numbers where several have one name.
     """
 
     def __init__(self, out: str | os.PathLike) -> None:
         self.out = Path(out)
 
+    def before_test(self, runner) -> None:
+        self._unique = UniqueNames()
+
     def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         for sample in outputs:
-            _draw(Path(sample.img_path), sample, sample, runner.test_dataloader.dataset.metainfo, self.out)
+            path = Path(sample.img_path)
+            written = self.out / f'{self._unique(path.stem)}.png'
+            _draw(path, sample, sample, runner.test_dataloader.dataset.metainfo, written)
 
 
 def visualize(
@@ -135,7 +141,7 @@ def visualize(
     Args:
         config: The config file of a detector, a segmentor or a classifier.
         checkpoint: Its checkpoint; it must fill the whole network.
-        out: Folder for the pictures, which take the names of the images.
+        out: Folder for the pictures, which take the names of the images, with numbers where several have one name.
         images: Image files, and folders of images, which have no truth; None for the test split.
         number: Maximum number of images of the test split.
         score_thr: Score from which a detection is drawn.
@@ -166,11 +172,12 @@ def visualize(
         model.eval()
         pipeline = Compose([step for step in pipeline_of(cfg) if not step['type'].endswith('LoadAnnotations')])
         todo = _truths(cfg, number) if files is None else ((path, None) for path in files)
-        written = []
+        written, unique = [], UniqueNames()
         total = number if files is None else len(files)
         for path, truth in tqdm(todo, total=total, desc='Drawing', unit='image', disable=None):
             _read(path)  # a file that is not an image is named here
             with torch.no_grad(), finite_outputs(model):
                 found = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))[0]
-            written.append(_draw(path, truth, found, metainfo, Path(out), score_thr))
+            written.append(Path(out) / f'{unique(path.stem)}.png')
+            _draw(path, truth, found, metainfo, written[-1], score_thr)
     return written

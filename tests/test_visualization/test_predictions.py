@@ -90,12 +90,12 @@ def test_images_without_truth(toy_seg, given, tmp_path, monkeypatch):
         toy_seg.config,
         str(toy_seg.checkpoint),
         tmp_path / 'out',
-        images=[folder, toy_seg.images[1]],
+        images=[folder, toy_seg.images[1], folder / 'b.png'],
         cfg_options={'test_dataloader.dataset.data_root': 'no/such/root'},
     )
-    assert [path.name for path in written] == ['a.png', 'b.png', f'{toy_seg.images[1].stem}.png']
+    assert [path.name for path in written] == ['a.png', 'b.png', f'{toy_seg.images[1].stem}.png', 'b_2.png']
     assert [list(columns) for _, columns, _ in given] == [
-        [name, 'prediction'] for name in ('a.JPG', 'b.png', toy_seg.images[1].name)
+        [name, 'prediction'] for name in ('a.JPG', 'b.png', toy_seg.images[1].name, 'b.png')
     ]
 
 

@@ -44,10 +44,17 @@ def read(folder: Path) -> LabelledData:
         names = _categories(content, path, data)
         order[path] = list(names.values())
         by_image = _group_annotations(content['annotations'], names, path)
-        split = split_of(path.relative_to(folder))
+        split, seen = split_of(path.relative_to(folder)), set()
         for entry in content['images']:
-            if not entry.get('file_name') or 'id' not in entry:
-                raise DataError(f'{path}: an image has no id or file_name ({dict(entry)}).', fix='add it')
+            if not isinstance(entry, dict) or not entry.get('file_name') or 'id' not in entry:
+                raise DataError(f'{path}: an image has no id or file_name ({entry!r}).', fix='add it')
+            if entry['id'] in seen:
+                raise DataError(
+                    f'{path}: several images have the id {entry["id"]!r}, so it is unclear whose the objects are.',
+                    expected='an id of its own for each image',
+                    fix='export the annotations again',
+                )
+            seen.add(entry['id'])
             picture = pictures.find(str(entry['file_name']), path)
             size = image_size(picture)
             check_told_size(path, [entry.get('width'), entry.get('height')], picture, size)
@@ -83,6 +90,13 @@ def _categories(content: Mapping, path: Path, data: LabelledData) -> dict:
         raise DataError(
             f'{path}: a category or an annotation lacks {error}.', fix='export the annotations again'
         ) from error
+    shared = [number for number, count in Counter(entry['id'] for entry in content['categories']).items() if count > 1]
+    if shared:
+        raise DataError(
+            f'{path}: several categories have the id {shared[0]!r}.',
+            expected='an id of its own for each category',
+            fix='export the annotations again',
+        )
     unknown = used - names.keys()
     if unknown:
         raise DataError(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ...atomic import atomic_dir
 from ...errors import ConfigError, DataError
+from ...unique_names import UniqueNames
 from . import coco, labelme, voc, yolo
 from .label_maps import IGNORED, find_pairs, map_values, parse_mapping, read_values, text_of
 from .records import SPLITS, LabelledData, LabelledImage, LabelledObject, objects_inside
@@ -205,14 +206,9 @@ class _Splitter:
 
 
 def _file_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each image within its split: its own, with a number where two images share it."""
-    seen: Counter = Counter()
-    names = []
-    for path in paths:
-        seen[path.name.lower()] += 1
-        number = seen[path.name.lower()]
-        names.append(path.name if number == 1 else f'{path.stem}_{number}{path.suffix}')
-    return names
+    """A name for each image within its split. No two share a stem, as label maps are named after their images."""
+    unique = UniqueNames()
+    return [f'{unique(path.stem)}{path.suffix}' for path in paths]
 
 
 def _place(path: Path, target: Path, copy: bool) -> None:

@@ -1,6 +1,7 @@
 """Images with label maps: one PNG per image, whose values or colours are classes."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ IGNORED = 255
 _IMAGE_FOLDERS = ('images', 'image', 'imgs', 'JPEGImages', 'leftImg8bit')
 _MAP_FOLDERS = ('masks', 'mask', 'labels', 'annotations', 'label_maps', 'SegmentationClass', 'gtFine')
 _SUFFIXES = ('', '_mask', '_label', '_labels', '_seg', '_gt', '_labelIds', '_labelTrainIds', '_gtFine_labelTrainIds')
+
+_PLAIN = {'1': 'L', 'LA': 'L', 'RGBA': 'RGB'}
+"""Modes of Pillow that are read as another one: without transparency, and with a byte for each bit."""
 
 REST = 'rest'
 """Stands in a mapping for every value that it does not name."""
@@ -75,22 +79,29 @@ def find_pairs(folder: Path) -> list[LabelMapPair]:
         DataError: If images lack label maps or label maps lack images; names the first.
     """
     everything = find_images(folder)
-    maps = {path.stem: path for path in everything if set(path.relative_to(folder).parts[:-1]) & set(_MAP_FOLDERS)}
-    images = [path for path in everything if path not in set(maps.values())]
+    is_map = [bool(set(path.relative_to(folder).parts[:-1]) & set(_MAP_FOLDERS)) for path in everything]
+    images = [path for path, labels in zip(everything, is_map, strict=True) if not labels]
+    maps: dict[str, list[Path]] = {}
+    for path in itertools.compress(everything, is_map):
+        maps.setdefault(path.stem, []).append(path)
     if not maps or not images:
         raise DataError(
-            f'{folder} has {len(images)} images and {len(maps)} label maps.',
+            f'{folder} has {len(images)} images and {sum(is_map)} label maps.',
             expected=f'images in a folder {_IMAGE_FOLDERS[0]}/ and label maps of the same names in {_MAP_FOLDERS[0]}/',
             fix='rename or link the folders',
         )
     pairs, lonely = [], []
     for image in images:
-        labels = next((maps.pop(image.stem + suffix) for suffix in _SUFFIXES if image.stem + suffix in maps), None)
-        if labels is None:
+        found = [path for suffix in _SUFFIXES for path in maps.get(image.stem + suffix, ())]
+        if not found:
             lonely.append(image)
-        else:
-            pairs.append(LabelMapPair(image, labels, split_of(image.relative_to(folder).parent)))
-    for paths, what in ((lonely, 'images have no label map'), (list(maps.values()), 'label maps have no image')):
+            continue
+        # train/masks/1.png belongs to train/images/1.jpg, and not to val/images/1.jpg
+        labels = next((path for path in found if _beside(path, folder) == _beside(image, folder)), found[0])
+        maps[labels.stem].remove(labels)
+        pairs.append(LabelMapPair(image, labels, split_of(image.relative_to(folder).parent)))
+    left = [path for paths in maps.values() for path in paths]
+    for paths, what in ((lonely, 'images have no label map'), (left, 'label maps have no image')):
         if paths:
             raise DataError(
                 f'{len(paths)} {what}, the first is {paths[0]}.',
@@ -98,6 +109,12 @@ def find_pairs(folder: Path) -> list[LabelMapPair]:
                 fix='add or remove files',
             )
     return pairs
+
+
+def _beside(path: Path, folder: Path) -> tuple[str, ...]:
+    """The folders of an image or a label map, without those that tell the two apart."""
+    parts = path.relative_to(folder).parts[:-1]
+    return tuple(part for part in parts if part not in (*_IMAGE_FOLDERS, *_MAP_FOLDERS))
 
 
 def read_values(pair: LabelMapPair) -> np.ndarray:
@@ -108,10 +125,8 @@ def read_values(pair: LabelMapPair) -> np.ndarray:
     """
     try:
         with Image.open(pair.labels) as opened:
-            if opened.mode in ('1', 'RGBA'):
-                opened = opened.convert('L' if opened.mode == '1' else 'RGB')
-            values = np.array(opened)
-    except OSError as error:
+            values = np.array(opened.convert(_PLAIN.get(opened.mode, opened.mode)))
+    except (OSError, SyntaxError) as error:  # Pillow's for a broken PNG
         raise DataError(f'The label map {pair.labels} cannot be read: {error}', fix='replace the file') from error
     width, height = image_size(pair.image)
     if values.shape[:2] != (height, width):

@@ -214,6 +214,25 @@ def test_images_of_one_name_in_two_splits_stay_apart(made, tmp_path):
     assert (tmp_path / 'out' / 'val2017' / 'one.png').resolve() == (source / 'valid' / 'images' / 'one.png').resolve()
 
 
+def test_images_of_one_name_in_folders_of_a_split_stay_apart(tmp_path):
+    """A name with a number may be taken by another image."""
+    places = ['p/one.png', 'q/one.png', 'one_2.png', 'q/one.jpg']
+    sources = [tmp_path / 'source' / 'train' / 'images' / place for place in places]
+    sources.append(tmp_path / 'source' / 'val' / 'images' / 'two.png')
+    for number, path in enumerate(sources):
+        picture(path, (20 + number, 20))
+        labels = Path(str(path.with_suffix('.txt')).replace('/images/', '/labels/'))
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text('0 0.5 0.5 0.5 0.5\n')
+    (tmp_path / 'source' / 'data.yaml').write_text('names: [cat]\n')
+    convert_dataset(tmp_path / 'source', tmp_path / 'out', copy=True)
+    read = COCO(str(tmp_path / 'out' / 'annotations' / 'instances_train2017.json'))
+    images = read.loadImgs(read.getImgIds())
+    assert len({image['file_name'].lower() for image in images}) == 4
+    for image in images:
+        assert Image.open(tmp_path / 'out' / 'train2017' / image['file_name']).width == image['width']
+
+
 def test_the_order_of_the_classes_can_be_chosen(made, tmp_path):
     done = convert_dataset(made('coco'), tmp_path / 'out', classes=['dog', 'cat'])
     categories = json.loads((tmp_path / 'out' / 'annotations' / 'instances_val2017.json').read_text())['categories']
@@ -262,6 +281,9 @@ FAULTS = [
     ('coco', COCO_FILE, set_at('annotations', 0, 'bbox', [1, 2, 3]), r'annotation 0 cannot be used'),
     ('coco', COCO_FILE, set_at('annotations', 0, 'image_id', 77), r'no entry in `images`, the first has id 77'),
     ('coco', COCO_FILE, set_at('categories', 1, 'name', 'dog'), r"two categories are called 'dog'"),
+    ('coco', COCO_FILE, set_at('images', 1, 'id', 0), r'several images have the id 0'),
+    ('coco', COCO_FILE, set_at('images', ['one.jpg']), r"an image has no id or file_name \('one\.jpg'\)"),
+    ('coco', COCO_FILE, set_at('categories', 2, 'id', 1), r'several categories have the id 1'),
     ('coco', COCO_FILE, set_at('categories', 1, 'name', 'fox'), r'different classes: cat, fox'),
     ('coco', COCO_FILE, set_at('images', 0, 'file_name', 'x.jpg'), r'no image for .* \(it names .x\.jpg'),
     ('coco', COCO_FILE, set_at('images', 0, 'width', 61), r'says 61 x 40|60 x 40'),
@@ -384,6 +406,26 @@ def test_palettes_and_colours_become_classes(maps, tmp_path):
         np.testing.assert_array_equal(np.array(Image.open(path)), np.where(masks[path.stem], 255, 0))
     for path in (tmp_path / 'palette' / 'annotations').rglob('*.png'):
         np.testing.assert_array_equal(np.array(Image.open(path)), masks[path.stem])
+
+
+def test_label_maps_of_one_name_stay_with_their_images(tmp_path):
+    """Images of one name in two splits, and of one split in two folders, one of them with another suffix."""
+    places = ['train/images/x/1.jpg', 'train/images/y/1.png', 'train/images/2.jpg', 'val/images/1.jpg']
+    for number, place in enumerate(places):
+        picture(tmp_path / 'source' / place, (20 + number, 20))
+        path = (tmp_path / 'source' / place.replace('images', 'masks')).with_suffix('.png')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.zeros((20, 20 + number), np.uint8)
+        values[:, number:] = 1
+        Image.fromarray(values).save(path)
+    done = convert_dataset(tmp_path / 'source', tmp_path / 'out', classes=['left', 'right'])
+    assert done.images == {'train': 3, 'val': 1}
+    images = sorted((tmp_path / 'out' / 'images').rglob('*.*'))
+    assert len(images) == 4
+    for image in images:
+        labels = np.array(Image.open(tmp_path / 'out' / 'annotations' / image.parent.name / f'{image.stem}.png'))
+        assert labels.shape[1] == Image.open(image).width
+        assert (labels == 0).sum() == 20 * (labels.shape[1] - 20)
 
 
 def test_values_that_are_not_named(maps, tmp_path):
