@@ -299,6 +299,22 @@ def describe_batches(config: Mapping, split: str) -> str:
     return f'{images} of {size[0]} x {size[1]}' if size else images
 
 
+def test_data_of(config: Mapping) -> Mapping:
+    """The config of the test data set, which may wrap or concatenate others.
+
+    Raises:
+        ConfigError: If the config has none.
+    """
+    loader = config.get('test_dataloader')
+    if not loader:
+        raise ConfigError(
+            'The config has no test_dataloader.',
+            expected='the data to evaluate on, which also tells the classes and how images are resized',
+            fix='set it in the config, such as test_dataloader = val_dataloader',
+        )
+    return loader['dataset']
+
+
 def pipeline_of(config: Mapping) -> list[Mapping]:
     """The test pipeline of a config: that of its test data sets.
 
@@ -306,9 +322,9 @@ def pipeline_of(config: Mapping) -> list[Mapping]:
     changing it alone changes nothing.
 
     Raises:
-        ConfigError: If a test data set has no pipeline, or two of them differ.
+        ConfigError: If there is no test data set, one has no pipeline, or two of them differ.
     """
-    datasets = datasets_of(config['test_dataloader']['dataset'])
+    datasets = datasets_of(test_data_of(config))
     pipelines: list[list[Mapping]] = [dataset.get('pipeline') or [] for dataset in datasets]
     if not pipelines or not all(pipelines):
         raise ConfigError(

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from mmtrtvit.apis import load_config
-from mmtrtvit.config import describe_batches, set_work_dir
+from mmtrtvit.config import describe_batches, pipeline_of, set_work_dir
 from mmtrtvit.errors import ConfigError
 from mmtrtvit.options import add_config_options
 
@@ -95,6 +95,14 @@ def test_a_config_without_a_network(tmp_path):
     (tmp_path / 'empty.py').write_text('')
     with pytest.raises(ConfigError, match='empty.py has no `model`'):
         load_config(tmp_path / 'empty.py')
+
+
+def test_a_config_without_test_data(configs):
+    config = load_config(configs / 'retinanet_trtvit_a_coco.py')
+    assert pipeline_of(config) == config.test_dataloader.dataset.pipeline
+    config.test_dataloader = None
+    with pytest.raises(ConfigError, match='no test_dataloader'):
+        pipeline_of(config)
 
 
 def test_an_option_without_a_value(capsys):

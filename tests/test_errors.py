@@ -1,5 +1,6 @@
 """Errors that are the caller's to fix, and what a command line makes of them."""
 
+import ast
 import pickle
 import subprocess
 import sys
@@ -107,3 +108,16 @@ def test_the_exit_status_reaches_the_shell():
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr == '\nError: No data.\nFix: make some\n'
+
+
+def test_every_error_says_how_to_fix_it(root):
+    kinds = {kind.__name__ for kind in (UserError, *KINDS)}
+    without = [
+        f'{path.relative_to(root)}, line {node.lineno}'
+        for path in sorted((root / 'mmtrtvit').rglob('*.py'))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') in kinds
+        # `**settings` has no name
+        if not {keyword.arg for keyword in node.keywords} & {'fix', None}
+    ]
+    assert without == []

@@ -139,17 +139,18 @@ def _read_predictions(path: Path) -> list[dict]:
     Raises:
         DataError: If it is something else.
     """
-    expected = 'the pickle that `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
+    form = dict(
+        expected='the pickle that `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes',
+        fix='give that file, or the checkpoint, which is evaluated first then',
+    )
     try:
         found = pickle.loads(path.read_bytes())
     except Exception as error:  # a pickle is a program: anything may be raised in it
-        raise DataError(
-            f'The predictions {path} cannot be read: {type(error).__name__}: {error}', expected=expected
-        ) from error
+        raise DataError(f'The predictions {path} cannot be read: {type(error).__name__}: {error}', **form) from error
     if not (isinstance(found, list) and found and all(isinstance(sample, Mapping) for sample in found)):
-        raise DataError(f'{path} has no predictions.', expected=expected)
+        raise DataError(f'{path} has no predictions.', **form)
     if not all({'pred_instances', 'pred_sem_seg', 'pred_label'} & set(sample) for sample in found):
-        raise DataError(f'{path} has no boxes, label maps or classes of images.', expected=expected)
+        raise DataError(f'{path} has no boxes, label maps or classes of images.', **form)
     return found
 
 
@@ -244,7 +245,7 @@ def confusion_matrix(
     """
     for name, value in (('--score-thr', score_thr), ('--iou-thr', iou_thr)):
         if not 0 <= value <= 1:
-            raise ConfigError(f'{name} {value}', expected='a number from 0 to 1')
+            raise ConfigError(f'{name} {value}', expected='a number from 0 to 1', fix='correct it')
     cfg = load_config(config, cfg_options, variants)
     check_data(cfg, ['test'])
     source, out = Path(source), Path(out)

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from ..checkpoint import allow_mmengine_checkpoints, load_checkpoint, unwrapped
-from ..config import datasets_of, describe_batches, load_config, set_work_dir
+from ..config import datasets_of, describe_batches, load_config, set_work_dir, test_data_of
 from ..datasets.loading import name_images_in_errors
 from ..datasets.preflight import check_data
 from ..engine import use_cpu_processes
@@ -93,6 +93,7 @@ def evaluate(
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out {out}: predictions are written as a pickle.', fix='choose a name that ends in .pkl')
     cfg = load_config(config, cfg_options, variants)
+    test_data_of(cfg)
     cfg.launcher = launcher
     cfg.load_from, cfg.resume = None, False  # mmengine would load what they name over the checkpoint
     for key in ('runner_type', 'strategy'):

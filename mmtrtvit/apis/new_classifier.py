@@ -135,7 +135,7 @@ def new_classifier(
     notes.append(f'{own.largest:.1%} of the validation images are of one class: a classifier has to do better')
     with atomic_file(path) as temporary:
         temporary.write_text('\n'.join(lines) + '\n')
-    load_config(path)
+        load_config(temporary)  # before it appears: a file that is there would be refused at the next try
     return own, [*of_model, *of_schedule], notes
 
 

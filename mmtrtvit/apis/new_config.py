@@ -98,7 +98,7 @@ def new_config(
     notes: list[str] = []
     if checkpoint is None:
         changes, choices = model_changes(base, own, pipeline, scratch=True, norms=True)
-        if entry.backbones.licence.startswith(('none',)) is False:
+        if not entry.backbones.licence.startswith('none'):
             notes.append(
                 f'{entry.title} has published weights, which learn faster: {entry.backbones.page}, then --from'
             )
@@ -123,22 +123,23 @@ def new_config(
     return NewConfig(path, own, [size_choice, *choices, *chosen], notes)
 
 
+def _is_of(path: Path, entry: Path) -> bool:
+    """True if a path, or a name, is that of a shipped config."""
+    # 'configs/NAME.py' is that of the package where the working directory has no such file
+    same = path.resolve() == entry.resolve() if path.is_file() else path.stem == entry.stem
+    return same and path.suffix in ('', '.py')
+
+
 def _classifier(name: str) -> Classifier | None:
     """The shipped config of a classifier of a name or a path; None if it is something else."""
-    for entry in find_classifiers(shipped_root()):
-        if Path(name).stem == entry.path.stem and Path(name).suffix in ('', '.py'):
-            return entry
-    return None
+    return next((entry for entry in find_classifiers(shipped_root()) if _is_of(Path(name), entry.path)), None)
 
 
 def _shipped(name: str) -> Entry:
     """The shipped config of a name or a path."""
     entries = find_configs(shipped_root())
-    path = Path(name)
     for entry in entries:
-        # 'configs/NAME.py' is that of the package where the working directory has no such file
-        same = path.resolve() == entry.path.resolve() if path.is_file() else path.stem == entry.name
-        if same and path.suffix in ('', '.py'):
+        if _is_of(Path(name), entry.path):
             return entry
     methods = dict.fromkeys(entry.method for entry in entries)
     raise ConfigError(

@@ -102,6 +102,8 @@ def load_pytorch(
             expected='--streams 1',
             fix='leave --streams out, or give a folder of tools/deploy.py in place of config and checkpoint',
         )
+    if threads is not None and threads < 1:
+        raise ConfigError(f'--threads {threads} is too small.', expected='a number from 1 on', fix='correct --threads')
     cfg = load_config(config)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
@@ -112,7 +114,7 @@ def load_pytorch(
             expected='cpu, or cuda with a GPU and PyTorch for CUDA',
             fix='correct --device',
         ) from error
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     metainfo = dataset_metainfo(cfg)
     palette = metainfo.get('palette') or ()  # mmdet also allows the name of a palette

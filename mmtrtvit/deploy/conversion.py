@@ -16,6 +16,7 @@ from ..checkpoint import allow_mmengine_checkpoints, read_checkpoint
 from ..config import load_config, make_work_dir
 from ..datasets.class_checks import check_class_counts, check_trained_classes
 from ..datasets.findings import raise_errors
+from ..datasets.preflight import datasets_of_split
 from ..errors import CheckpointError, DataError
 from ..processor import processor
 from ..runtime import Network, Predictor
@@ -245,12 +246,13 @@ def _feeds(source: Source, request: DeployRequest, say: Callable[[str], None]) -
     Raises:
         DataError: If INT8 would be calibrated on images unrelated to the training data.
     """
-    images, origin = images_of(source.padded, CALIBRATION_IMAGES, ('train', 'test'))
+    splits = ('train', 'test')
+    images, origin = images_of(source.padded, CALIBRATION_IMAGES, splits)
     if request.precision == 'int8' and origin == PHOTOGRAPHS:
-        root = source.config.train_dataloader.dataset.get('data_root')
+        roots = dict.fromkeys(d.get('data_root') for s in splits for d in datasets_of_split(source.config, s))
         raise DataError(
             'There are no images to calibrate INT8 on.',
-            expected=f'some tens of images of the data set, at {root}',
+            expected=f'some tens of images of the data set, at {" or ".join(map(str, roots))}',
             fix='correct the data root (environment variable MMTRTVIT_DATA_ROOT, or --cfg-options)',
         )
     say(f'{len(images)} images of {origin}')

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from mmengine.logging import MMLogger
 
+from ..environment import EnvironmentProblem
 from ..errors import DeployError, UserError, explain
 
 
@@ -55,8 +56,8 @@ class Steps:
             A function that adds a remark on the result of the step.
 
         Raises:
-            UserError: With the name of the step in front. The class stays the same. A known error of a library is
-                explained, and any other error becomes a :class:`~mmtrtvit.errors.DeployError`.
+            UserError, EnvironmentProblem: With the name of the step in front. The class stays the same. A known error
+                of a library is explained, and any other error becomes a :class:`~mmtrtvit.errors.DeployError`.
         """
         self.number += 1
         place = f'Step {self.number} of {self.total} ({name})'
@@ -65,7 +66,7 @@ class Steps:
         print(f'[{self.number}/{self.total}] {name} ...', flush=True)
         try:
             yield said.append
-        except UserError as error:  # its text already has the fix
+        except (UserError, EnvironmentProblem) as error:  # their texts already have the fix
             raise type(error)(f'{place}: {error}') from error
         except Exception as error:
             known = explain(error)

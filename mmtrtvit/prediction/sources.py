@@ -112,7 +112,9 @@ def _listed(path: Path) -> list[str]:
         lines = path.read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f'The list {path} cannot be read: {error}.', expected='a text file with one path in each line'
+            f'The list {path} cannot be read: {error}.',
+            expected='a text file in UTF-8 with one path in each line',
+            fix='write the list again, or give a folder or a pattern in its place',
         ) from error
     names = [line.strip() for line in lines if line.strip()]
     return [name if Path(name).exists() else str(path.parent / name) for name in names]

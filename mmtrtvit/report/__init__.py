@@ -37,7 +37,9 @@ def write_report(
     """
     out = Path(out)
     if out.suffix not in ('.html', '.md'):
-        raise ConfigError(f'{out} is neither HTML nor Markdown.', expected='a file name that ends in .html or .md')
+        raise ConfigError(
+            f'{out} is neither HTML nor Markdown.', expected='a name that ends in .html or .md', fix='correct --out'
+        )
     published = Published.read(root) if root and (Path(root) / PATH).is_file() else None
     found = read_reported(rows, published)
     chosen = parse_baseline(baseline, found) if baseline else None

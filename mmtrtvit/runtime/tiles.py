@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ..errors import ConfigError
+from .boxes import overlaps
 from .masks import Masks, as_masks
 from .postprocess import Detections, LabelMap
 
@@ -121,15 +122,6 @@ def _merge_label_maps(
     return LabelMap(labels, first.classes, first.palette)
 
 
-def _overlaps(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """IoU of each box with each other one, ``(n, m)``; 0 for empty boxes and those that are not finite."""
-    corners = np.minimum(ours[:, None, 2:], theirs[None, :, 2:]) - np.maximum(ours[:, None, :2], theirs[None, :, :2])
-    shared = np.maximum(corners, 0).prod(axis=2)
-    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (ours, theirs)]
-    iou = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, np.finfo(np.float32).tiny)
-    return np.where(np.isfinite(iou), iou, 0)
-
-
 def _same_objects(
     boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], tiles: Sequence[Tile]
 ) -> Iterator[tuple[float, tuple[int, int], tuple[int, int]]]:
@@ -149,7 +141,7 @@ def _same_objects(
             np.concatenate([np.maximum(each[:, :2], zone[:2]), np.minimum(each[:, 2:], zone[2:])], axis=1)
             for each in (boxes[one], boxes[other])
         )
-        iou = _overlaps(here, there) * (labels[one][:, None] == labels[other][None])
+        iou = overlaps(here, there) * (labels[one][:, None] == labels[other][None])
         while iou.max() >= SAME_OBJECT:
             row, column = (int(place) for place in np.unravel_index(iou.argmax(), iou.shape))
             yield float(iou[row, column]), (one, row), (other, column)

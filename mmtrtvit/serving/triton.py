@@ -110,7 +110,11 @@ def _tensor(name: str, described: Mapping, batched: bool) -> dict:
     if batched:
         del dims[0]
     if described['dtype'] not in TYPES:
-        raise DeployError(f'Triton has no type for the tensor {name}, which is {described["dtype"]}.')
+        raise DeployError(
+            f'Triton has no type for the tensor {name}, which is {described["dtype"]}.',
+            expected=f'one of {", ".join(TYPES)}',
+            fix='export again with tools/deploy.py, without custom outputs',
+        )
     tensor: dict[str, Any] = dict(name=name, data_type=Word(TYPES[described['dtype']]), dims=dims)
     if not dims:  # one number for each image; Triton wants at least one dimension
         tensor.update(dims=[1], reshape={})

@@ -54,7 +54,10 @@ class TritonSession(Session):
         )
         response = request.exec()
         if response.has_error():
-            raise DeployError(f'The model {self.model} failed: {response.error().message()}')
+            raise DeployError(
+                f'The model {self.model} failed: {response.error().message()}',
+                fix='look at the log of the server; the network has to be loaded beside this model',
+            )
         return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names}
 
 

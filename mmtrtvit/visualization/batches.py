@@ -120,7 +120,11 @@ def browse(
         raise ConfigError(f'--number {number}: nothing would be drawn.', fix='give 1 or more')
     cfg = load_config(config, cfg_options, variants)
     if split not in SPLITS or not cfg.get(f'{split}_dataloader'):
-        raise ConfigError(f'The config {config} has no {split}_dataloader.', expected=f'one of {", ".join(SPLITS)}')
+        raise ConfigError(
+            f'The config {config} has no {split}_dataloader.',
+            expected=f'one of {", ".join(SPLITS)}',
+            fix='choose another split',
+        )
     check_data(cfg, [split])
     init_default_scope(cfg.default_scope)
     set_random_seed(seed)

@@ -1,7 +1,6 @@
 """Converting a checkpoint of another implementation, by name, whole or not at all, with a report."""
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from ..atomic import atomic_file
 from ..checkpoint import PROVENANCE_KEY, check_finite, provenance_of, read_checkpoint, weights_of
 from ..errors import CheckpointError, ConfigError
 from ..models.backbones.next_vit import KV_POOLS
+from ..runtime.manifest import sha256
 from ..version import __version__
 from .names import Renamed, shown
 from .report import ConversionReport
@@ -70,14 +70,6 @@ def _split(checkpoint: Mapping, path: Path) -> tuple[dict[str, torch.Tensor], di
     weights = {name: value.detach() for name, value in weights_of(checkpoint).items()}
     check_finite(weights, str(path))
     return weights, {str(name): type(value).__name__ for name, value in beside.items()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _has(weights: Mapping, mark: str) -> bool:
@@ -189,7 +181,9 @@ def _check_arguments(
         ConfigError: If an argument cannot be used; the message names it.
     """
     if family not in CONVERTIBLE:
-        raise ConfigError(f'--family {family} is unknown.', expected=f'one of {", ".join(CONVERTIBLE)}')
+        raise ConfigError(
+            f'--family {family} is unknown.', expected=f'one of {", ".join(CONVERTIBLE)}', fix='correct --family'
+        )
     about = CONVERTIBLE[family]
     known = {
         '--source': (source, tuple(about.sources)),
@@ -266,7 +260,7 @@ def convert_weights(
             f'{path} was converted already.', fix="load it: init_cfg=dict(type='Pretrained', checkpoint=...)"
         )
     weights, beside = _split(checkpoint, path)
-    digest = _sha256(path)
+    digest = sha256(path)
 
     found = detect(weights, path, family)
     if source not in (None, found):

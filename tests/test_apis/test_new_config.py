@@ -243,6 +243,16 @@ def test_requests_that_cannot_be_met(boxes, tmp_path, name, options, message):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['there.py']
 
 
+@pytest.mark.parametrize('name', ['retinanet_trtvit_a_coco.py', 'trtvit_a_in1k.py'])
+def test_a_file_with_the_name_of_a_shipped_config_is_not_taken_for_it(boxes, tmp_path, name):
+    folder = tmp_path / 'edited'
+    folder.mkdir()
+    (folder / name).write_text('model = None\n')
+    with pytest.raises(ConfigError, match='not one of the configs of mmtrtvit'):
+        new_config(str(folder / name), data=boxes, out=tmp_path / 'x.py')
+    assert not (tmp_path / 'x.py').exists()
+
+
 def test_upernet_needs_two_images(maps, tmp_path):
     with pytest.raises(ConfigError, match='UperNet learns from two images or more'):
         new_config('upernet_trtvit_a_ade20k', data=maps, out=tmp_path / 'own.py', batch_size=1)

@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from mmtrtvit.deploy.steps import Steps, quiet
+from mmtrtvit.environment import EnvironmentProblem
 from mmtrtvit.errors import CheckpointError, ConfigError, DataError, DeployError
 
 
@@ -21,6 +22,12 @@ def test_the_users_own_errors(kind, capsys):
     assert str(caught.value) == 'Step 2 of 2 (second): the cat is missing.\nExpected: a cat\nFix: buy one'
     shown = capsys.readouterr().out
     assert '[1/2] first' in shown and '7 of 7' in shown and shown.count('done in') == 1
+
+
+def test_a_part_that_is_not_installed():
+    with pytest.raises(EnvironmentProblem) as caught, Steps(1).step('first'):
+        raise EnvironmentProblem('mmpretrain is missing.\nFix: install it')
+    assert str(caught.value) == 'Step 1 of 1 (first): mmpretrain is missing.\nFix: install it'
 
 
 def test_any_other_error():

@@ -102,6 +102,8 @@ def test_an_image_that_cannot_be_used_does_not_take_others_along(plain_segmentor
     [
         (dict(threads=1, streams=2), r'streams=2 was given, and there are 1 threads to share.\n.*from 1 to 1\nFix: '),
         (dict(threads=4, streams=0), 'streams=0 was given'),
+        (dict(threads=-1), r'threads=-1 was given.\n.*from 1 on\nFix: '),
+        (dict(threads='2'), r"threads='2' was given"),
         (dict(threads=4, streams=True), 'streams=True was given'),
         (dict(threads=4, streams=1.5), 'streams=1.5 was given'),
         (dict(streams=2, device='auto'), r"streams=2 was given for device='auto'.\n.*\nFix: leave it out"),

@@ -1,16 +1,14 @@
 """Properties of an ONNX graph that matter to TensorRT: nodes it cannot build, inputs, and data types."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import onnx
 
 from ...errors import DeployError
-from ...runtime.backends.tensorrt.support import PACKAGES
-
-TOPK_LIMIT = 3840
-"""Largest K of a TopK that TensorRT supports."""
+from ...runtime.backends.tensorrt.support import MOST_TOPK, PACKAGES
+from ..export.onnx_graph import all_nodes
 
 _TYPED = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
@@ -35,7 +33,7 @@ OPERATOR_LIMITS = (
     OperatorLimit('NonMaxSuppression', ('tensorrt_rtx',), 'TensorRT for RTX has no kernel for it'),
     OperatorLimit('NonZero', ('tensorrt_rtx',), 'TensorRT for RTX has no kernel for it'),
     OperatorLimit('RoiAlign', ('tensorrt_rtx',), 'TensorRT for RTX reads it on a machine with a GPU only'),
-    OperatorLimit('TopK', tuple(PACKAGES), f'K is above {TOPK_LIMIT}, the limit of TensorRT', TOPK_LIMIT),
+    OperatorLimit('TopK', tuple(PACKAGES), f'K is above {MOST_TOPK}, the limit of TensorRT', MOST_TOPK),
 )
 
 
@@ -53,17 +51,9 @@ class BadNode(NamedTuple):
     reason: str
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
-                yield from _nodes(subgraph)
-
-
 def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in _nodes(graph):
+    for node in all_nodes(graph):
         if node.op_type == 'Constant' and node.attribute[0].name == 'value':
             constants[node.output[0]] = node.attribute[0].t
     return constants
@@ -90,7 +80,7 @@ def unsupported_nodes(model: onnx.ModelProto, package: str) -> list[BadNode]:
 
     return [
         BadNode(node.name or node.output[0], node.op_type, limit.reason)
-        for node in _nodes(model.graph)
+        for node in all_nodes(model.graph)
         for limit in OPERATOR_LIMITS
         if breaks(node, limit)
     ]

@@ -89,12 +89,12 @@ def follow_input_shape(model_config: Config, shapes: InputShapes | None) -> Conf
         A copy, whose test data loader has batches of one image.
 
     Raises:
-        ConfigError: If the test data sets have no pipeline, or different ones.
+        ConfigError: If there are no test data sets, or they have no pipeline, or different ones.
         DeployError: If the size is not that of the images of a classifier, whose pipeline sets it.
     """
     config = copy.deepcopy(model_config)
-    config.test_dataloader.batch_size = 1
     pipeline = list(pipeline_of(config))
+    config.test_dataloader.batch_size = 1
     if task_of(config.model) == 'classification':
         _check_crop(config, shapes)
         set_pipeline(config, pipeline)

@@ -36,13 +36,13 @@ def read_graph(path: str | os.PathLike) -> onnx.ModelProto:
     return model
 
 
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for subgraph in [attribute.g] if attribute.HasField('g') else attribute.graphs:
-                yield from _all_nodes(subgraph)
+                yield from all_nodes(subgraph)
 
 
 def _operator_of(node: onnx.NodeProto) -> str:
@@ -51,7 +51,7 @@ def _operator_of(node: onnx.NodeProto) -> str:
 
 def operators(model: onnx.ModelProto) -> collections.Counter[str]:
     """Number of occurrences of each operator in a graph and its subgraphs. Non-standard ones are ``domain::name``."""
-    return collections.Counter(map(_operator_of, _all_nodes(model.graph)))
+    return collections.Counter(map(_operator_of, all_nodes(model.graph)))
 
 
 def require_standard_operators(model: onnx.ModelProto) -> None:
@@ -62,7 +62,7 @@ def require_standard_operators(model: onnx.ModelProto) -> None:
             node after its layer.
     """
     custom: dict[str, list[str]] = {}
-    for node in _all_nodes(model.graph):
+    for node in all_nodes(model.graph):
         if node.domain not in STANDARD_DOMAINS:
             custom.setdefault(_operator_of(node), []).append(node.name or f'the node that gives {node.output[0]}')
     if custom:

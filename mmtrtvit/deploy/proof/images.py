@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 
-from ...config import datasets_of, prefixes_of
+from ...config import datasets_of, prefixes_of, test_data_of
+from ...datasets.preflight import datasets_of_split
 from ...runtime.preprocess import read_image
 from ..export.describe import task_of
 
@@ -57,7 +58,7 @@ def images_of(config: Config, count: int, splits: Sequence[str]) -> tuple[list[n
     init_default_scope(config.default_scope)
     for split in splits:
         found: list[np.ndarray] = []
-        for settings in datasets_of(config[f'{split}_dataloader'].dataset):
+        for settings in datasets_of_split(config, split):
             if len(found) < count and _is_there(settings):
                 # An empty data set cannot be serialised.
                 dataset = DATASETS.build({**settings, 'pipeline': [], 'serialize_data': False})
@@ -77,8 +78,12 @@ def sample_images(config: Config, count: int) -> list[np.ndarray]:
 
 
 def dataset_metainfo(config: Config) -> dict:
-    """``classes`` and ``palette`` of a model config's test data set."""
-    dataset = next(datasets_of(config.test_dataloader.dataset))
+    """``classes`` and ``palette`` of a model config's test data set.
+
+    Raises:
+        ConfigError: If the config has none.
+    """
+    dataset = next(datasets_of(test_data_of(config)))
     kind = dataset.type
     if isinstance(kind, str):
         kind = DATASETS.get(kind if '.' in kind else f'{config.default_scope}.{kind}')

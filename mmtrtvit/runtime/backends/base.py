@@ -212,7 +212,7 @@ class Backend:
             raise DeployError(f'There is no file {path} for {self.name}.', fix='export it with tools/deploy.py')
         if 'device' in given:
             given['device'] = str(given['device']).lower()
-        _check_streams(given)
+        _check_threads(given)
         if 'precision' in self.session_options:
             given['precision'] = precision
         session = self.open(path, **given)
@@ -225,17 +225,23 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _check_streams(options: Mapping[str, Any]) -> None:
-    """Raise an error if options name a number of streams that the threads of a CPU cannot serve."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_threads(options: Mapping[str, Any]) -> None:
+    """Raise an error if options name unusable threads, or more streams than the threads of a CPU can serve."""
     streams, device = options.get('streams', 1), options.get('device', 'cpu')
-    most = options.get('threads') or available_cores()
+    most = options.get('threads', available_cores())
+    if not _is_number(most):
+        raise DeployError(f'threads={most!r} was given.', expected='a number from 1 on', fix='correct it')
     if device != 'cpu' and streams != 1:
         raise DeployError(
             f'streams={streams} was given for device={device!r}.',
             expected='streams on the CPU only',
             fix='leave it out',
         )
-    if isinstance(streams, bool) or not isinstance(streams, int) or not 1 <= streams <= most:
+    if not _is_number(streams) or streams > most:
         raise DeployError(
             f'streams={streams!r} was given, and there are {most} threads to share.',
             expected=f'a number from 1 to {most}',

@@ -10,19 +10,17 @@ from torch import Tensor
 
 from ....errors import DeployError
 from ....runtime.backends import Backend
+from ....runtime.backends.tensorrt.support import MOST_TOPK
 from ..portable import suppress, suppressed_by
 
 NO_LIMIT = torch.iinfo(torch.int32).max
 """More boxes per class than ever occur. Engines take the smaller of this and the number of boxes."""
 
-MOST_PORTABLE = 3840
-"""Largest K of a top-k in TensorRT."""
-
 BLOCKS = 4
 """Number of blocks that the portable suppression takes its candidates in, the best ones first. More blocks need less
 memory and more steps."""
 
-CANDIDATES = MOST_PORTABLE
+CANDIDATES = MOST_TOPK
 """Number of boxes, the best of all classes, that the portable suppression considers."""
 
 EXACTNESS = 'exactness'
@@ -71,9 +69,9 @@ def limit_of(cfg: Mapping, name: str, portable: bool) -> int:
             would need a larger top-k than TensorRT supports.
     """
     limit = cfg.get(name, -1)
-    none, most = limit is None or limit <= 0, f'up to {MOST_PORTABLE}' if portable else 'such as 1000'
-    if none or (portable and limit > MOST_PORTABLE):
-        state = 'it sets no limit' if none else f"TensorRT's top-k ends at {MOST_PORTABLE}"
+    none, most = limit is None or limit <= 0, f'up to {MOST_TOPK}' if portable else 'such as 1000'
+    if none or (portable and limit > MOST_TOPK):
+        state = 'it sets no limit' if none else f"TensorRT's top-k ends at {MOST_TOPK}"
         raise DeployError(
             f'test_cfg.{name}={limit} cannot be exported: {state}.',
             expected=f'a number of boxes {most}',

@@ -53,6 +53,9 @@ PACKAGES = {
 }
 """Name of the Python module to package."""
 
+MOST_TOPK = 3840
+"""Largest K of a ``TopK`` that the packages support."""
+
 
 class Refusal(NamedTuple):
     """A combination that cannot work. A condition that is empty or None always holds.
