@@ -232,7 +232,7 @@ def _near(name: str, known: Sequence[str] | set[str]) -> str:
 
 
 def _types(kind: Any, scope: str | None) -> list[Any]:
-    """What a ``type`` may stand for, in all registries."""
+    """The classes and functions that a ``type`` may stand for, in all registries."""
     if not isinstance(kind, str):
         return [kind]
     found = []

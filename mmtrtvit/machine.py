@@ -1,4 +1,4 @@
-"""The machine that figures are measured on: what it is, and what else it is doing."""
+"""The machine that figures are measured on: its parts, and its load by other programs."""
 
 import os
 import platform

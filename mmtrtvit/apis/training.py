@@ -129,7 +129,7 @@ class Started(Hook):
         self._stage = 'Building what the config describes'
 
     def stage(self) -> str:
-        """What is being done; empty after the first iteration."""
+        """The step in progress; empty after the first iteration."""
         return self._stage
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:

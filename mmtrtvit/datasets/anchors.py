@@ -27,11 +27,15 @@ def resize_factor(transforms: Sequence[Mapping], width: int, height: int) -> flo
         width, height: The image, pixels.
     """
     for transform in transforms:
-        if str(transform['type']).endswith('Resize') and transform.get('scale'):
-            long, short = max(transform['scale']), min(transform['scale'])
+        if not str(transform['type']).endswith('Resize'):
+            continue
+        if scale := transform.get('scale'):
+            across, down = (scale, scale) if isinstance(scale, int) else scale
             if not transform.get('keep_ratio'):
-                return math.sqrt(transform['scale'][0] * transform['scale'][1] / (width * height))
-            return min(long / max(width, height), short / min(width, height))
+                return math.sqrt(across * down / (width * height))
+            return min(max(across, down) / max(width, height), min(across, down) / min(width, height))
+        if factor := transform.get('scale_factor'):
+            return factor if isinstance(factor, float) else math.sqrt(factor[0] * factor[1])
     return 1.0
 
 

@@ -248,13 +248,13 @@ def _check_boxes(content: Mapping, path: Path) -> Iterator[Finding]:
         )
         return
     empty = [box for box in boxes if box[3] < 1 or box[4] < 1]
+    filled = [box for box in boxes if box[3] >= 1 and box[4] >= 1]
     outside = [
         box
-        for box in boxes
+        for box in filled
         if min(box[1] + box[3], box[5]) <= max(box[1], 0) or min(box[2] + box[4], box[6]) <= max(box[2], 0)
     ]
-    outside = [box for box in outside if box not in empty]
-    flat = [box for box in boxes if box[0]['area'] <= 0 and box not in empty]
+    flat = [box for box in filled if box[0]['area'] <= 0]
     for found, fault in (
         (empty, 'are narrower or lower than a pixel'),
         (outside, 'lie outside of their image'),

@@ -1,4 +1,4 @@
-"""mmengine's runner, with what it writes at the start in the log file only."""
+"""mmengine's runner, whose first messages go to the log file only."""
 
 import contextlib
 import io

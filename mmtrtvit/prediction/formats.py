@@ -209,8 +209,11 @@ class LabelMaps(Format):
 def annotations(found: Detections) -> list[dict]:
     """Objects as annotations in COCO's layout, with category ids from 1 and the id of the image still to be set."""
     entries = found.to_coco(0)
-    for entry in entries:
-        entry.update(category_id=entry['category_id'] + 1, area=entry['bbox'][2] * entry['bbox'][3], iscrowd=0)
+    masks = None if found.masks is None else as_masks(found.masks)
+    for index, entry in enumerate(entries):
+        width, height = entry['bbox'][2:]
+        area = width * height if masks is None else int(masks.region(index).mask.sum())
+        entry.update(category_id=entry['category_id'] + 1, area=area, iscrowd=0)
     return entries
 
 
@@ -319,7 +322,7 @@ class Yolo(Format):
 
 
 def largest_contour(mask: np.ndarray) -> np.ndarray:
-    """The longest outline of a mask: ``(n, 2)`` x and y, pixels; empty without one."""
+    """The outline of the largest part of a mask: ``(n, 2)`` x and y, pixels; empty without one."""
     if not mask.any():
         return np.zeros((0, 2), np.int32)
     outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..runtime.image_header import ends_early
 from ..runtime.preprocess import read_image
 from ..unique_names import UniqueNames
 from .ahead import done
@@ -210,12 +209,9 @@ def _reason(error: Exception) -> str:
 
 def _read(item: Item) -> SourceImage | Skipped:
     try:
-        image = SourceImage(item, read_image(item.path))
+        return SourceImage(item, read_image(item.path))
     except DataError as error:
         return Skipped(item.path, _reason(error))
-    if ends_early(Path(item.path).read_bytes()):
-        return Skipped(item.path, f'The image {item.path} is cut off.')
-    return image
 
 
 def open_video(item: Item) -> cv2.VideoCapture:

@@ -25,7 +25,7 @@ def write_report(
     Args:
         rows: Files of rows, as ``tools/benchmark.py`` leaves them.
         out: The file to write: ``.html``, one page that needs no other file and no network, or ``.md``, tables.
-        baseline: What the rows are compared with: ``FIELD=VALUE``, such as ``'backend=pytorch'``, or a name.
+        baseline: The rows that the others are compared with: ``FIELD=VALUE``, such as ``'backend=pytorch'``, or a name.
         root: A checkout, whose published accuracy stands beside the latency of its backbones.
 
     Returns:

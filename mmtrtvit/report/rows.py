@@ -222,7 +222,7 @@ class Series:
     rows: Sequence[Mapping]
 
     def values(self, quantity: str) -> tuple[list[float], list[float]]:
-        """What it grows along and another quantity, such as ``'p50_ms'``, where both are known and above zero."""
+        """The quantity that it grows along and another, such as ``'p50_ms'``, where both are known and above zero."""
         along = 'macs_g' if self.along == 'macs' else self.along
         pairs = [(row[along], row[quantity]) for row in self.rows if (row[quantity] or 0) > 0]
         return [x for x, _ in pairs], [y for _, y in pairs]

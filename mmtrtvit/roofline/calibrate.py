@@ -54,7 +54,7 @@ def calibrate(
 
     Args:
         device: The device.
-        compiler: What ran the networks.
+        compiler: The compiler or runtime that ran the networks.
         precision: The precision that they ran in.
         observations: The networks, at most :data:`NETWORKS`.
         start: The usual values.

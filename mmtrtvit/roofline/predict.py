@@ -17,7 +17,7 @@ _MIB = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Efficiency:
-    """The shares of a device's peaks that a compiler's kernels reach: what calibration finds.
+    """The shares of a device's peaks that a compiler's kernels reach, as calibration finds them.
 
     Attributes:
         conv: Of matrix units, in convolutions.
@@ -113,7 +113,7 @@ class Roofline:
         device: The device.
         compiler: The compiler or runtime.
         precision: A key of :data:`~mmtrtvit.roofline.devices.WIDTH`.
-        efficiency: What the compiler's kernels reach on the device.
+        efficiency: The shares of the device's peaks that the compiler's kernels reach.
 
     Raises:
         ConfigError: If the device does not compute in this precision.

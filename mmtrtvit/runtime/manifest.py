@@ -324,7 +324,7 @@ def read_manifest(folder: str | os.PathLike) -> dict:
         )
     if not intact:
         raise DeployError(
-            f'{path} is not as it was written: what it says and its own SHA-256 differ.',
+            f'{path} is not as it was written: its content and its own SHA-256 differ.',
             expected='a manifest that nobody edited',
             fix='copy the whole folder again, or export again with the settings that are wanted',
         )

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, DeployError
+from .image_header import ends_early
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -26,8 +27,11 @@ def _read_file(path: Path) -> np.ndarray:
     try:
         if not path.is_file():
             raise DataError(f'There is no image {path}.', fix='correct the path')
+        content = path.read_bytes() or b'\0'
         # like mmcv, rotate the image as its EXIF data says
-        array = cv2.imdecode(np.frombuffer(path.read_bytes() or b'\0', np.uint8), cv2.IMREAD_COLOR)
+        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if ends_early(content):
+            array, reason = None, ': it is cut off'
     except OSError as error:  # for example a name that is too long, or missing permissions
         array, reason = None, f' ({error.strerror})'
     except cv2.error as error:  # the image has too many pixels for OpenCV
@@ -190,7 +194,7 @@ class Preprocessing:
 
     @functools.cached_property
     def _normalised(self) -> np.ndarray:
-        """``(3, 256)`` float32: what becomes of each value of a pixel, by channel of the input."""
+        """``(3, 256)`` float32: the input of the network for each value of a pixel, by channel."""
         mean, std = (np.array(values, np.float32)[:, None] for values in (self.mean, self.std))
         return (np.arange(256, dtype=np.float32) - mean) / std
 

@@ -131,7 +131,7 @@ CLAIMS = (
     Claim(4, 'MixNetC is more accurate than MixNetB', 'top1', ('MixNetB',), ('MixNetC',)),
     Claim(4, 'MixNetC is more accurate than MixNetV', 'top1', ('MixNetV',), ('MixNetC',)),
 )
-"""What the guidelines say about the blocks and networks of the study."""
+"""The statements of the guidelines about the blocks and networks of the study."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Network:
         return dict(depths=self.depths, block_types=tuple(self.types))
 
     def facts(self) -> dict:
-        """What sets it apart, as plain data."""
+        """The properties that set it apart, as plain data."""
         return dict(types='-'.join(self.types), depths=list(self.depths), shrink_ratio=self.shrink_ratio)
 
 
@@ -86,7 +86,7 @@ STUDIES: dict[str, tuple[str, ...]] = {
     'placement': ('ResNet', 'MixNetC', 'C-C-M-M', 'C-M-M-M', 'M-M-M-M'),
     'shrink': ('MixNetC, R = 0.25', 'MixNetC', 'MixNetC, R = 0.75'),
 }
-"""What is compared: the paper's networks, the stages that have mixed blocks, and the share of the Transformer."""
+"""Comparison to its networks: those of the paper, the stages with mixed blocks, and the share of the Transformer."""
 
 
 def network_source(name: str) -> Source:

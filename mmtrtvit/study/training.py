@@ -49,7 +49,7 @@ TRAINED = ('ResNet', 'MixNetV', 'Refined-ResNet', 'Refined-MixNetV', 'MixNetA', 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What all networks are trained with.
+    """The settings that all networks are trained with.
 
     Attributes:
         size: Height and width of the input.

@@ -26,6 +26,9 @@ def squares(*sides):
         (dict(type='Resize', scale=(320, 200), keep_ratio=True), 0.4),
         (dict(type='mmdet.Resize', scale=(200, 320), keep_ratio=True), 0.4),
         (dict(type='Resize', scale=(640, 125)), 0.5),
+        (dict(type='Resize', scale=320, keep_ratio=True), 0.5),
+        (dict(type='Resize', scale_factor=0.25), 0.25),
+        (dict(type='Resize', scale_factor=(0.5, 0.125)), 0.25),
         (dict(type='RandomFlip'), 1.0),
     ],
 )

@@ -75,6 +75,7 @@ def test_detections_in_every_format(tiny, images, tmp_path):
         assert entry['category_id'] == found.labels[index] + 1
         mask = coco_mask.decode(entry['segmentation']).astype(bool)
         np.testing.assert_array_equal(mask, found.masks[index])
+        assert entry['area'] == mask.sum()
     assert len({entry['id'] for entry in content['annotations']}) == 10
 
     rows = list(csv.DictReader((out / 'predictions.csv').open(encoding='utf-8')))

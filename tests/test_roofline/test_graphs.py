@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         (['trtvit-a', '--device', 't4', '--precision', 'bf16'], 'No peak of T4 in bf16'),
         (['trtvit-a', '--device', 't4', '--batch', '0'], '--batch 0 is too small'),
         (['trtvit-a', '--device', 't4', '--top', '-1'], '--top -1 is negative'),
-        (['trtvit-a', '--device', 't4', '--shape', '224'], "'224' is no input size"),
+        (['trtvit-a', '--device', 't4', '--shape', '224'], "'224' is not an input size"),
         (['trtvit-a', '--device', 't4', '--compiler', 'openvino'], 'cannot be predicted on t4'),
     ],
 )

@@ -60,6 +60,16 @@ def test_a_file_of_16_bits_is_read_as_in_training(picture, tmp_path):
     np.testing.assert_array_equal(read_image(path), picture)
 
 
+def test_a_file_that_is_cut_off(picture, tmp_path):
+    """OpenCV up to 4.11 decodes it, with grey in place of the missing part."""
+    path = tmp_path / 'short.jpg'
+    cv2.imwrite(str(path), np.repeat(picture, 20, axis=0))
+    read_image(path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(DataError, match='short.jpg cannot be read: it is cut off.\nExpected: a complete JPEG'):
+        read_image(path)
+
+
 def test_a_truncated_pil_image(picture, tmp_path):
     path = tmp_path / 'short.jpg'
     Image.fromarray(np.repeat(picture, 20, axis=0)).save(path)

@@ -87,7 +87,7 @@ def test_a_deploy_config_says_it_all(tool, toy, root, option, said):
 @pytest.mark.parametrize(
     'options, said',
     [
-        ('--shape 64', 'is no input size'),
+        ('--shape 64', 'is not an input size'),
         ('--shape 64x64 --dynamic 32x32 64x64 96x96', 'both given'),
         ('--batch 4', 'without an input size'),
         ('--backend tensorrt', 'without an input size'),

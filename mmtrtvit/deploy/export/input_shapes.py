@@ -53,7 +53,7 @@ def parse_size(text: str) -> tuple[int, int]:
     height, width = map(int, found.groups()) if found else (0, 0)
     if not height or not width:
         raise ConfigError(
-            f'{text!r} is no input size.', expected='height x width in pixels, such as 800x1344', fix='correct it'
+            f'{text!r} is not an input size.', expected='height x width in pixels, such as 800x1344', fix='correct it'
         )
     return height, width
 

@@ -42,7 +42,7 @@ class Reference:
     def __init__(self, model: nn.Module, config: Config) -> None:
         init_default_scope(config.default_scope)
         steps = [dict(step) for step in pipeline_of(config) if 'LoadAnnotations' not in unscoped(step.type)]
-        # what an image needs without this transform, which mmpretrain lacks, is in `prepare`
+        # mmpretrain lacks this transform: `prepare` sets the keys that it would set
         load = [] if config.default_scope == 'mmpretrain' else [f'{config.default_scope}.LoadImageFromNDArray']
         steps[:1] = [dict(type=name) for name in load]
         self.model = model
