@@ -7,7 +7,7 @@ features are sampled. Inputs and outputs stay float32.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx
 import onnx.version_converter
@@ -80,22 +80,26 @@ def plan_half(model: onnx.ModelProto, nodes_to_exclude: Sequence[str] = (), form
     return _plan(prepare(model), nodes_to_exclude, form)
 
 
-def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFormat) -> Plan:
-    types, weights, read_by = element_types(model), initializers(model), readers(model)
-    nodes = list(model.graph.node)
-    check_excluded(nodes_to_exclude, (node.name for node in nodes))
-    makers = {name: node for node in nodes for name in node.output}
-
-    read_as_data = read_by_layers(model, types) | {node.name for node in layers(model)}
-    from_data = {value.name for value in model.graph.input}
-    for node in nodes:
+def _depends_on_data(model: onnx.ModelProto, weights: Collection[str]) -> set[str]:
+    """Names of the tensors that depend on the values of the input, and not on its shape only."""
+    found = {value.name for value in model.graph.input}
+    for node in model.graph.node:
         quantised_weight = node.op_type == 'DequantizeLinear' and node.input[0] in weights
-        if quantised_weight or (node.op_type not in ('Shape', 'Size') and from_data.intersection(node.input)):
-            from_data.update(node.output)
+        if quantised_weight or (node.op_type not in ('Shape', 'Size') and found.intersection(node.input)):
+            found.update(node.output)
+    return found
 
+
+def _by_rules(
+    model: onnx.ModelProto, types: dict[str, int], nodes_to_exclude: Sequence[str], form: HalfFormat
+) -> tuple[dict[str, onnx.NodeProto], dict[str, str]]:
+    """The nodes in half precision, and the others with the reason, by the rules for single nodes."""
+    weights = initializers(model)
+    read_as_data = read_by_layers(model, types) | {node.name for node in layers(model)}
+    from_data = _depends_on_data(model, weights)
     operators, deciding = {**KEPT_OPERATORS, **form.operators}, deciding_layers(model)
     half, kept = {}, {}
-    for node in nodes:
+    for node in model.graph.node:
         if not any(types.get(name) == TensorProto.FLOAT for name in node.output):
             continue
         misfits = [
@@ -122,6 +126,15 @@ def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFor
             kept[node.name] = f'{misfits[0]} does not fit into {form.name}'
         else:
             half[node.name] = node
+    return half, kept
+
+
+def _plan(model: onnx.ModelProto, nodes_to_exclude: Sequence[str], form: HalfFormat) -> Plan:
+    types, weights, read_by = element_types(model), initializers(model), readers(model)
+    nodes = list(model.graph.node)
+    check_excluded(nodes_to_exclude, (node.name for node in nodes))
+    makers = {name: node for node in nodes for name in node.output}
+    half, kept = _by_rules(model, types, nodes_to_exclude, form)
 
     # Avoid pairs of casts: nodes between float32 nodes stay in float32, and nodes that only move values follow their
     # input.

@@ -112,6 +112,55 @@ def _precision(precision: Mapping) -> list[str]:
     return lines
 
 
+def _exported(report: Mapping) -> str:
+    artefact = report['artefact']
+    source = artefact['source']
+    rows = [
+        ['model config', source['model_config']],
+        ['checkpoint', f'{source["checkpoint"]} ({source["checkpoint_sha256"][:12]})'],
+        ['backend, flavour, precision', ', '.join(artefact[key] for key in ('backend', 'flavour', 'precision'))],
+        ['precision of the graph', report['precision']['summary']],
+        ['input', ', '.join('x'.join(map(str, tensor['shape'])) for tensor in artefact['inputs'].values())],
+        ['nodes before and after folding', f'{report["graph"]["nodes_before"]} / {report["graph"]["nodes"]}'],
+    ]
+    if report.get('engine_bytes'):
+        rows.append(['size of the engine', f'{report["engine_bytes"] / 1e6:.1f} MB'])
+    return table(['', ''], rows)
+
+
+def _accuracy(metrics: Mapping[str, Mapping] | None) -> list[str]:
+    if not metrics:
+        return ['## Accuracy', 'Not measured: compared on one image, or nothing is annotated at the data root.']
+    rows = [
+        [
+            name,
+            f'{pair["pytorch"]:.4f}',
+            f'{pair["artefact"]:.4f}',
+            f'{pair["pytorch"] - pair["artefact"]:+.4f}',
+            _interval(pair),
+        ]
+        for name, pair in metrics.items()
+    ]
+    header = ['metric', 'PyTorch', 'artefact', 'loss', 'interval of the loss']
+    return ['## Accuracy on the same images', table(header, rows)]
+
+
+def _latency(proof: Mapping) -> list[str]:
+    measured = proof['latency']
+    if not measured:
+        return ['Not measured: it was not asked for, or this machine cannot run the engine.']
+    rows = [
+        [row['name'], f'{row["median"]:.1f}', f'{row["p90"]:.1f}', f'{row["p99"]:.1f}', row['runs']] for row in measured
+    ]
+    first = measured[0]
+    return [
+        table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
+        f'Scope: {first["scope"]}; image {first["image"]}, both on {first["device"]}, {first["threads"]} threads; '
+        f'PyTorch / artefact = {proof["latency_ratio"]:.2f}.'
+        + ('' if all(row['steady'] for row in measured) else ' Unsteady: trust the ratio, not the figure.'),
+    ]
+
+
 def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
     """The report as a page.
 
@@ -126,25 +175,7 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
         f'All figures here are *measured*, on {proof["subject"]}, with {proof["threads"]} threads on '
         f'{_processor(artefact["processor"])}.',
         '## What was exported',
-        table(
-            ['', ''],
-            [
-                ['model config', artefact['source']['model_config']],
-                ['checkpoint', f'{artefact["source"]["checkpoint"]} ({artefact["source"]["checkpoint_sha256"][:12]})'],
-                [
-                    'backend, flavour, precision',
-                    f'{artefact["backend"]}, {artefact["flavour"]}, {artefact["precision"]}',
-                ],
-                ['precision of the graph', report['precision']['summary']],
-                ['input', ', '.join('x'.join(map(str, tensor['shape'])) for tensor in artefact['inputs'].values())],
-                ['nodes before and after folding', f'{report["graph"]["nodes_before"]} / {report["graph"]["nodes"]}'],
-                *(
-                    [['size of the engine', f'{report["engine_bytes"] / 1e6:.1f} MB']]
-                    if report.get('engine_bytes')
-                    else []
-                ),
-            ],
-        ),
+        _exported(report),
         '## Agreement with PyTorch',
         _parity(proof['parity']),
     ]
@@ -153,37 +184,7 @@ def to_markdown(report: Mapping, engine_page: str | None = None) -> str:
             'The selection of boxes in plain arithmetic was certain to be the greedy one in '
             f'{proof["exact"]:.1%} of the images.'
         )
-    if proof['metrics']:
-        rows = [
-            [
-                name,
-                f'{pair["pytorch"]:.4f}',
-                f'{pair["artefact"]:.4f}',
-                f'{pair["pytorch"] - pair["artefact"]:+.4f}',
-                _interval(pair),
-            ]
-            for name, pair in proof['metrics'].items()
-        ]
-        header = ['metric', 'PyTorch', 'artefact', 'loss', 'interval of the loss']
-        lines += ['## Accuracy on the same images', table(header, rows)]
-    else:
-        lines += ['## Accuracy', 'Not measured: compared on one image, or nothing is annotated at the data root.']
-    lines.append('## Latency')
-    if proof['latency']:
-        rows = [
-            [row['name'], f'{row["median"]:.1f}', f'{row["p90"]:.1f}', f'{row["p99"]:.1f}', row['runs']]
-            for row in proof['latency']
-        ]
-        first = proof['latency'][0]
-        lines += [
-            table(['', 'p50 ms', 'p90 ms', 'p99 ms', 'rounds'], rows),
-            f'Scope: {first["scope"]}; image {first["image"]}, both on {first["device"]}, {first["threads"]} threads; '
-            f'PyTorch / artefact = {proof["latency_ratio"]:.2f}.'
-            + ('' if all(row['steady'] for row in proof['latency']) else ' Unsteady: trust the ratio, not the figure.'),
-        ]
-    else:
-        lines.append('Not measured: it was not asked for, or this machine cannot run the engine.')
-    lines += _precision(report['precision'])
+    lines += [*_accuracy(proof['metrics']), '## Latency', *_latency(proof), *_precision(report['precision'])]
     if engine_page:
         lines += ['## The engine', engine_page]
     lines += [
