@@ -197,4 +197,6 @@ def test_a_start_from_other_classes(trained, photographs, tmp_path):
         new_config('trtvit_a_in1k', data=photographs, out=tmp_path / 'other.py', checkpoint=checkpoint)
     with pytest.raises(ConfigError, match='a square'):
         new_config('trtvit_a_in1k', data=photographs, out=tmp_path / 'other.py', size=(32, 64))
+    with pytest.raises(ConfigError, match='--batch-size 1000, but there are'):
+        new_config('trtvit_a_in1k', data=photographs, out=tmp_path / 'other.py', batch_size=1000)
     assert not (tmp_path / 'other.py').exists()

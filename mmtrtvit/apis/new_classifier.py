@@ -29,6 +29,27 @@ MARGIN = 256 / 224
 """Shorter side of a test image over the side of its crop, as on ImageNet."""
 
 
+def check_length(images: int, epochs: int | None, batch_size: int | None) -> None:
+    """Check the options of the length of a training.
+
+    Args:
+        images: Number of training images.
+        epochs, batch_size: As given; None for the default.
+
+    Raises:
+        ConfigError: If one is below 1, or there are fewer images than in a batch.
+    """
+    for option, value in (('--epochs', epochs), ('--batch-size', batch_size)):
+        if value is not None and value < 1:
+            raise ConfigError(f'{option} {value}', expected='1 or more', fix='correct it')
+    if batch_size and batch_size > images:
+        raise ConfigError(
+            f'--batch-size {batch_size}, but there are {images} training images.',
+            expected='at most as many',
+            fix=f'--batch-size {min(images, 4)}',
+        )
+
+
 def new_classifier(
     entry: Classifier,
     *,
@@ -58,11 +79,9 @@ def new_classifier(
         raise ConfigError(
             f'--size {size[0]}x{size[1]}', expected='a square of 32 pixels a side or more', fix='--size 224x224'
         )
-    for option, value in (('--epochs', epochs), ('--batch-size', batch_size)):
-        if value is not None and value < 1:
-            raise ConfigError(f'{option} {value}', expected='1 or more', fix='correct it')
     images, classes = own.images['train'], len(own.classes)
-    batch = min(batch_size or BATCH, images)
+    check_length(images, epochs, batch_size)
+    batch = batch_size or min(BATCH, images)
     steps = images // batch  # an incomplete batch is left out
     start, started, notes = _start(entry.load(), own, checkpoint)
     iterations = ITERATIONS // (2 if checkpoint else 1)

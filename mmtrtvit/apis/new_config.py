@@ -23,7 +23,7 @@ from ..zoo.config_text import config_text, nested
 from ..zoo.configs import Classifier, Entry, find_classifiers, find_configs
 from ..zoo.recipe import NORM, Choice, Code, choose_schedule, choose_size, model_changes
 from .class_layers import build_without_memory, starts_anew
-from .new_classifier import new_classifier
+from .new_classifier import check_length, new_classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,17 +189,9 @@ def _check_method(entry: Entry, own: OwnData) -> None:
 def _check_numbers(
     entry: Entry, own: OwnData, size: tuple[int, int] | None, epochs: int | None, batch: int | None
 ) -> None:
-    for option, value in (('--epochs', epochs), ('--batch-size', batch)):
-        if value is not None and value < 1:
-            raise ConfigError(f'{option} {value}', expected='1 or more', fix='correct it')
+    check_length(own.images['train'], epochs, batch)
     if size and min(size) < 32:
         raise ConfigError(f'--size {size[0]}x{size[1]}', expected='32 pixels or more a side', fix='correct it')
-    if batch and batch > own.images['train']:
-        raise ConfigError(
-            f'--batch-size {batch}, but there are {own.images["train"]} training images.',
-            expected='at most as many',
-            fix=f'--batch-size {min(own.images["train"], 4)}',
-        )
     if entry.method == 'upernet' and min(batch or 2, own.images['train']) < 2:
         raise ConfigError(
             'UperNet learns from two images or more at a time: its coarsest map has one pixel an image, and BatchNorm '
