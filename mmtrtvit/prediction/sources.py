@@ -270,9 +270,9 @@ def video_frames(item: Item, stride: int = 1) -> Iterator[SourceImage | Skipped]
                     break
                 broken.append(frame)
             else:
-                yield from (
-                    Skipped(f'{item.path}, frame {number}', 'The frame cannot be decoded.') for number in broken
-                )
+                for number in broken:
+                    if number % stride == 0:
+                        yield Skipped(f'{item.path}, frame {number}', 'The frame cannot be decoded.')
                 broken = []
                 if pixels is not None:
                     yield SourceImage(item, pixels, frame, rate)
