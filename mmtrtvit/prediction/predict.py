@@ -74,8 +74,8 @@ class Summary:
         if self.skipped:
             lines.append(f'{self.skipped} skipped:')
             lines += [f'  {entry.title}: {entry.reason}' for entry in self.reasons]
-            if self.skipped > len(self.reasons):
-                lines.append(f'  and {self.skipped - len(self.reasons)} more')
+            if others := self.skipped - sum(entry.number for entry in self.reasons):
+                lines.append(f'  and {others} more')
         return '\n'.join(lines)
 
 
