@@ -173,6 +173,14 @@ class ClassScores:
         return list(zip(_names(best, self.classes), self.scores[best].tolist(), strict=True))
 
 
+def _warn_not_finite(numbers: str, outcome: str) -> None:
+    warnings.warn(
+        f'The network gives {numbers} that are infinite or not a number, so {outcome}. Fix: deploy the checkpoint '
+        'again in another precision, such as --precision fp32 or bf16.',
+        stacklevel=4,
+    )
+
+
 def class_scores(outputs: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> ClassScores:
     """The class scores of one image.
 
@@ -181,15 +189,11 @@ def class_scores(outputs: Mapping[str, np.ndarray], classes: tuple[str, ...]) ->
         classes: Names of all classes.
 
     Warns:
-        If a score is infinite or not a number: the class is then meaningless.
+        If a score is infinite or not a number: the class is then wrong.
     """
     scores = outputs[SCORES].astype(np.float32)
     if not np.isfinite(scores).all():
-        warnings.warn(
-            'The network gives scores that are infinite or not a number, so the class means nothing. Fix: deploy the '
-            'checkpoint again in another precision, such as --precision fp32 or bf16.',
-            stacklevel=3,
-        )
+        _warn_not_finite('scores', 'the class is wrong')
     return ClassScores(scores, classes)
 
 
@@ -204,8 +208,13 @@ def detections(
         frame: Position of the image in the input.
         classes: Names of all classes.
         mask_threshold: Pixels with at least this probability belong to an object. None to skip the masks.
+
+    Warns:
+        If a score is infinite or not a number: objects are then missing.
     """
     dets = outputs[DETS]
+    if not np.isfinite(dets[:, 4]).all():
+        _warn_not_finite('scores', 'objects are missing')
     found = dets[:, 4] > 0
     scale = np.array([*frame.scale, *frame.scale])
     boxes, masks = dets[found, :4], None
@@ -265,6 +274,9 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
 
     Returns:
         ``(H, W)`` int64, at the original size of the image.
+
+    Warns:
+        If a pixel has no logit that is a number: its class is then 0.
     """
     if output.dtype.kind != 'f':
         height, width = frame.resized
@@ -278,4 +290,6 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
         # labels grow, so the largest one is the last that was better: quicker than to assign where it is
         np.multiply(better, labels.dtype.type(label), out=own)
         np.maximum(labels, own, out=labels)
+    if best.min() == -np.inf:
+        _warn_not_finite('logits', 'pixels of the label map are wrong')
     return labels.astype(np.int64)

@@ -70,13 +70,13 @@ def test_boxes_that_are_no_numbers_have_no_mask():
 
 
 def test_places_without_a_detection_are_dropped():
-    dets = np.array([[0, 0, 20, 10, 0.9], [0, 0, 0, 0, 0], [5, 5, 25, 15, 0.1], [1, 1, 2, 2, np.nan]], np.float32)
-    outputs = {'dets': dets, 'labels': np.array([1, 0, 5, 0])}
+    dets = np.array([[0, 0, 20, 10, 0.9], [0, 0, 0, 0, 0], [5, 5, 25, 15, 0.1]], np.float32)
+    outputs = {'dets': dets, 'labels': np.array([1, 0, 5])}
     frame = Frame(original=(30, 80), resized=(15, 20))
     found = detections(outputs, frame, ('a', 'b'), None)
     np.testing.assert_allclose(found.boxes, [[0, 0, 80, 20], [20, 10, 100, 30]])
     assert found.scores.tolist() == pytest.approx([0.9, 0.1]) and found.names == ['b', '5'] and found.masks is None
-    with_masks = detections({**outputs, 'masks': np.ones((4, 28, 28), np.float32)}, frame, ('a', 'b'), 0.5)
+    with_masks = detections({**outputs, 'masks': np.ones((3, 28, 28), np.float32)}, frame, ('a', 'b'), 0.5)
     assert with_masks.masks.shape == (2, 30, 80)
     assert with_masks.masks[0][:20].all() and not with_masks.masks[0][21:].any()
     nothing = detections({'dets': dets[:0], 'labels': np.zeros(0, int), 'masks': dets[:0, None]}, frame, (), 0.5)
@@ -124,6 +124,14 @@ def test_padding_is_cut_away_first(chosen):
 def test_scores_that_are_no_numbers_are_told():
     with pytest.warns(UserWarning, match='not a number'):
         class_scores({'scores': np.array([0.2, np.nan], np.float32)}, ('ant', 'bee'))
+    frame = Frame(original=(4, 4), resized=(4, 4))
+    dets = np.array([[0, 0, 2, 1, 0.9], [1, 1, 2, 2, np.nan]], np.float32)
+    with pytest.warns(UserWarning, match='objects are missing'):
+        assert len(detections({'dets': dets, 'labels': np.array([1, 0])}, frame, ('ant', 'bee'), None)) == 1
+    logits = np.ones((3, 4, 4), np.float32)
+    logits[:, 2, 1] = np.nan
+    with pytest.warns(UserWarning, match='pixels of the label map are wrong'):
+        assert label_map(logits, frame).max() == 0
 
 
 def test_class_scores_name_the_most_probable_classes():
