@@ -10,7 +10,7 @@ from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a detector or segmentor on the test split of its config.')
+    parser = argparse.ArgumentParser(description='Evaluate a detector, segmentor or classifier on the test split of its config.')
     parser.add_argument('config', help='config file, such as configs/maskrcnn_trtvit_b_coco.py')
     tested = parser.add_mutually_exclusive_group(required=True)
     tested.add_argument('checkpoint', nargs='?', help='checkpoint to evaluate in PyTorch')
@@ -18,13 +18,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as well')
     parser.add_argument('--tile', type=int, metavar='PIXELS', help='cut large images into tiles, with --backend-dir')
-    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the truth into this folder')
+    parser.add_argument(
+        '--show-dir',
+        metavar='DIR',
+        help='draw predictions beside the truth into this folder, below that of the run unless it is absolute',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (several scales and flips)')
     parser.add_argument('--per-class', action='store_true', help='figures of every class (printed for mIoU anyway)')
     parser.add_argument(
         '--allow-mismatch', action='store_true', help='accept a checkpoint that does not fill the whole network'
     )
-    add_config_options(parser, example='layer-decay')
+    add_config_options(parser, example='slide')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()

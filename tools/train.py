@@ -11,7 +11,7 @@ from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a detector or segmentor.')
+    parser = argparse.ArgumentParser(description='Train a detector, segmentor or classifier.')
     parser.add_argument('config', help='config file, such as configs/maskrcnn_trtvit_b_coco.py')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
     parser.add_argument(
@@ -26,7 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--allow-mismatch',
         action='store_true',
-        help='accept a load_from checkpoint that does not fill the whole network (fine-tuning on other classes)',
+        help='accept a load_from checkpoint that does not fill the whole network (if only the classes differ, rather '
+        '--cfg-options new_classes=True)',
     )
     add_config_options(parser, example='layer-decay')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
