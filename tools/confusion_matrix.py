@@ -9,7 +9,9 @@ from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Confusion matrix of a detector, segmentor or classifier, as JSON and PNG.')
+    parser = argparse.ArgumentParser(
+        description='Confusion matrix of a detector, segmentor or classifier, as JSON and PNG.'
+    )
     parser.add_argument('config', help='config file, such as configs/semfpn_trtvit_b_ade20k.py')
     parser.add_argument('source', help='what tools/test.py --out wrote (.pkl), or a checkpoint to evaluate')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for confusion_matrix.json and .png')

@@ -10,7 +10,9 @@ from mmtrtvit.options import add_config_options
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a detector, segmentor or classifier on the test split of its config.')
+    parser = argparse.ArgumentParser(
+        description='Evaluate a detector, segmentor or classifier on the test split of its config.'
+    )
     parser.add_argument('config', help='config file, such as configs/maskrcnn_trtvit_b_coco.py')
     tested = parser.add_mutually_exclusive_group(required=True)
     tested.add_argument('checkpoint', nargs='?', help='checkpoint to evaluate in PyTorch')

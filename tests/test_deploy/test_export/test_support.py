@@ -73,7 +73,7 @@ def test_a_layer_that_is_not_in_the_standard():
 def rows_of_the_guide(root):
     """Config, native and portable of each row in the table of networks in docs/deploy.md."""
     text = (root / 'docs' / 'deploy.md').read_text().partition('\n## Networks\n')[2].partition('\n## ')[0]
-    return re.findall(r'^\|[^|]*\| `(mm\w+::\S+)` \| ([^|]*) \| ([^|]*) \|$', text, re.MULTILINE)
+    return re.findall(r'^\|[^|]*\| `(mm(?:det|seg)::\S+)` \| ([^|]*) \| ([^|]*) \|$', text, re.MULTILINE)
 
 
 def test_the_guide_is_true(root):
