@@ -163,7 +163,7 @@ def test_int8_beside_fp16_is_rounded_too(path, asked):
 @pytest.mark.parametrize(
     'backend, capability, targets, said',
     [
-        ('tensorrt-rtx', (9, 0), (), 'GPUs of data centres (H100, H200, B200) are no target of TensorRT for RTX'),
+        ('tensorrt-rtx', (9, 0), (), 'TensorRT for RTX does not support data-centre GPUs (H100, H200, B200)'),
         ('tensorrt-rtx', (8, 6), ('sm120',), 'the engine is for sm120, and the GPU here is sm86'),
         ('tensorrt-rtx', (7, 5), (), 'the engine is for sm80, sm86, sm89, sm120, sm121, and the GPU here is sm75'),
         ('tensorrt-rtx', (8, 6), (), ''),

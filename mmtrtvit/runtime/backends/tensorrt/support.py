@@ -93,7 +93,7 @@ REFUSALS = (
     Refusal(
         'tensorrt',
         before=TENSORRT_LOWEST,
-        reason='strongly typed networks came with TensorRT 10; before it, the data types of the graph are not followed',
+        reason='strongly typed networks came with TensorRT 10; earlier versions ignore the data types of the graph',
         instead='TensorRT 10.x or 11.x: pip install tensorrt-cu12==10.16.1.11',
     ),
     Refusal(
@@ -108,14 +108,14 @@ REFUSALS = (
         'tensorrt',
         before=TENSORRT_WITHOUT_FLAGS,
         uses='precision flags',
-        reason='engines of TensorRT 10 are strongly typed here: the precision stands in the graph, and the builder '
-        'flags of fp16_mode and int8_mode exclude that',
+        reason='engines of TensorRT 10 are strongly typed here: the graph sets the precision, which rules out the '
+        'builder flags of fp16_mode and int8_mode',
         instead='tools/deploy.py --precision fp16 or int8, which write the precision into the graph',
     ),
     Refusal(
         'tensorrt_rtx',
         capabilities=frozenset({(9, 0), (10, 0), (10, 3), (11, 0)}),
-        reason='GPUs of data centres (H100, H200, B200) are no target of TensorRT for RTX',
+        reason='TensorRT for RTX does not support data-centre GPUs (H100, H200, B200)',
         instead='--backend tensorrt with TensorRT 10.x or 11.x',
     ),
     Refusal(
