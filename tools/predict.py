@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         choices=list(FORMATS),
         dest='formats',
-        help='formats of the results (default: drawn, with coco for detectors or label-map for segmentors)',
+        help='formats of the results (default: drawn, with coco for detectors, label-map for segmentors, csv for classifiers)',
     )
     parser.add_argument(
         '--score', type=float, default=SCORE, help='objects with a higher score count (default: %(default)s)'
