@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         choices=list(FORMATS),
         dest='formats',
-        help='formats of the results (default: drawn, with coco for detectors, label-map for segmentors, csv for classifiers)',
+        help='formats of the results (default: drawn, and coco, label-map or csv by task)',
     )
     parser.add_argument(
         '--score', type=float, default=SCORE, help='objects with a higher score count (default: %(default)s)'
