@@ -1,4 +1,4 @@
-"""Options that nothing reads: typing errors, names of OpenMMLab 2.x, and variables of a config file."""
+"""Options that nothing reads: typing errors, names from before MMEngine, and variables of a config file."""
 
 import contextlib
 import difflib
@@ -63,7 +63,7 @@ OLD_NAMES: tuple[tuple[str, str], ...] = (
     (r'model\.pretrained', 'model.backbone.init_cfg.checkpoint'),
     (r'model\.(train|test)_cfg\.(rpn|rcnn)\.nms_thr', r'model.\1_cfg.\2.nms.iou_threshold'),
 )
-"""Pattern of a whole key of OpenMMLab 2.x to its name today."""
+"""Pattern of a whole key of mmdet 2.x or mmseg 0.x, before MMEngine, to its name today."""
 
 TOP = {
     *inspect.signature(Runner.__init__).parameters,
@@ -115,7 +115,7 @@ def check_keys(config: Config, options: Mapping[str, Any]) -> None:
         options: Dotted key to value.
 
     Raises:
-        ConfigError: If nothing reads a key; proposes the nearest one, or the name of today for one of OpenMMLab 2.x.
+        ConfigError: If nothing reads a key; proposes the nearest one, or today's name of one from before MMEngine.
     """
     for key, value in options.items():
         _check_key(config, key, value, options)
@@ -150,7 +150,11 @@ def _check_key(config: Config, key: str, value: Any, options: Mapping[str, Any])
 def _refuse_top(config: Config, key: str, top: str) -> None:
     new = _name_today(key)
     if new and top not in config:
-        raise ConfigError(f'Nothing reads {key}: it is a name of OpenMMLab 2.x.', expected=new, fix=f'use {new}')
+        raise ConfigError(
+            f'Nothing reads {key}: it is a name from before MMEngine (mmdet 2.x, mmseg 0.x).',
+            expected=new,
+            fix=f'use {new}',
+        )
     if top in config:
         places = [place for name in config if name in TOP for place in _places(config[name], config[top], name)]
         places = [f'{place}{key[len(top) :]}' for place in places]
@@ -219,7 +223,9 @@ def _judge(config: Config, parent: Mapping, place: str, name: str) -> None:
         _near(name, known),
     )
     if new:
-        raise ConfigError(f'{key}: {fault}; it is a name of OpenMMLab 2.x.', expected=new, fix=f'use {new}')
+        raise ConfigError(
+            f'{key}: {fault}; it is a name from before MMEngine (mmdet 2.x, mmseg 0.x).', expected=new, fix=f'use {new}'
+        )
     raise ConfigError(
         f'{key}: {fault}.',
         expected=f'one of {", ".join(sorted(known - _ALWAYS)[:20])}',

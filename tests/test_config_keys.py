@@ -77,9 +77,9 @@ def test_a_typing_error_in_the_settings_of_a_function(configs):
         ('model.pretrained', 'model.backbone.init_cfg.checkpoint'),
     ],
 )
-def test_names_of_openmmlab_2(configs, key, new):
+def test_names_from_before_mmengine(configs, key, new):
     said = refused(configs['maskrcnn'], key)
-    assert 'OpenMMLab 2.x' in said and f'Fix: use {new}' in said
+    assert 'mmdet 2.x' in said and f'Fix: use {new}' in said
 
 
 def test_variables_of_a_config_file(configs):

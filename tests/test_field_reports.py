@@ -81,9 +81,9 @@ REPORTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         ('test_config_keys.py::test_settings_for_workers_that_are_not_there',),
     ),
     16: (
-        'a key that nothing reads, or of OpenMMLab 2',
+        'a key that nothing reads, or from before MMEngine',
         'mmengine',
-        ('test_config_keys.py::test_typing_errors', 'test_config_keys.py::test_names_of_openmmlab_2'),
+        ('test_config_keys.py::test_typing_errors', 'test_config_keys.py::test_names_from_before_mmengine'),
     ),
     17: (
         'cuda was asked for and the CPU runs',
