@@ -1,6 +1,7 @@
 """Latency of one or more functions, measured in turn."""
 
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,12 @@ STEADY_SPREAD = 0.05
 
 WINDOWS = 3
 """Consecutive steady windows that a figure needs."""
+
+WINDOW_SECONDS = 2.0
+"""Time after which a window of slow runs is long enough, seconds."""
+
+FEWEST_RUNS = 4
+"""Runs of a window, however slow they are."""
 
 REST = 0.1
 """Share of one core that the process may still use when a run begins."""
@@ -116,14 +123,21 @@ class _Windows:
     """Cuts the runs of a subject into windows, and finds the last unbroken row of steady ones.
 
     Args:
-        runs: Runs of a window.
+        min_runs: Runs that a figure needs; a window is a third of them.
+        run_ms: About the time of a run, milliseconds. A window of slow runs ends after :data:`WINDOW_SECONDS`, but not
+            before :data:`FEWEST_RUNS`.
 
     Attributes:
+        runs: Runs of a window.
+        needed: Steady runs that a figure needs.
         medians: The median of each steady window of the row.
     """
 
-    def __init__(self, runs: int) -> None:
-        self.runs = runs
+    def __init__(self, min_runs: int, run_ms: float = 0.0) -> None:
+        usual = max(min_runs // WINDOWS, 1)
+        long_enough = math.ceil(WINDOW_SECONDS * 1e3 / run_ms) if run_ms else usual
+        self.runs = min(usual, max(FEWEST_RUNS, long_enough))
+        self.needed = max(min_runs, 1) if self.runs == usual else WINDOWS * self.runs
         self.medians: list[float] = []
 
     def look(self, values: Sequence[float]) -> None:
@@ -194,7 +208,8 @@ def measure(
         settings: Whatever else the figures depend on.
         warmup_runs: Minimum number of uncounted runs of each.
         warmup_seconds: Minimum time of the uncounted runs of each.
-        min_runs: Minimum number of counted runs of each; a window is a third of it.
+        min_runs: Minimum number of counted runs of each; a window is a third of it. Of slow runs fewer are enough: a
+            window ends after :data:`WINDOW_SECONDS`, but not before :data:`FEWEST_RUNS`.
         min_seconds: Minimum time of the counted runs of each.
         max_seconds: End after this time, but never before three rounds. What has not become steady is flagged.
         until_steady: False to end after ``min_runs`` and ``min_seconds``, steady or not.
@@ -220,7 +235,7 @@ def measure(
         return float(answer) if isinstance(answer, Milliseconds) else wall
 
     rows = {name: Latency(name, scope, [], dict(settings or {})) for name in subjects}
-    windows = {name: _Windows(max(min_runs // WINDOWS, 1)) for name in subjects}
+    windows = {name: _Windows(min_runs) for name in subjects}
     running = dict(subjects)
 
     def finish(name: str, **found: Any) -> None:
@@ -241,7 +256,8 @@ def measure(
     def is_complete(name: str) -> bool:
         runs = windows[name].steady_runs if until_steady else len(rows[name].values)
         counted = rows[name].values[-runs:]
-        enough = runs >= max(min_runs, 1) and sum(counted) >= min_seconds * 1e3
+        needed = windows[name].needed if until_steady else max(min_runs, 1)
+        enough = runs >= needed and sum(counted) >= min_seconds * 1e3
         return enough and not (until_steady and _spread(counted) > STEADY_SPREAD)
 
     try:
@@ -254,6 +270,7 @@ def measure(
                 spent += (time.perf_counter() - begun) * 1e3
                 runs += 1
             rows[name] = dataclasses.replace(rows[name], warmup_runs=runs, warmup_seconds=spent / 1e3)
+            windows[name] = _Windows(min_runs, spent / runs if runs else 0.0)
         start, rounds = time.perf_counter(), 0
         while running:
             for name in list(running):

@@ -83,6 +83,18 @@ def test_only_steady_windows_count(clock):
     assert found.median == found.quantile(0.99) == pytest.approx(50.0) and found.spread == pytest.approx(0)
 
 
+@pytest.mark.parametrize(('seconds', 'runs'), [(0.1, 30), (0.3, 21), (5.0, 12)])
+def test_slow_runs_need_fewer(clock, seconds, runs):
+    """A window is 10 runs, or 2 seconds, or 4 runs, whichever is the longest of the last two."""
+    (found,) = measure({'a': clock.subject('a', seconds)}, scope='s', warmup_seconds=0, min_runs=30)
+    assert found.steady and len(found.values) == runs
+
+
+def test_few_runs_are_few_however_slow_they_are(clock):
+    (found,) = measure({'a': clock.subject('a', 5.0)}, scope='s', warmup_seconds=0, min_runs=6)
+    assert len(found.values) == 6
+
+
 def test_windows_have_to_agree(clock):
     """Each window is steady, but the machine becomes slower from one to the next until it stays as it is."""
     drift = clock.subject('a', *[0.1] * 3, *[0.12] * 3, *[0.14] * 300)

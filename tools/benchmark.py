@@ -52,7 +52,9 @@ OPTIONS = {
         help="what is compared: plain, checkpointing, AMP, 'AMP, checkpointing', 'channels last'",
     ),
     '--beside': dict(nargs='+', default=[], metavar='CONFIG', help='other configs, measured plain in the same runs'),
-    '--streams': dict(type=int, help='images that the network works on at the same time (None: 1)'),
+    '--streams': dict(
+        nargs='+', type=int, default=[1], metavar='N', help='images that the network works on at the same time'
+    ),
     '--parts': dict(action='store_true', help='profile the parts of the network as well (ONNX Runtime, OpenVINO)'),
     '--no-latency': dict(dest='timed', action='store_false', default=True, help='do not time anything'),
     '--cfg-options': dict(nargs='+', action=config_options(), metavar='KEY=VALUE', help='change the config'),

@@ -12,7 +12,7 @@ from ..config import make_work_dir
 from ..errors import ConfigError, DataError
 from ..machine import machine
 
-COUNTS = ('size', 'batch', 'images', 'iterations', 'threads')
+COUNTS = ('size', 'batch', 'images', 'iterations', 'threads', 'streams')
 """Settings that have to be at least one."""
 
 

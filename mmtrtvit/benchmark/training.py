@@ -87,7 +87,7 @@ def _serve(
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(seed)
-        config = Config.fromfile(path)
+        config = load_config(path)
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         data = random_batch(config, batch, size, size, seed)
         network, wrapper = build_training(config, size, **variant, device=device)
@@ -162,7 +162,7 @@ class _Trainer:
 
 
 @contextlib.contextmanager
-def _trainers(subjects: Mapping[str, tuple[Path, dict]], *settings) -> Iterator[dict[str, _Trainer]]:
+def _trainers(subjects: Mapping[str, tuple[str | Path, dict]], *settings) -> Iterator[dict[str, _Trainer]]:
     trainers: dict[str, _Trainer] = {}
     try:
         # built one after the other, so that they do not slow each other down
@@ -225,7 +225,7 @@ def benchmark_training(
                 f'--variants {name!r} is unknown.', expected=f'some of {", ".join(VARIANTS)}', fix='correct --variants'
             )
     entries = select_configs(Path(root), family, methods, archs)
-    others = {path.stem: (path, VARIANTS['plain']) for path in map(Path, beside) if load_config(path)}
+    others = {Path(config).stem: (config, VARIANTS['plain']) for config in beside if load_config(config)}
     console, results = Console(highlight=False), Results(out, 'training')
     chosen = {name: VARIANTS[name] for name in variants}
     if any(variant['amp'] for variant in chosen.values()) and not amp_is_quicker():

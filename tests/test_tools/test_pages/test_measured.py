@@ -9,20 +9,11 @@ from mmtrtvit.measurement import measurement_row
 from mmtrtvit.report.published import Published
 from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
-from pages.measured import (
-    PLAIN,
-    artefacts_table,
-    comparison_table,
-    demo_table,
-    engines_table,
-    exports_table,
-    latency_table,
-    precision_latency_table,
-    precisions_table,
-    runs_table,
-    speed_table,
-    training_table,
-)
+from pages.artefacts import engines_table, exports_table, precisions_table
+from pages.latencies import artefacts_table, comparison_table, latency_table, precision_latency_table, speed_table
+from pages.networks import exporters_table, network_changes_table, parts_table
+from pages.titles import PLAIN
+from pages.trainings import demo_table, runs_table, training_beside_table, training_table
 
 MACHINE = dict(processor='A Processor', torch_threads=2, gpu=None)
 
@@ -153,6 +144,52 @@ def test_artefacts_are_split_into_their_parts():
     ]
 
 
+def whole(values, **facts):
+    """A measured row of a whole network."""
+    extra = dict(config='configs/retinanet_trtvit_a_coco.py', **facts.pop('extra', {}))
+    given = dict(backend='openvino', shape=[1, 3, 800, 1344], name='RetinaNet, folder', scope='engine', extra=extra)
+    return speed(None, None, values=values, **{**given, **facts})
+
+
+def test_networks_are_split_into_their_parts():
+    parts = dict(backbone=1000.0, bbox_head=2995.0, rest=5.0)
+    row = whole([4000.0] * 3, parts_ms=parts, extra=dict(parts_macs=dict(backbone=5e10, bbox_head=None, rest=None)))
+    table = parts_table(dict(rows=[row, whole([4000.0] * 3)]))
+    assert cells(table) == [
+        ['`retinanet_trtvit_a_coco`', 'OpenVINO FP32', '**all**', '4000.0 / 4000.0, 93 %', '100 %', '2.0', ''],
+        ['', '', '`backbone`', '1000.0', '25.0%', '50.0', '50'],
+        ['', '', '`bbox_head`', '2995.0', '74.9%', '', ''],
+    ]
+    assert 'MatMul 100 GMAC/s' in table
+    assert parts_table(dict(rows=[])) == ''
+
+
+def test_exporters_are_compared_within_a_run():
+    plain = dict(export=PLAIN)
+    rows = [
+        whole([10.0, 30.0, 20.0]),
+        whole([20.0, 20.0, 20.0], extra=plain),
+        whole([1.0, 1.0, 1.0], backend='onnxruntime', run='another'),
+        whole([4.0, 4.0, 4.0], backend='onnxruntime', run='a third', extra=plain) | dict(status='FAILED'),
+    ]
+    table = exporters_table(dict(rows=rows))
+    network = ['`retinanet_trtvit_a_coco`', 'OpenVINO FP32', '1x3x800x1344']
+    assert cells(table) == [[*network, '20.0', '20.0 (u)', '1.00']]
+    assert exporters_table(dict(rows=rows[:1])) == ''
+
+
+def test_changes_of_artefacts():
+    def row(change, values, outside):
+        parts = dict(decoding=1.0, preprocessing=outside, network=80.0, postprocessing=9.0)
+        return whole(values, scope='end-to-end', limit=None, parts_ms=parts, extra=dict(change=change))
+
+    table = network_changes_table(dict(rows=[row('before', [100.0] * 3, 10.0), row('after', [90.0] * 3, 0.0)]))
+    assert [row[2:] for row in cells(table)] == [
+        ['before', '100.0 / 100.0', '1.0', '10.0', '80.0', '9.0', '20.0%'],
+        ['after', '90.0 / 90.0', '1.0', '0.0', '80.0', '9.0', '11.1%'],
+    ]
+
+
 def test_demo(summary):
     table = demo_table(summary)
     assert cells(table)[0] == ['PyTorch', '0.612', '0.900', '0.700', '0.800', '50.0 / 51.0']
@@ -187,6 +224,18 @@ def test_training():
     assert cells(table)[0] == ['Semantic FPN', 'TRT-ViT-A', '2.00 / 1.00', '1.50 (u) / 0.50']
     assert '2 images' in table and 'bfloat16' in table and 'unsteady' in table
     assert 'unsteady' not in training_table(dict(training=rows[:1]))
+
+
+def test_training_beside_another_network():
+    facts = dict(config='configs/semfpn_trtvit_a_toy.py', macs=4 * 10**12)
+    rows = [
+        training_row('plain', [2000.0] * 3, 2**30) | facts,
+        training_row('mask-rcnn_r50_fpn_1x_coco', [6000.0] * 3, 2**31) | facts | dict(macs=2 * 10**12),
+    ]
+    assert cells(training_beside_table(dict(training=rows))) == [
+        ['`semfpn_trtvit_a_toy`', 'plain', '2.00', '1.00', '4.000', '0.50'],
+        ['`semfpn_trtvit_a_toy`', 'mask-rcnn_r50_fpn_1x_coco', '6.00', '2.00', '2.000', '3.00'],
+    ]
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from mmtrtvit.latency import Latency, ratio
-
-from .measured import RUNTIMES, one_run
 from .render import conditions, pivot, render, unsteady_mark
+from .titles import RATIO, median, one_run, rounds_ratio, runtime_title
 
 PEERS = {
     ('nextvit', 's'): 'nextvit_small',
@@ -32,15 +30,9 @@ KINDS = {
 
 OTHERS = 'all others'
 
-RATIO = 'Ratio: the median over the rounds, in each of which both took their turn.'
-
 
 def _input(row: Mapping) -> str:
     return f'{row["shape"][2]}x{row["shape"][3]}'
-
-
-def _runtime(row: Mapping) -> str:
-    return f'{RUNTIMES[row["backend"]]}{"" if row["mode"] in ("plain", "eager") else " " + row["mode"]}'
 
 
 def _by_input(rows: Iterable[Mapping]) -> list[list[Mapping]]:
@@ -48,15 +40,6 @@ def _by_input(rows: Iterable[Mapping]) -> list[list[Mapping]]:
     rows = [row for row in rows if row['status'] == 'OK' and row['scope'] == 'backbone']
     shapes = sorted({tuple(row['shape']) for row in rows})
     return [one_run(rows, shape=list(shape)) for shape in shapes]
-
-
-def _ratio(of: Mapping, to: Mapping) -> float:
-    """Time of one row over that of another of the same run: the median over the rounds that both took part in."""
-    latencies = [
-        Latency(name, row['scope'], row['values_ms'], {}, row['first_counted'])
-        for name, row in (('of', of), ('to', to))
-    ]
-    return ratio(latencies, 'of', 'to')
 
 
 def _stages(parts: Mapping[str, float]) -> dict[str, float]:
@@ -82,7 +65,7 @@ def blocks_table(result: Mapping) -> str:
 
     def line(row: Mapping) -> dict[str, str]:
         rate, macs = row['limit']['macs_per_second'], _stages(row['extra']['parts_macs'])
-        cells = dict(name=row['name'], size=_input(row), runtime=_runtime(row))  # OpenVINO has a part `input`
+        cells = dict(name=row['name'], size=_input(row), runtime=runtime_title(row))  # OpenVINO has a part `input`
         cells['whole'] = f'{row["p50_ms"]:.1f}, {row["limit"]["share"]:.0%}{unsteady_mark(row["steady"])}'
         for stage, ms in _stages(row['parts_ms']).items():
             cells[stage] = f'{ms:.1f}' + (f', {macs[stage] / ms / rate * 1e3:.0%}' if macs.get(stage) else '')
@@ -115,18 +98,18 @@ def peers_table(result: Mapping) -> str:
     runs = _by_input(result['rows'])
     lines = []
     for rows in runs:
-        theirs = {(row['source'], _runtime(row)): row for row in rows if row['origin'] == 'timm'}
+        theirs = {(row['source'], runtime_title(row)): row for row in rows if row['origin'] == 'timm'}
         for row in rows:
-            peer = theirs.get((PEERS.get((row['family'], row['arch'])), _runtime(row)))
+            peer = theirs.get((PEERS.get((row['family'], row['arch'])), runtime_title(row)))
             if peer:
                 lines.append(
                     dict(
                         name=row['name'],
                         input=_input(row),
-                        runtime=_runtime(row),
-                        ours=_median(row),
-                        theirs=_median(peer),
-                        ratio=f'{_ratio(row, peer):.2f}',
+                        runtime=runtime_title(row),
+                        ours=median(row),
+                        theirs=median(peer),
+                        ratio=f'{rounds_ratio(row, peer):.2f}',
                     )
                 )
     columns = [
@@ -137,14 +120,10 @@ def peers_table(result: Mapping) -> str:
     return render(columns, lines, RATIO, conditions(rows)) if lines else ''
 
 
-def _median(row: Mapping) -> str:
-    return f'{row["p50_ms"]:.1f}{unsteady_mark(row["steady"])}'
-
-
 def changes_table(result: Mapping) -> str:
     """``changes.jsonl``: the same network before and after a change, in the same run."""
     measured = [
-        dict(row, change=row['extra']['change'], form=row['extra']['form'], input=_input(row), runtime=_runtime(row))
+        dict(row, **row['extra'], input=_input(row), runtime=runtime_title(row))
         for row in result['rows']
         if row['status'] == 'OK' and 'change' in row['extra']
     ]
@@ -152,9 +131,9 @@ def changes_table(result: Mapping) -> str:
     lines = [
         dict(
             zip(keys, key, strict=True),
-            before=_median(forms['before']),
-            after=_median(forms['after']),
-            ratio=f'{_ratio(forms["after"], forms["before"]):.3f}',
+            before=median(forms['before']),
+            after=median(forms['after']),
+            ratio=f'{rounds_ratio(forms["after"], forms["before"]):.3f}',
         )
         for key, forms in pivot(measured, keys, 'form').items()
         if forms.keys() == {'before', 'after'}

@@ -19,7 +19,7 @@ from mmtrtvit.study.networks import STUDIES
 from mmtrtvit.zoo.families import FAMILIES
 from mmtrtvit.zoo.methods import METHODS
 
-from . import backbones, counted, measured, predicted, studied
+from . import artefacts, backbones, counted, latencies, networks, predicted, serving, studied, trainings
 from .gpu import gpu_table
 from .metafile import metafiles
 from .plots import (
@@ -74,33 +74,36 @@ _ENGINES = 'python tools/benchmark.py deployment --backends tensorrt-rtx'
 _STUDY = 'python tools/study.py networks'
 
 MEASURED = {
-    'latency': Measured(SPEED, measured.latency_table, 'make bench'),
-    'latency-precisions': Measured(SPEED, measured.precision_latency_table, 'make bench'),
-    'latency-batch': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.BATCH), 'make bench'),
-    'latency-detector': Measured(SPEED, functools.partial(measured.speed_table, shape=measured.DETECTOR), 'make bench'),
-    'latency-artefacts': Measured(SPEED, measured.artefacts_table, 'make bench ARGS="--folders DIR"'),
-    'network-parts': Measured('networks', measured.parts_table, 'python tools/benchmark.py engine DIR --parts'),
-    'network-changes': Measured('networks', measured.network_changes_table, 'python tools/benchmark.py end-to-end DIR'),
-    'comparison': Measured(SPEED, measured.comparison_table, 'make bench', cites=True),
+    'latency': Measured(SPEED, latencies.latency_table, 'make bench'),
+    'latency-precisions': Measured(SPEED, latencies.precision_latency_table, 'make bench'),
+    'latency-batch': Measured(SPEED, functools.partial(latencies.speed_table, shape=latencies.BATCH), 'make bench'),
+    'latency-detector': Measured(
+        SPEED, functools.partial(latencies.speed_table, shape=latencies.DETECTOR), 'make bench'
+    ),
+    'latency-artefacts': Measured(SPEED, latencies.artefacts_table, 'make bench ARGS="--folders DIR"'),
+    'network-parts': Measured('networks', networks.parts_table, 'python tools/benchmark.py engine DIR --parts'),
+    'network-exporters': Measured('networks', networks.exporters_table, 'python tools/benchmark.py onnx FILE OTHER'),
+    'network-changes': Measured('networks', networks.network_changes_table, 'python tools/benchmark.py end-to-end DIR'),
+    'comparison': Measured(SPEED, latencies.comparison_table, 'make bench', cites=True),
     'blocks': Measured('backbones', backbones.blocks_table, f'{_BACKBONES} --parts'),
     'peers': Measured('backbones', backbones.peers_table, f'{_BACKBONES} --timm MODEL'),
     'changes': Measured('changes', backbones.changes_table, _BACKBONES),
-    'demo': Measured('demo', measured.demo_table, 'make demo'),
-    'training': Measured('training', measured.training_table, 'make bench-training', 'training.png'),
+    'demo': Measured('demo', trainings.demo_table, 'make demo'),
+    'training': Measured('training', trainings.training_table, 'make bench-training', 'training.png'),
     'training-beside': Measured(
-        'training_beside', measured.training_beside_table, 'python tools/benchmark.py training --beside CONFIG'
+        'training_beside', trainings.training_beside_table, 'python tools/benchmark.py training --beside CONFIG'
     ),
-    'runs': Measured('runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
-    'precisions': Measured('precisions', measured.precisions_table, _PRECISIONS),
-    'cells-runs': Measured('cells_runs', measured.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
-    'cells-precisions': Measured('cells_precisions', measured.precisions_table, _PRECISIONS),
-    'cells-counts': Measured('cells_counts', measured.counts_table, 'the function of docs/guide_blood_cells.md'),
+    'runs': Measured('runs', trainings.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
+    'precisions': Measured('precisions', artefacts.precisions_table, _PRECISIONS),
+    'cells-runs': Measured('cells_runs', trainings.runs_table, 'python tools/benchmark.py runs WORK_DIR'),
+    'cells-precisions': Measured('cells_precisions', artefacts.precisions_table, _PRECISIONS),
+    'cells-counts': Measured('cells_counts', artefacts.counts_table, 'the function of docs/guide_blood_cells.md'),
     'pretraining': Measured(
-        'pretraining', measured.pretraining_table, 'python tools/benchmark.py runs WORK_DIR', 'pretraining.png'
+        'pretraining', trainings.pretraining_table, 'python tools/benchmark.py runs WORK_DIR', 'pretraining.png'
     ),
-    'engines': Measured('deployment', measured.engines_table, _ENGINES),
-    'prediction': Measured('prediction', measured.prediction_table, 'python tools/benchmark.py prediction DIR SOURCE'),
-    'service': Measured('service', measured.service_table, 'python examples/service/load.py DIR SOURCE --out FILE'),
+    'engines': Measured('deployment', artefacts.engines_table, _ENGINES),
+    'prediction': Measured('prediction', serving.prediction_table, 'python tools/benchmark.py prediction DIR SOURCE'),
+    'service': Measured('service', serving.service_table, 'python examples/service/load.py DIR SOURCE --out FILE'),
     'roofline-errors': Measured('roofline', predicted.errors_table, _ROOFLINE, 'roofline.png'),
     'roofline-efficiencies': Measured('roofline', predicted.efficiencies_table, _ROOFLINE),
     'roofline-t4': Measured('roofline', predicted.t4_table, _ROOFLINE),
@@ -113,7 +116,7 @@ MEASURED = {
     },
     'study-accuracy': Measured('study_accuracy', studied.trained_table, 'python tools/study.py train DATA'),
     'study-guidelines': Measured('study', studied.guidelines_table, _STUDY, beside='study_accuracy'),
-    'exports': Measured('exports', measured.exports_table, 'version 0.1'),
+    'exports': Measured('exports', artefacts.exports_table, 'version 0.1'),
     'gpu': Measured('gpu', gpu_table, 'make gpu', absent='No GPU has been measured yet'),
 }
 """Tables of recorded rows by name."""
