@@ -3,7 +3,6 @@
 import functools
 import multiprocessing
 import os
-import resource
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from ..machine import machine, quiet_conditions
 from ..prediction import find_items, predict
 from ..runtime import Predictor, load
 from ..runtime.preprocess import read_image
+from .memory import memory
 from .rows import Results, check_settings
 
 ALONE, WHOLE = 'network', 'predict'
@@ -27,7 +27,7 @@ def _peak(folder: str, source: str, loading: Mapping, options: Mapping) -> int:
     """Peak resident memory of this process, bytes, after a run."""
     with tempfile.TemporaryDirectory() as scratch:
         predict(load(folder, **loading), source, Path(scratch) / 'out', **options)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return memory('cpu')[1]
 
 
 def peak_memory(

@@ -209,8 +209,11 @@ class Sweep:
 
 
 def _weight(group: Sequence[Candidate]) -> float:
-    """How much time a group needs, compared with others: each candidate as the square root of its pixels."""
-    return sum(math.prod(candidate.facts.get('shape') or [_USUAL]) ** 0.5 for candidate in group)
+    """How much time a group needs, compared with others.
+
+    Each candidate counts as the square root of its values, and as much as a small one for its loading.
+    """
+    return sum(_USUAL**0.5 + math.prod(candidate.facts.get('shape') or [_USUAL]) ** 0.5 for candidate in group)
 
 
 def _arithmetic(facts: Mapping) -> tuple[str, str]:

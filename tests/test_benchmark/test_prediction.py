@@ -1,12 +1,14 @@
 """The benchmark of a folder of images: every number of streams in turn, a row for each."""
 
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 
-from mmtrtvit.benchmark.prediction import benchmark_prediction
+from mmtrtvit.benchmark.memory import memory
+from mmtrtvit.benchmark.prediction import benchmark_prediction, peak_memory
 from mmtrtvit.errors import ConfigError
 from tests.fixtures.tiny_artefacts import make_detector
 
@@ -40,6 +42,13 @@ def test_each_number_of_streams_has_a_row(artefact, images, tmp_path):
     written = json.loads((tmp_path / 'prediction.json').read_text())['rows']
     assert [(row['streams'], 'milliseconds' in row) for row in written] == [(1, True), (2, False)]
     assert 'milliseconds' not in again[0]
+
+
+def test_peak_memory_is_not_that_of_this_process(artefact, images):
+    """A process that ``spawn`` starts was a fork of this one for a moment, and ``getrusage`` counts that."""
+    _, before = memory('cpu')
+    ballast = bytearray(os.urandom(1)) * (before + 512 * 2**20)
+    assert peak_memory(artefact, images, 2, formats=['csv']) < len(ballast)
 
 
 def test_numbers_are_checked(artefact, images, tmp_path):

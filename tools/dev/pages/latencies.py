@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from mmtrtvit.benchmark.candidates.pytorch import MODES
 from mmtrtvit.report.published import Notes, Published
+from mmtrtvit.runtime.precisions import PRECISIONS
 from mmtrtvit.zoo.complexity import backbone_complexity
 from mmtrtvit.zoo.families import FAMILIES
 
@@ -107,7 +109,19 @@ def comparison_table(result: Mapping, published: Published) -> str:
 def _side_by_side(rows: Iterable[Mapping], column: Callable[[Mapping], str]) -> tuple[list[str], list[dict]]:
     """Titles of columns, and a row for each network, of medians with their shares of the limit."""
     titles, found = {}, {}
-    for row in rows:
-        titles[column(row)] = None
+    for row in sorted(rows, key=_place):
+        titles[column(row)] = row
         found.setdefault(row['name'], dict(backbone=row['name']))[column(row)] = reached(row)
-    return list(titles), list(found.values())
+    return sorted(titles, key=lambda title: _place(titles[title])[2:]), list(found.values())
+
+
+def _place(row: Mapping) -> tuple[int, ...]:
+    """The place of a row in tables: by family and size, backend, mode and precision, as the code lists them.
+
+    Rows are recorded in the order in which they became steady.
+    """
+    archs = FAMILIES[row['family']].archs if row['family'] else ()
+    ordered = (FAMILIES, row['family']), (archs, row['arch']), (RUNTIMES, row['backend']), (MODES, row['mode'])
+    return tuple(list(names).index(name) if name in names else len(names) for names, name in ordered) + (
+        [*PRECISIONS, 'tf32'].index(row['precision']),
+    )

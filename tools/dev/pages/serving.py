@@ -41,7 +41,7 @@ def prediction_table(result: Mapping) -> str:
         ('over one stream', '{gain}'),
         ('peak memory, MiB', '{memory}'),
     ]
-    was_busy = any('conditions' not in row or row['conditions']['busy'] for row in rows)
+    was_busy = any('conditions' not in row or row['conditions']['busy'] for row in rows if 'ratio' in row)
     busy = ', which did other work too' if was_busy else ''
     return render(
         columns,

@@ -78,18 +78,19 @@ def training_table(result: Mapping) -> str:
 
 def training_beside_table(result: Mapping) -> str:
     """``training_beside.json``: iterations of networks that were measured in turn, by their multiply-accumulates."""
-    rows = [
-        dict(
-            row,
-            seconds=row['median'] / 1e3,
+
+    def fields(row: Mapping) -> dict:
+        timed, teramacs = latency(row), row['macs'] / 1e12
+        return dict(
+            seconds=timed.median / 1e3,
+            unsteady=unsteady_mark(timed.steady),
             memory=(row['memory']['peak'] - row['memory']['built']) / 2**30,
             network=Path(row['config']).stem,
-            teramacs=row['macs'] / 1e12,
-            unsteady=unsteady_mark(row['steady']),
-            each=row['median'] / 1e3 / (row['macs'] / 1e12),
+            teramacs=teramacs,
+            each=timed.median / 1e3 / teramacs,
         )
-        for row in result['training']
-    ]
+
+    rows = [dict(row, **fields(row)) for row in result['training']]
     columns = [
         ('in turn with', '`{network}`'),
         ('measured', '{name}'),
