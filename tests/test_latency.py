@@ -83,7 +83,7 @@ def test_only_steady_windows_count(clock):
     assert found.median == found.quantile(0.99) == pytest.approx(50.0) and found.spread == pytest.approx(0)
 
 
-@pytest.mark.parametrize(('seconds', 'runs'), [(0.1, 30), (0.3, 21), (5.0, 12)])
+@pytest.mark.parametrize(('seconds', 'runs'), [(0.15, 30), (0.3, 21), (5.0, 12)])
 def test_slow_runs_need_fewer(clock, seconds, runs):
     """A window is 10 runs, or 2 seconds, or 4 runs, whichever is the longest of the last two."""
     (found,) = measure({'a': clock.subject('a', seconds)}, scope='s', warmup_seconds=0, min_runs=30)

@@ -18,7 +18,7 @@ from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import load_config
+from ..config import find_config, load_config
 from ..engine.cpu_amp import amp_is_quicker, bfloat16_slowdown, use_amp
 from ..errors import ConfigError, DeployError
 from ..latency import measure
@@ -162,7 +162,7 @@ class _Trainer:
 
 
 @contextlib.contextmanager
-def _trainers(subjects: Mapping[str, tuple[str | Path, dict]], *settings) -> Iterator[dict[str, _Trainer]]:
+def _trainers(subjects: Mapping[str, tuple[Path, dict]], *settings) -> Iterator[dict[str, _Trainer]]:
     trainers: dict[str, _Trainer] = {}
     try:
         # built one after the other, so that they do not slow each other down
@@ -225,7 +225,7 @@ def benchmark_training(
                 f'--variants {name!r} is unknown.', expected=f'some of {", ".join(VARIANTS)}', fix='correct --variants'
             )
     entries = select_configs(Path(root), family, methods, archs)
-    others = {Path(config).stem: (config, VARIANTS['plain']) for config in beside if load_config(config)}
+    others = {path.stem: (path, VARIANTS['plain']) for path in map(find_config, beside) if load_config(path)}
     console, results = Console(highlight=False), Results(out, 'training')
     chosen = {name: VARIANTS[name] for name in variants}
     if any(variant['amp'] for variant in chosen.values()) and not amp_is_quicker():

@@ -136,7 +136,7 @@ def test_a_process_that_fails_says_why(checkout, tmp_path):
     missing = next((checkout / 'configs').iterdir()).with_name('missing.py')
     trainer = training._Trainer(str(missing), training.VARIANTS['plain'], 2, 64, 1)
     try:
-        with pytest.raises(FileNotFoundError, match='missing.py'):
+        with pytest.raises(ConfigError, match='missing.py'):
             trainer.ready()
     finally:
         trainer.close()
