@@ -107,7 +107,7 @@ check: $(READY)  ## show what is installed and what is missing
 
 # --- use ----------------------------------------------------------------------------------------------------------------
 
-demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 9 minutes on 2 cores)
+demo: $(READY)  ## make data, train, evaluate, export and time a detector (about 8 minutes on 2 cores)
 	$(RUN) tools/demo.py --work-dir work_dirs/demo $(ARGS)
 
 bench: $(READY)  ## measure latency, and make a page of it (about 18 minutes on 2 quiet cores)
