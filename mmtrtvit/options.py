@@ -58,7 +58,7 @@ INPUTS: dict[str, dict] = {
         nargs='+',
         default=['pytorch', 'onnxruntime', 'openvino'],
         metavar='BACKEND',
-        help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx',
+        help='pytorch, or names that tools/deploy.py --backend takes',
     ),
     '--modes': dict(
         nargs='+',

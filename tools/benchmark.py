@@ -132,7 +132,7 @@ COMMANDS = {
             **INPUTS,
             **HOW,
             '--modes': None,
-            '--backends': dict(help='onnxruntime, openvino, tensorrt, tensorrt-rtx'),
+            '--backends': dict(help='names that tools/deploy.py --backend takes'),
         },
     ),
     'growth': dict(
@@ -141,7 +141,7 @@ COMMANDS = {
         description='Measure one family at growing batches, resolutions and sizes. The report fits exponents.',
         options={
             '--family': {},
-            '--backends': dict(default=['openvino'], help='pytorch, onnxruntime, openvino, tensorrt, tensorrt-rtx'),
+            '--backends': dict(default=['openvino'], help='pytorch, or names that tools/deploy.py --backend takes'),
             **HOW,
         },
     ),

@@ -31,8 +31,9 @@ def test_engines_get_plain_arithmetic_by_default(models, task, flavour):
     """No TensorRT has run the native flavour yet."""
     for backend in BACKENDS.values():
         request = make_request(models[task], backend=backend.name, shapes=SHAPES if backend.needs_shapes else None)
-        assert request.flavour == (flavour if backend.name.startswith('tensorrt') else 'native')
+        assert request.flavour == (flavour if backend.flavour == 'portable' else 'native')
     for name in ('tensorrt', 'tensorrt-rtx'):
+        assert BACKENDS[name].flavour == 'portable'
         assert make_request(models[task], backend=name, flavour='native', shapes=SHAPES).flavour == 'native'
 
 
