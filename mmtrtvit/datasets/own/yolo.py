@@ -1,5 +1,6 @@
 """YOLO: one text file per image, one line per object, numbers as shares of the image (ultralytics, Roboflow)."""
 
+import math
 from pathlib import Path
 
 import yaml
@@ -119,9 +120,10 @@ def _read_objects(path: Path, classes: list[str], size: tuple[int, int]) -> list
                 expected=f'0 to {len(classes) - 1}',
                 fix='correct the line, or the list of names',
             )
-        if max(values) > 1.5 or min(values) < -0.5:
+        far = [value for value in values if not -0.5 <= value <= 1.5 and not math.isnan(value)]
+        if far:
             raise DataError(
-                f'{path}, line {number}: {max(values):g} as a share of the image.',
+                f'{path}, line {number}: {far[0]:g} as a share of the image.',
                 expected='shares from 0 to 1; these look like pixels',
                 fix='divide x by the width and y by the height of the image',
             )

@@ -35,8 +35,9 @@ class LastSize:
             key: Everything else that the result depends on.
             compute: Takes nothing, returns a tensor.
         """
-        trained = torch.is_grad_enabled() and table.requires_grad
-        if trained or table.is_inference() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        # `torch.compile` cannot trace `is_inference`, so it is asked last
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if recorded or (torch.is_grad_enabled() and table.requires_grad) or table.is_inference():
             return compute()
         key = (key, table.dtype, table.device, table._version)
         kept = self.kept

@@ -184,7 +184,7 @@ def test_a_source_without_splits_is_split_by_the_seed(made, tmp_path):
 def test_objects_without_area_or_outside_are_named(made, tmp_path):
     source = made('yolo')
     (source / 'train' / 'labels' / 'two.txt').write_text(
-        '0 0.5 0.5 0 0.5\n1 1.4 0.5 0.1 0.1\n1 0.9 0.5 0.5 0.5\n1 0.5 nan 0.5 0.5\n'
+        '0 0.5 0.5 0 0.5\n1 1.4 0.5 0.1 0.1\n1 0.9 0.5 0.5 0.5\n1 0.5 nan 0.5 0.5\n0 0.5 0.5 0.01 0.5\n'
     )
     done = convert_dataset(source, tmp_path / 'out')
     assert [note.split('two.txt: ')[1] for note in done.notes] == [
@@ -193,7 +193,10 @@ def test_objects_without_area_or_outside_are_named(made, tmp_path):
         'object 3 (dog) reaches 9.0 pixels beyond the image: cut off',
         'object 4 (dog) has a box that is not finite (15.0, nan, 30.0, 20.0): left out',
     ]
-    assert boxes_of(tmp_path / 'out')[0]['two'] == [('dog', (39.0, 10.0, 21.0, 20.0))]
+    # an object below a pixel has an area
+    (dog, thin) = boxes_of(tmp_path / 'out')[0]['two']
+    assert dog == ('dog', (39.0, 10.0, 21.0, 20.0))
+    assert thin[0] == 'cat' and thin[1] == pytest.approx((29.7, 10.0, 0.6, 20.0), abs=0.01)
     assert json.loads((tmp_path / 'out' / 'conversion.json').read_text())['notes'] == done.notes
 
 
@@ -272,6 +275,7 @@ FAULTS = [
     ('yolo', 'train/labels/one.txt', lambda text: text + '\n0 1 2', r'one\.txt, line 3'),
     ('yolo', 'train/labels/one.txt', lambda text: '7' + text[1:], r'one\.txt, line 1: class 7, where there are 2'),
     ('yolo', 'train/labels/one.txt', lambda text: '0 30 20 10 10', r'one\.txt, line 1: 30 as a share'),
+    ('yolo', 'train/labels/one.txt', lambda text: '0 -0.6 0.5 0.2 0.2', r'one\.txt, line 1: -0\.6 as a share'),
     ('yolo', 'train/labels/one.txt', lambda text: b'\xff\xfe0\x001', r'one\.txt is not text in UTF-8'),
     ('yolo', 'data.yaml', lambda text: 'names: [a, b', r'does not name the classes: while parsing a flow sequence'),
     ('yolo', 'data.yaml', lambda text: 'nc: 2', r'data\.yaml does not name the classes'),

@@ -44,6 +44,17 @@ def test_same_outputs(family, randomise, settings, dtype, tolerance):
         assert_close(outputs(deployed, x), expected, tolerance)
 
 
+@pytest.mark.parametrize('family', [*WITH_BATCH_NORM, 'turbovit'], indirect=True)
+@pytest.mark.parametrize('mode', [torch.inference_mode, torch.no_grad])
+def test_it_compiles_into_one_graph(family, randomise, mode):
+    backbone = randomise(family()).eval()
+    backbone.switch_to_deploy()
+    x = torch.randn(1, 3, 64, 96)
+    with mode():
+        compiled = torch.compile(backbone, backend='eager', fullgraph=True)(x)  # which raises where the graph breaks
+    assert_close(compiled, outputs(backbone, x), 1e-5)
+
+
 @pytest.mark.parametrize('family', WITH_BATCH_NORM, indirect=True)
 @pytest.mark.parametrize('norm', ['BN', 'SyncBN'])
 def test_no_batch_norm_and_no_fused_attention_is_in_the_graph(family, norm, monkeypatch):
