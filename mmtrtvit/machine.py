@@ -1,5 +1,6 @@
 """The machine that figures are measured on: its parts, and its load by other programs."""
 
+import contextlib
 import os
 import platform
 import time
@@ -35,26 +36,23 @@ def _relatives(psutil: Any) -> set[int]:
     return {own.pid, *(process.pid for process in (*own.parents(), *own.children(recursive=True)))}
 
 
+def _seconds_of_others(psutil: Any) -> dict[tuple, tuple[str, float]]:
+    """Every other process to its name and the CPU time it has used, that of its ended children included."""
+    related, found = _relatives(psutil), {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in related:
+                found[process.pid, process.create_time()] = process.name(), sum(process.cpu_times()[:4])
+    return found
+
+
 def _other_processes(psutil: Any, seconds: float) -> list[dict]:
     """Name and share of a core of each other process that took more than 2 % of one."""
-    related = _relatives(psutil)
-    watched = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in related:
-                process.cpu_percent()
-                watched.append(process)
-        except psutil.Error:
-            continue
+    before, begun = _seconds_of_others(psutil), time.perf_counter()
     time.sleep(seconds)
-    found = []
-    for process in watched:
-        try:
-            share = process.cpu_percent() / 100
-            if share > 0.02:
-                found.append(dict(name=process.name(), share=round(share, 2)))
-        except psutil.Error:
-            continue
+    after, took = _seconds_of_others(psutil), time.perf_counter() - begun
+    shares = [(name, (used - before.get(key, (name, 0.0))[1]) / took) for key, (name, used) in after.items()]
+    found = [dict(name=name, share=round(share, 2)) for name, share in shares if share > 0.02]
     return sorted(found, key=lambda entry: -entry['share'])
 
 

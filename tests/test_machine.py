@@ -1,6 +1,7 @@
 """The machine behind figures, and whether it is quiet enough to measure on."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,32 @@ def test_the_processor_and_its_instructions(monkeypatch, told, name, features):
 def test_the_conditions_are_told():
     seen = host.conditions(seconds=0.01)
     assert set(seen) == set(QUIET) and (seen['others'] is None or isinstance(seen['others'], list))
+
+
+def test_processes_that_come_and_go_are_seen(monkeypatch):
+    """``make`` uses no time of its own: its children do, those that have ended and those that have just begun."""
+
+    def process(pid, name, *times):
+        return SimpleNamespace(
+            pid=pid, create_time=lambda: pid, name=lambda: name, cpu_times=lambda: (*times, 77.0)
+        )  # the last one is the time of waiting
+
+    looks = iter(
+        [
+            [process(1, 'python', 5, 5, 0, 0), process(5, 'make', 1, 0, 2, 0), process(6, 'sshd', 3, 1, 0, 0)],
+            [
+                process(1, 'python', 6, 5, 0, 0),
+                process(5, 'make', 1, 0, 2.25, 0.25),
+                process(6, 'sshd', 3, 1, 0, 0),
+                process(9, 'cc1plus', 0.2, 0.1, 0, 0),
+            ],
+        ]
+    )
+    own = SimpleNamespace(pid=1, parents=list, children=lambda recursive: [])
+    fake = SimpleNamespace(Error=OSError, Process=lambda: own, process_iter=lambda: next(looks))
+    clock = SimpleNamespace(sleep=lambda _: None, perf_counter=iter([10.0, 11.0]).__next__)
+    monkeypatch.setattr(host, 'time', clock)
+    assert host._other_processes(fake, 1.0) == [dict(name='make', share=0.5), dict(name='cc1plus', share=0.3)]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_peer_is_the_same_network_in_the_same_run_and_backend():
         row('Next-ViT-S', [99.0] * 4, **ours, shape=LARGE, run='other'),
     ]
     (line,) = cells(peers_table(dict(rows=rows)))
-    assert list(line.values()) == ['Next-ViT-S', '224x224', 'OpenVINO', '30.0', '40.0', '0.75']
+    assert list(line.values()) == ['Next-ViT-S', '224x224', 'OpenVINO', '2', '30.0', '40.0', '0.75']
 
 
 def test_changes_pair_the_rows_of_a_run():

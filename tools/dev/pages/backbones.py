@@ -1,5 +1,6 @@
 """Tables on the speed of the backbones: where their time goes, beside timm's, and before and after changes."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from .render import conditions, pivot, render, unsteady_mark
@@ -33,6 +34,11 @@ OTHERS = 'all others'
 
 def _input(row: Mapping) -> str:
     return f'{row["shape"][2]}x{row["shape"][3]}'
+
+
+def _run(row: Mapping) -> tuple[list[int], str]:
+    """The run of a row; runs of the smallest input come first."""
+    return row['shape'], row['run']
 
 
 def _by_input(rows: Iterable[Mapping]) -> list[list[Mapping]]:
@@ -95,7 +101,8 @@ def blocks_table(result: Mapping) -> str:
 
 def peers_table(result: Mapping) -> str:
     """``backbones.jsonl``: backbones beside the same networks of timm in the same run."""
-    runs = _by_input(result['rows'])
+    measured = [row for row in result['rows'] if row['status'] == 'OK' and row['scope'] == 'backbone']
+    runs = [list(rows) for _, rows in itertools.groupby(sorted(measured, key=_run), _run)]
     lines = []
     for rows in runs:
         theirs = {(row['source'], runtime_title(row)): row for row in rows if row['origin'] == 'timm'}
@@ -107,13 +114,14 @@ def peers_table(result: Mapping) -> str:
                         name=row['name'],
                         input=_input(row),
                         runtime=runtime_title(row),
+                        threads=row['threads'],
                         ours=median(row),
                         theirs=median(peer),
                         ratio=f'{rounds_ratio(row, peer):.2f}',
                     )
                 )
     columns = [
-        *(('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}')),
+        *(('backbone', '{name}'), ('input', '{input}'), ('backend', '{runtime}'), ('threads', '{threads}')),
         *(('ours, ms', '{ours}'), ("timm's, ms", '{theirs}'), ('ratio', '{ratio}')),
     ]
     rows = [row for rows in runs for row in rows]
