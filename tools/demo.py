@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
         '--deploy-cfg', default='configs/deploy/instance-seg_onnxruntime_dynamic.py', help='deploy config'
     )
     parser.add_argument('--work-dir', default='work_dirs/demo', help='where everything goes')
-    parser.add_argument('--train-images', type=int, default=1600, help='images to train on')
+    parser.add_argument('--train-images', type=int, default=1700, help='images to train on')
     parser.add_argument('--val-images', type=int, default=80, help='images to evaluate on')
     parser.add_argument('--epochs', type=int, help='epochs, in place of the number in the config')
     parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint of a stopped run')

@@ -11,7 +11,7 @@ def main() -> None:
     """Read the command line, make the data set, say where it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--out', default='data/toy', help='folder to make')
-    parser.add_argument('--train', type=int, default=1600, help='number of training images')
+    parser.add_argument('--train', type=int, default=1700, help='number of training images')
     parser.add_argument('--val', type=int, default=80, help='number of validation images')
     parser.add_argument('--seed', type=int, default=0, help='another seed, other images')
     parser.add_argument('--overwrite', action='store_true', help='replace a toy data set that is there')

@@ -62,7 +62,7 @@ def demo(
     deploy_cfg: str | os.PathLike,
     work_dir: str | os.PathLike,
     *,
-    train_images: int = 1600,
+    train_images: int = 1700,
     val_images: int = 80,
     epochs: int | None = None,
     resume: bool = False,

@@ -74,7 +74,7 @@ class ToyDataset:
 def make_toy_dataset(
     root: str | os.PathLike,
     *,
-    train: int = 1600,
+    train: int = 1700,
     val: int = 80,
     seed: int = 0,
     overwrite: bool = False,
