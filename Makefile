@@ -119,7 +119,7 @@ bench-training: $(READY)  ## measure time and memory of training iterations (abo
 
 # --- tests, style, documentation ------------------------------------------------------------------------------------------
 
-test: $(READY)  ## run the tests but the slow ones (about 8 minutes on 2 cores)
+test: $(READY)  ## run the tests but the slow ones (about 9 minutes on 2 cores)
 	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-slow: $(READY)  ## run the slow tests (about 18 minutes on 2 cores)
