@@ -85,7 +85,7 @@ def test_only_steady_windows_count(clock):
 
 @pytest.mark.parametrize(('seconds', 'runs'), [(0.15, 30), (0.3, 21), (5.0, 12)])
 def test_slow_runs_need_fewer(clock, seconds, runs):
-    """A window is 10 runs, or 2 seconds, or 4 runs, whichever is the longest of the last two."""
+    """A window has 10 runs. One of slow runs ends after 2 seconds, but not before 4 runs."""
     (found,) = measure({'a': clock.subject('a', seconds)}, scope='s', warmup_seconds=0, min_runs=30)
     assert found.steady and len(found.values) == runs
 

@@ -109,6 +109,9 @@ COMMANDS = {
             '--graph': {},
             '--profiler': {},
             '--parts': {},
+            '--beside': dict(
+                metavar='FILE', help="other ONNX files of the network, such as mmdeploy's own export, on the same input"
+            ),
             **HOW,
         },
     ),

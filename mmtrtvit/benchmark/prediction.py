@@ -83,7 +83,7 @@ def _times(
     first = next(iter(predictors))
     return {
         streams: dict(
-            rounds=iterations,
+            rounds=len(by_name[f'{ALONE} {streams}'].values),
             milliseconds={name: by_name[f'{name} {streams}'].median / len(images) for name in (ALONE, WHOLE)},
             ratio=ratio(timed, f'{WHOLE} {streams}', f'{ALONE} {streams}'),
             gain={name: ratio(timed, f'{name} {first}', f'{name} {streams}') for name in (ALONE, WHOLE)},

@@ -322,6 +322,7 @@ def benchmark_engine(
     graph: bool = False,
     profiler: bool = False,
     parts: bool = False,
+    beside: Sequence[str] = (),
     **settings,
 ) -> list[dict]:
     """Measure the engines of artefacts of ``tools/deploy.py``, called by themselves.
@@ -336,6 +337,8 @@ def benchmark_engine(
         graph: Replay a CUDA graph; TensorRT only.
         profiler: Measure each in mmdeploy's own wrapper and by its own counter as well, on the image.
         parts: Profile the parts of the networks as well; ONNX Runtime and OpenVINO.
+        beside: Other ONNX files of the same network, such as those of mmdeploy's own export, that are measured in the
+            backend of each artefact on the same input.
         settings: Arguments of :class:`~mmtrtvit.benchmark.sweep.Sweep`.
 
     Returns:
@@ -343,16 +346,23 @@ def benchmark_engine(
 
     Raises:
         ConfigError: If a number is not positive, or the machine is busy.
+        DataError: If the image or a file cannot be read.
         DeployError: If an artefact is incomplete.
     """
     for batch in batches:
         _positive(batches=batch)
+    for file in beside:
+        onnx_file(file)  # which looks whether it is there
     inputs = [(batch, 3, *parse_shape(text)) for text in shapes for batch in batches] or [None]
     given = image_or_noise(image, size)
     pixels = read_image(given)
     sweep = make_sweep(out, **settings)
     groups = [
-        [engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph, parts) for folder in folders]
+        [
+            engine_candidate(folder, pixels, shape, device_of(folder, sweep), graph, parts and other is None, other)
+            for folder in folders
+            for other in (None, *beside)
+        ]
         for shape in inputs
     ]
     if profiler:

@@ -35,7 +35,7 @@ def resize_factor(transforms: Sequence[Mapping], width: int, height: int) -> flo
                 return math.sqrt(across * down / (width * height))
             return min(max(across, down) / max(width, height), min(across, down) / min(width, height))
         if factor := transform.get('scale_factor'):
-            return factor if isinstance(factor, float) else math.sqrt(factor[0] * factor[1])
+            return factor if isinstance(factor, (int, float)) else math.sqrt(factor[0] * factor[1])
     return 1.0
 
 

@@ -276,7 +276,7 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
         ``(H, W)`` int64, at the original size of the image.
 
     Warns:
-        If a pixel has no logit that is a number: its class is then 0.
+        If a logit is infinite or not a number: the class of its pixel is then wrong.
     """
     if output.dtype.kind != 'f':
         height, width = frame.resized
@@ -286,10 +286,10 @@ def label_map(output: np.ndarray, frame: Frame) -> np.ndarray:
     own = np.empty_like(labels)
     for label, plane in enumerate(_planes(output, frame)):
         np.greater(plane, best, out=better)
-        np.fmax(plane, best, out=best)
+        np.maximum(plane, best, out=best)  # which keeps a NaN
         # labels grow, so the largest one is the last that was better: quicker than to assign where it is
         np.multiply(better, labels.dtype.type(label), out=own)
         np.maximum(labels, own, out=labels)
-    if best.min() == -np.inf:
+    if not np.isfinite(best).all():
         _warn_not_finite('logits', 'pixels of the label map are wrong')
     return labels.astype(np.int64)

@@ -28,6 +28,7 @@ def squares(*sides):
         (dict(type='Resize', scale=(640, 125)), 0.5),
         (dict(type='Resize', scale=320, keep_ratio=True), 0.5),
         (dict(type='Resize', scale_factor=0.25), 0.25),
+        (dict(type='Resize', scale_factor=2), 2),
         (dict(type='Resize', scale_factor=(0.5, 0.125)), 0.25),
         (dict(type='RandomFlip'), 1.0),
     ],

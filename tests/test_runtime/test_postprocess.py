@@ -128,10 +128,13 @@ def test_scores_that_are_no_numbers_are_told():
     dets = np.array([[0, 0, 2, 1, 0.9], [1, 1, 2, 2, np.nan]], np.float32)
     with pytest.warns(UserWarning, match='objects are missing'):
         assert len(detections({'dets': dets, 'labels': np.array([1, 0])}, frame, ('ant', 'bee'), None)) == 1
-    logits = np.ones((3, 4, 4), np.float32)
-    logits[:, 2, 1] = np.nan
-    with pytest.warns(UserWarning, match='pixels of the label map are wrong'):
-        assert label_map(logits, frame).max() == 0
+    for classes, value in ((slice(None), np.nan), (slice(1, 2), np.nan), (slice(2, 3), np.inf)):
+        logits = np.ones((3, 4, 4), np.float32)
+        logits[classes, 2, 1] = value
+        with pytest.warns(UserWarning, match='pixels of the label map are wrong'):
+            found = label_map(logits, frame)
+        found[2, 1] = 0
+        assert found.max() == 0
 
 
 def test_class_scores_name_the_most_probable_classes():

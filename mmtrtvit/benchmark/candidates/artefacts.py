@@ -44,6 +44,7 @@ def engine_candidate(
     device: str,
     graph: bool = False,
     parts: bool = False,
+    other: str | os.PathLike | None = None,
 ) -> Candidate:
     """The engine of an artefact of ``tools/deploy.py``, called by itself.
 
@@ -54,8 +55,13 @@ def engine_candidate(
         device: The device that it runs on.
         graph: See :func:`engine_call`.
         parts: Profile its parts as well: ``parts_ms``, and their multiply-accumulates as ``parts_macs`` in ``extra``.
+        other: Another ONNX file, such as mmdeploy's own export, to run in place of the engine: on the same input, in
+            the same backend. Its name is ``other`` in ``extra``.
     """
     facts = artefact_facts(folder, 'engine', device)
+    if other is not None:
+        facts['name'] += f' ({Path(other).name})'
+        facts['extra'].update(other=Path(other).name, flavour=None)
 
     def load_it(workshop: Workshop) -> Loaded:
         predictor = _predictor(folder, facts['backend'], workshop)
@@ -65,6 +71,10 @@ def engine_candidate(
             else np.random.default_rng(0).standard_normal(shape, np.float32)
         )
         session = predictor.network.session
+        if other is not None:
+            session = BACKENDS[facts['backend']].open_session(
+                other, precision=facts['precision'], **_options(facts['backend'], workshop)
+            )
         feeds = {session.inputs[0].name: batch}
         session(feeds)  # which checks the shape
         loaded = engine_call(session, feeds, graph)
@@ -94,9 +104,14 @@ def _profiled(folder: str | os.PathLike, feeds: Mapping[str, np.ndarray], thread
     return profile_parts(manifest['backend'], path / manifest['engine'], path / ONNX_FILE, feeds, **options)
 
 
-def _predictor(folder: str | os.PathLike, backend: str, workshop: Workshop) -> Predictor:
+def _options(backend: str, workshop: Workshop) -> dict[str, Any]:
+    """The options of a session that a backend takes."""
     options = dict(threads=workshop.threads, device=workshop.device_of(backend))
-    return load(folder, **{key: value for key, value in options.items() if key in BACKENDS[backend].session_options})
+    return {key: value for key, value in options.items() if key in BACKENDS[backend].session_options}
+
+
+def _predictor(folder: str | os.PathLike, backend: str, workshop: Workshop) -> Predictor:
+    return load(folder, **_options(backend, workshop))
 
 
 def _input_of(predictor: Predictor, image: np.ndarray) -> np.ndarray:

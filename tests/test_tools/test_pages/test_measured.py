@@ -165,7 +165,7 @@ def test_networks_are_split_into_their_parts():
 
 
 def test_exporters_are_compared_within_a_run():
-    plain = dict(export=PLAIN)
+    plain = dict(other='end2end.onnx')
     rows = [
         whole([10.0, 30.0, 20.0]),
         whole([20.0, 20.0, 20.0], extra=plain),

@@ -82,7 +82,9 @@ MEASURED = {
     ),
     'latency-artefacts': Measured(SPEED, latencies.artefacts_table, 'make bench ARGS="--folders DIR"'),
     'network-parts': Measured('networks', networks.parts_table, 'python tools/benchmark.py engine DIR --parts'),
-    'network-exporters': Measured('networks', networks.exporters_table, 'python tools/benchmark.py onnx FILE OTHER'),
+    'network-exporters': Measured(
+        'networks', networks.exporters_table, 'python tools/benchmark.py engine DIR --beside FILE'
+    ),
     'network-changes': Measured('networks', networks.network_changes_table, 'python tools/benchmark.py end-to-end DIR'),
     'comparison': Measured(SPEED, latencies.comparison_table, 'make bench', cites=True),
     'blocks': Measured('backbones', backbones.blocks_table, f'{_BACKBONES} --parts'),

@@ -54,7 +54,9 @@ def parts_table(result: Mapping) -> str:
 def exporters_table(result: Mapping) -> str:
     """``networks.jsonl``: engines of mmdeploy's own export beside those of this package, each pair in one run."""
     rows = [
-        dict(row, network=_config_of(row), runtime=with_precision(row), export=row['extra'].get('export', OURS))
+        dict(
+            row, network=_config_of(row), runtime=with_precision(row), export=PLAIN if 'other' in row['extra'] else OURS
+        )
         for row in result['rows']
         if row['status'] == 'OK' and row['scope'] == 'engine'
     ]

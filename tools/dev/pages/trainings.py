@@ -10,6 +10,8 @@ from mmtrtvit.zoo.methods import METHODS
 from .render import latency, pivot, render, unsteady_mark, unsteady_note, versions
 from .titles import METRICS, UNSTEADY, in_percent
 
+_MINUTES = 'minutes of training without evaluation, on a machine that did other work too.'
+
 
 def demo_table(summary: Mapping) -> str:
     """``demo.json``: the summary of ``make demo``."""
@@ -124,10 +126,7 @@ def runs_table(result: Mapping) -> str:
         *([('threads', '{threads}')] if all(row.get('threads') for row in rows) else []),
         ('validation split', '{reached}'),
     ]
-    note = (
-        f'*Measured* on {result["machine"][0]["processor"]}. Metrics of the last evaluation, percent; minutes of '
-        'training without evaluation, on a machine that did other work too.'
-    )
+    note = f'*Measured* on {result["machine"][0]["processor"]}. Metrics of the last evaluation, percent; {_MINUTES}'
     return render(columns, rows, note)
 
 
@@ -152,8 +151,5 @@ def pretraining_table(result: Mapping) -> str:
         *((f'epoch {step}', f'{{after_{step}}}') for step in steps),
         ('minutes', '{minutes:.0f}'),
     ]
-    note = (
-        f'*Measured* on {result["machine"][0]["processor"]}, one run each; minutes of training without evaluation, on '
-        'a machine that did other work too.'
-    )
+    note = f'*Measured* on {result["machine"][0]["processor"]}, one run each; {_MINUTES}'
     return render(columns, rows, note)
